@@ -1,0 +1,138 @@
+"""Events, found after the fact in a run's curves: fit, generalization, its loss, slingshots, divergence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+SLINGSHOT_FROM = 200  # no slingshot before this step
+SLINGSHOT_FLOOR = 1e-5  # a spike's least train loss
+SLINGSHOT_RISE = 10.0  # over the median train loss of the window
+SLINGSHOT_WINDOW = 100  # steps before the record
+SLINGSHOT_FEWEST = 5  # records in the window, or else the last so many
+SLINGSHOT_APART = 200  # hits at most this many steps apart are one event
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    fit: float = 0.99
+    generalization: float = 0.99
+    hold: int = 1
+
+
+@dataclass(frozen=True)
+class Event:
+    kind: str  # fit | generalization | loss_of_generalization | slingshot | divergence
+    step: int
+    value: float  # the accuracy; the spike's largest train loss; the last train loss before divergence
+    norm_jump: float | None = None  # slingshot: relative change of the last layer's norm
+    matrix: str | None = None  # divergence: what went first
+
+
+def first_holding(above: Bool[np.ndarray, " n"], hold: int) -> int | None:
+    """Index of the first of `hold` records in a row that are all above."""
+    run = 0
+    for index, good in enumerate(above):
+        run = run + 1 if good else 0
+        if run == hold:
+            return index - hold + 1
+    return None
+
+
+def accuracy_events(
+    step: Int[np.ndarray, " n"], accuracy: Float[np.ndarray, " n"], threshold: float, hold: int, kind: str
+) -> list[Event]:
+    """The first record at or over the threshold that holds; for generalization also where it was lost for good:
+    the first record of the stretch below the threshold that the run ends with, if at least `hold` long."""
+    above = accuracy >= np.float32(threshold)
+    first = first_holding(above, hold)
+    if first is None:
+        return []
+    events = [Event(kind, int(step[first]), float(accuracy[first]))]
+    last = int(np.nonzero(above)[0][-1])
+    if kind == "generalization" and len(above) - 1 - last >= hold:
+        events.append(Event("loss_of_generalization", int(step[last + 1]), float(accuracy[last + 1])))
+    return events
+
+
+def slingshot_hits(
+    step: Int[np.ndarray, " n"], loss: Float[np.ndarray, " n"], loss_max: Float[np.ndarray, " n"]
+) -> Int[np.ndarray, " hits"]:
+    """Indices of records at t >= 200 whose loss_max exceeds 1e-5 and 10 times the median train loss of the
+    records in [t - 100, t), or of the last 5 before t if there are fewer."""
+    index = np.nonzero((step >= SLINGSHOT_FROM) & (loss_max > SLINGSHOT_FLOOR))[0]
+    index = index[index >= 1]
+    begin = np.minimum(np.searchsorted(step, step[index] - SLINGSHOT_WINDOW), index - SLINGSHOT_FEWEST)
+    begin = np.maximum(begin, 0)
+    lengths = index - begin
+    median = np.empty(len(index))
+    for length in np.unique(lengths):
+        rows = lengths == length
+        windows = np.lib.stride_tricks.sliding_window_view(loss, length)
+        median[rows] = np.median(windows[begin[rows]], axis=1)
+    return index[loss_max[index] > SLINGSHOT_RISE * median]
+
+
+def slingshots(
+    step: Int[np.ndarray, " n"],
+    loss: Float[np.ndarray, " n"],
+    loss_max: Float[np.ndarray, " n"],
+    last_norm: Float[np.ndarray, " n"] | None,
+) -> list[Event]:
+    """Hits at most 200 steps apart, as one event at the first of them."""
+    hits = slingshot_hits(step, loss, loss_max)
+    groups = np.split(hits, np.nonzero(np.diff(step[hits]) > SLINGSHOT_APART)[0] + 1) if len(hits) else []
+    events = []
+    for group in groups:
+        t = int(step[group[0]])
+        events.append(Event("slingshot", t, float(loss_max[group].max()), _norm_jump(step, last_norm, t)))
+    return events
+
+
+def _norm_jump(step: np.ndarray, last_norm: np.ndarray | None, t: int) -> float | None:
+    """Largest norm of the last layer in [t, t + 200] over its median in [t - 100, t), less 1."""
+    if last_norm is None:
+        return None
+    before = last_norm[(step >= t - SLINGSHOT_WINDOW) & (step < t)]
+    after = last_norm[(step >= t) & (step <= t + SLINGSHOT_APART)]
+    return float(after.max() / np.median(before) - 1) if len(before) and np.median(before) > 0 else None
+
+
+def find_events(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    thresholds: Thresholds,
+    last_layer: str,
+    divergence: tuple[int, str] | None = None,
+) -> list[Event]:
+    """All events of one run, by step.
+
+    curves: metric -> (steps, values) where it was recorded. last_layer: the matrix that makes the logits.
+    divergence: the step and matrix that the engine recorded.
+    """
+    empty = (np.zeros(0, np.int64), np.zeros(0, np.float32))
+    step, loss = curves.get("train/loss", empty)
+    norm = curves.get(f"norm/{last_layer}", empty)[1]
+    events = accuracy_events(*curves.get("train/accuracy", empty), thresholds.fit, thresholds.hold, "fit")
+    events += accuracy_events(
+        *curves.get("test/accuracy", empty), thresholds.generalization, thresholds.hold, "generalization"
+    )
+    if len(step):
+        loss_max = curves["train/loss_max"][1]
+        events += slingshots(step, loss, loss_max, norm if len(norm) == len(step) else None)
+    if divergence:
+        value = float(loss[-1]) if len(loss) else float("nan")
+        events.append(Event("divergence", divergence[0], value, matrix=divergence[1]))
+    return sorted(events, key=lambda event: event.step)
+
+
+def outcome(events: list[Event]) -> str:
+    """diverged | not_fit | memorized | generalized | lost"""
+    kinds = {event.kind for event in events}
+    if "divergence" in kinds:
+        return "diverged"
+    if "generalization" in kinds:
+        return "lost" if "loss_of_generalization" in kinds else "generalized"
+    return "memorized" if "fit" in kinds else "not_fit"

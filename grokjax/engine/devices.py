@@ -1,0 +1,57 @@
+"""What JAX computes on, and the mesh that the lane axis is spread over."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+
+import jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from grokjax.sweep.plan import Device
+
+LANES = "lanes"
+
+
+def describe_device() -> Device:
+    """The local devices, all of one kind."""
+    devices = jax.local_devices()
+    first = devices[0]
+    stats = first.memory_stats() or {}
+    versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", "optax"))
+    kind = first.device_kind
+    if first.platform == "cpu":
+        kind = f"{platform.machine()} with {os.cpu_count()} cores"
+    memory = int(stats.get("bytes_limit", 0)) or _host_memory() // len(devices)
+    name = "gpu" if first.platform in ("gpu", "cuda", "rocm") else first.platform
+    return Device(name, kind, len(devices), memory, versions)
+
+
+def _host_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def idle_accelerator(device: Device) -> str | None:
+    """A warning if this machine has an accelerator that the installed JAX does not use."""
+    if device.platform != "cpu":
+        return None
+    if shutil.which("nvidia-smi") or os.path.exists("/dev/nvidia0"):
+        return (
+            "this machine has an NVIDIA GPU, but the installed JAX computes on the CPU: pip install 'grokjax[cuda]'"
+        )
+    if os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0"):
+        return "this machine has a TPU, but the installed JAX computes on the CPU: pip install 'grokjax[tpu]'"
+    return None
+
+
+def lane_mesh(count: int) -> Mesh:
+    """A one-dimensional mesh over the first `count` local devices."""
+    return jax.make_mesh(
+        (count,), (LANES,), devices=jax.local_devices()[:count], axis_types=(jax.sharding.AxisType.Auto,)
+    )
+
+
+def over_lanes(mesh: Mesh) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(LANES))

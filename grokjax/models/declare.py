@@ -1,0 +1,61 @@
+"""Starting values: one draw a parameter, keyed by (seed, name), so a seed means the same start everywhere."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, UInt32
+
+from grokjax.sweep.shapes import Shapes, is_matrix
+
+Declare = Callable[[str], nnx.Param]
+
+
+def declare_with(seed: UInt32[Array, ""], scheme: str, shapes: Shapes) -> Declare:
+    """A function that declares a parameter by name. Draws are float32 whatever the precision of training."""
+    key = jax.random.key(seed, impl="threefry2x32")
+
+    def declare(name: str) -> nnx.Param:
+        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
+        return nnx.Param(_draw(own, name, scheme, shapes))
+
+    return declare
+
+
+def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
+    """Schemes: paper (Nanda et al. 2023): N(0, 1/d_model), W_U N(0, 1/d_vocab). fan_in: N(0, 1/fan_in).
+    torch_linear: `torch.nn.Linear`'s U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too; `torch.nn.Embedding`'s
+    N(0, 1) for W_E and W_pos. Embeddings are look-ups without a sum, so fan_in gives them 1/d_model."""
+    shape, normal = shapes[name], jax.random.normal
+    if name.startswith("ln"):
+        fill = jnp.ones if "_w" in name else jnp.zeros
+        return fill(shape, jnp.float32)
+    if not is_matrix(name):
+        if scheme != "torch_linear":
+            return jnp.zeros(shape, jnp.float32)
+        bound = fan_in("W" + name[1:], shapes) ** -0.5
+        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+    embedding = name in ("W_E", "W_pos")
+    if scheme == "torch_linear" and not embedding:
+        bound = fan_in(name, shapes) ** -0.5
+        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+    if scheme == "torch_linear":
+        return normal(key, shape, jnp.float32)
+    if scheme == "paper":
+        variance = 1 / shapes["W_U"][1] if name == "W_U" else 1 / shapes["W_U"][0]
+    else:
+        variance = 1 / shape[1] if embedding else 1 / fan_in(name, shapes)
+    return normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+
+
+def fan_in(name: str, shapes: Shapes) -> int:
+    """Number of inputs that one output sums over. W_Q, W_K, W_V: d_model; W_O: heads * d_head."""
+    shape = shapes[name]
+    if name.startswith("W_O."):
+        return shape[0] * shape[1]
+    return shape[-2]

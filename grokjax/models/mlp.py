@@ -1,0 +1,45 @@
+"""An MLP on both operands side by side, as one-hot vectors or through one learned table."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int
+
+from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.declare import Declare
+from grokjax.sweep import spec
+
+Params = dict[str, Array]
+
+
+class Linear(nnx.Module):
+    def __init__(self, model: spec.MLP, layer: int, declare: Declare):
+        self.W = declare(f"W.{layer}")
+        if model.bias:
+            self.b = declare(f"b.{layer}")
+
+
+class MLP(nnx.Module):
+    def __init__(self, model: spec.MLP, declare: Declare):
+        if model.input == "embedded":
+            self.W_E = declare("W_E")
+        self.blocks = nnx.List([Linear(model, layer, declare) for layer in range(len(model.widths) + 1)])
+
+
+def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> Float[Array, "n p"]:
+    """Logits before `logit_scale`. Reads the two operands; the `=` token is the transformer's."""
+    first = params["W.0"]
+    p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2
+    x = jax.nn.one_hot(tokens[:, :2], p, dtype=first.dtype)
+    if model.input == "embedded":
+        x = x @ params["W_E"]
+    x = x.reshape(x.shape[0], -1)
+    for layer in range(len(model.widths) + 1):
+        if layer:
+            x = ACTIVATIONS[model.activation](x)
+        x = x @ params[f"W.{layer}"]
+        if model.bias:
+            x = x + params[f"b.{layer}"]
+    return x

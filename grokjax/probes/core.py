@@ -1,0 +1,27 @@
+"""The measurements that every record has: losses, accuracies, and norms of every parameter."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from grokjax.train.constraints import norm, total_norm
+from grokjax.train.losses import accuracy
+from grokjax.train.state import View
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+def core(view: View) -> Metrics:
+    """Metric name -> float32 scalar, of the parameters before the update (norms are Frobenius)."""
+    metrics: Metrics = {
+        "train/loss": view.loss,
+        "train/loss_max": view.loss_max,
+        "train/accuracy": accuracy(view.logits, view.labels),
+        "norm/total": total_norm(view.params),
+    }
+    for name in view.params:
+        metrics[f"norm/{name}"] = norm(view.params[name])
+        metrics[f"grad_norm/{name}"] = norm(view.grads[name])
+        metrics[f"update_norm/{name}"] = norm(view.updated[name] - view.params[name])
+    return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}

@@ -1,0 +1,232 @@
+"""Axes of a sweep in W&B's words: what one entry of `parameters` or `zip` means, as points or a distribution."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from grokjax.sweep.load import Keys, did_you_mean
+
+Report = Callable[[Keys, str, str], None]  # (path in the file, key, what is wrong)
+MAX_POINTS = 1_000_000
+
+# distribution -> the keys it needs besides `distribution`
+NEEDS: dict[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "categorical": ("values",),
+    "uniform": ("min", "max"),
+    "log_uniform_values": ("min", "max"),
+    "int_uniform": ("min", "max"),
+    "q_uniform": ("min", "max", "q"),
+    "normal": ("mu", "sigma"),
+}
+OPTIONAL = {"q_uniform": {"q": 1}, "normal": {"mu": 0.0, "sigma": 1.0}}
+ENTRY_KEYS = ("value", "values", "distribution", "min", "max", "mu", "sigma", "q", "parameters")
+
+
+@dataclass(frozen=True)
+class Distribution:
+    kind: str
+    low: float = 0.0
+    high: float = 0.0
+    mu: float = 0.0
+    sigma: float = 1.0
+    q: float = 1.0
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One dimension of a sweep: several keys when they move together (zip), else one."""
+
+    keys: tuple[str, ...]
+    points: tuple[tuple[Any, ...], ...]  # [point][key]; empty for a continuous distribution
+    places: tuple[tuple[Keys, ...], ...]  # where each value of `points` stands
+    path: Keys
+    distribution: Distribution | None = None
+
+
+def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> list[Axis]:
+    """The axes of a `parameters` mapping, W&B's nested form included. Mistakes go to `report`."""
+    if not isinstance(node, dict):
+        report(path, "parameters", f"expected a mapping of keys to axes, got {describe(node)}")
+        return []
+    axes: list[Axis] = []
+    for key, entry in node.items():
+        here, full = (*path, key), f"{prefix}{key}"
+        if isinstance(entry, dict) and "parameters" in entry:
+            for other in entry.keys() - {"parameters"}:
+                report((*here, other), full, f"{other} beside nested `parameters` has no meaning")
+            axes += read_parameters(entry["parameters"], (*here, "parameters"), report, f"{full}.")
+        else:
+            axis = _read_entry(full, entry, here, report)
+            axes += [axis] if axis else []
+    return axes
+
+
+def _read_entry(key: str, entry: Any, path: Keys, report: Report) -> Axis | None:
+    if not isinstance(entry, dict):
+        form = f"{{values: {entry}}}" if isinstance(entry, list) else f"{{value: {entry}}}"
+        report(path, key, f"an axis is a mapping in W&B's words: write {form}")
+        return None
+    unknown = [word for word in entry if word not in ENTRY_KEYS]
+    for word in unknown:
+        report((*path, word), key, f"unknown key {word}{did_you_mean(word, ENTRY_KEYS)}")
+    kind = entry.get("distribution", _implied(entry))
+    if unknown:
+        return None
+    if not isinstance(kind, str) or kind not in NEEDS:
+        if kind is None:
+            report(path, key, "an axis needs value, values, or min and max")
+        else:
+            what = f"unknown distribution {kind!r}{did_you_mean(kind, NEEDS)}; one of {', '.join(NEEDS)}"
+            report((*path, "distribution"), key, what)
+        return None
+    given = {**OPTIONAL.get(kind, {}), **entry}
+    missing = [word for word in NEEDS[kind] if word not in given]
+    extra = [word for word in entry if word != "distribution" and word not in NEEDS[kind]]
+    for word in missing:
+        report(path, key, f"{kind} needs {word}")
+    for word in extra:
+        report((*path, word), key, f"{word} has no meaning for {kind}")
+    if missing or extra:
+        return None
+    if kind == "constant":
+        return Axis((key,), ((entry["value"],),), (((*path, "value"),),), path)
+    if kind == "categorical":
+        return _listed((key,), [entry["values"]], [(*path, "values")], path, report)
+    return _ranged(key, kind, given, path, report)
+
+
+def _implied(entry: dict) -> str | None:
+    """The distribution that W&B takes when none is named."""
+    if "value" in entry:
+        return "constant"
+    if "values" in entry:
+        return "categorical"
+    if "mu" in entry or "sigma" in entry:
+        return "normal"
+    if "min" not in entry and "max" not in entry:
+        return None
+    if "q" in entry:
+        return "q_uniform"
+    ends = [entry.get("min"), entry.get("max")]
+    return "uniform" if any(isinstance(end, float) for end in ends) else "int_uniform"
+
+
+def _listed(
+    keys: tuple[str, ...], columns: list[Any], paths: list[Keys], path: Keys, report: Report
+) -> Axis | None:
+    """An axis of listed values, one column a key; all columns must be lists of one length."""
+    good = True
+    for key, column, place in zip(keys, columns, paths, strict=True):
+        if not isinstance(column, list):
+            report(place, key, f"values must be a list, got {describe(column)}")
+            good = False
+        elif not column:
+            report(place, key, "an empty axis: it has no values, so the sweep would have no runs")
+            good = False
+    if not good:
+        return None
+    lengths = {key: len(column) for key, column in zip(keys, columns, strict=True)}
+    if len(set(lengths.values())) > 1:
+        counts = ", ".join(f"{key} has {n}" for key, n in lengths.items())
+        report(path, "zip", f"axes that move together need equal lengths: {counts}")
+        return None
+    points = tuple(zip(*columns, strict=True))
+    places = tuple(tuple((*place, index) for place in paths) for index in range(len(points)))
+    return Axis(keys, points, places, path)
+
+
+def _ranged(key: str, kind: str, given: dict, path: Keys, report: Report) -> Axis | None:
+    numbers = {word: given[word] for word in NEEDS[kind]}
+    for word, value in numbers.items():
+        whole = kind == "int_uniform"
+        bad_type = isinstance(value, bool) or not isinstance(value, int if whole else (int, float))
+        if bad_type or not math.isfinite(value):
+            what = f"{word} must be {'a whole' if whole else 'a finite'} number, got {describe(value)}"
+            report((*path, word), key, what)
+            return None
+    low, high = numbers.get("min", 0), numbers.get("max", 0)
+    problem = None
+    if low > high:
+        problem = f"an empty axis: min {low} is above max {high}"
+    elif kind == "log_uniform_values" and low <= 0:
+        problem = f"log_uniform_values needs min above 0, got {low}"
+    elif kind == "normal" and numbers["sigma"] < 0:
+        problem = f"sigma must not be negative, got {numbers['sigma']}"
+    elif kind == "q_uniform" and numbers["q"] <= 0:
+        problem = f"q must be above 0, got {numbers['q']}"
+    elif kind in ("int_uniform", "q_uniform") and (high - low) / numbers.get("q", 1) >= MAX_POINTS:
+        problem = f"more than {MAX_POINTS:,} points"
+    if problem:
+        report(path, key, problem)
+        return None
+    points: tuple[tuple[Any, ...], ...] = ()
+    if kind == "int_uniform":
+        points = tuple((value,) for value in range(low, high + 1))
+    elif kind == "q_uniform":
+        q = numbers["q"]
+        points = tuple((_quantized(low + i * q),) for i in range(int((high - low) / q + 1e-9) + 1))
+    places = tuple((path,) for _ in points)
+    mu, sigma = numbers.get("mu", 0.0), numbers.get("sigma", 1.0)
+    return Axis((key,), points, places, path, Distribution(kind, low, high, mu, sigma, numbers.get("q", 1)))
+
+
+def read_zip(node: Any, path: Keys, report: Report) -> list[Axis]:
+    """The axes of a `zip` list: each group is a mapping of keys to lists (or {values: list})."""
+    if not isinstance(node, list):
+        report(path, "zip", f"expected a list of groups, got {describe(node)}")
+        return []
+    axes: list[Axis] = []
+    for index, group in enumerate(node):
+        here = (*path, index)
+        if not isinstance(group, dict) or not group:
+            report(here, "zip", f"a group maps keys to lists of values, got {describe(group)}")
+            continue
+        columns, places = [], []
+        for key, column in group.items():
+            wrapped = isinstance(column, dict) and set(column) == {"values"}
+            columns.append(column["values"] if wrapped else column)
+            places.append((*here, key, "values") if wrapped else (*here, key))
+        axis = _listed(tuple(group), columns, places, here, report)
+        axes += [axis] if axis else []
+    return axes
+
+
+def draw(axis: Axis, random_seed: int, index: int) -> tuple[tuple[Any, ...], tuple[Keys, ...]]:
+    """Values of draw `index`, and where they stand: keyed by seed and name, so an axis added changes no other."""
+    rng = np.random.Generator(np.random.PCG64([random_seed, zlib.crc32("|".join(axis.keys).encode()), index]))
+    d = axis.distribution
+    if d is None or d.kind == "int_uniform":
+        point = int(rng.integers(len(axis.points)))
+        return axis.points[point], axis.places[point]
+    if d.kind == "q_uniform":  # W&B: round(X / q) * q, so the two ends are half as likely
+        steps = round(float(rng.uniform(d.low, d.high)) / d.q)
+        return (_quantized(steps * d.q),), (axis.path,)
+    if d.kind == "normal":
+        value = float(rng.normal(d.mu, d.sigma))
+    elif d.kind == "log_uniform_values":
+        value = min(max(math.exp(rng.uniform(math.log(d.low), math.log(d.high))), d.low), d.high)
+    else:
+        value = float(rng.uniform(d.low, d.high))
+    return (value,), (axis.path,)
+
+
+def _quantized(value: float) -> float:
+    """A multiple of q without the last digits that binary multiplication adds; an integer stays one."""
+    return value if isinstance(value, int) else float(f"{value:.12g}")
+
+
+def describe(value: Any) -> str:
+    """A value and its kind, for messages: `'abc' (text)`."""
+    if value is None:
+        return "null"
+    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
+    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
+    kind = kinds.get(type(value), "a mapping" if isinstance(value, dict) else type(value).__name__)
+    return f"{shown} ({kind})"

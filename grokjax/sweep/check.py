@@ -1,0 +1,154 @@
+"""What the keys of one run must satisfy together, and the values that follow from others."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.shapes import matches, parameter_shapes
+from grokjax.sweep.spec import MLP, SGD, FixedNorm, RunSpec, Transformer
+
+Report = Callable[[str, str], None]  # (dotted key, what is wrong)
+
+
+def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
+    """Fill in the values that follow from others: d_head, init scheme, split seed, eval_every, weight decay.
+
+    explicit: the dotted keys that the user gave.
+    """
+    model, init, split, log, optimizer = spec.model, spec.init, spec.task.split, spec.log, spec.optimizer
+    if isinstance(model, Transformer) and model.d_head is None:
+        model = model.model_copy(update={"d_head": max(1, model.d_model // model.heads)})
+    if init.scheme is None:
+        init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
+    if split.seed is None:
+        split = split.model_copy(update={"seed": spec.seed})
+    if log.eval_every is None:
+        log = log.model_copy(update={"eval_every": -(-100 // log.every) * log.every})
+    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" not in explicit:
+        optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
+    task = spec.task.model_copy(update={"split": split})
+    update = {"model": model, "init": init, "task": task, "log": log, "optimizer": optimizer}
+    return spec.model_copy(update=update)
+
+
+def check(spec: RunSpec, report: Report) -> None:
+    """Report every contradiction within one run (before `resolve`)."""
+    _check_task(spec, report)
+    _check_model(spec, report)
+    _check_by_matrix(spec, report)
+    if spec.init.from_file is not None:
+        _check_file(spec, spec.init.from_file, report)
+    if spec.log.eval_every and spec.log.eval_every % spec.log.every:
+        what = f"must be a multiple of log.every ({spec.log.every}), got {spec.log.eval_every}"
+        report("log.eval_every", f"{what}: test metrics are read at records")
+    for name in spec.log.probes:
+        report("log.probes", f"unknown probe {name!r}: there are no optional probes yet")
+
+
+def pairs(spec: RunSpec) -> int:
+    """Number of examples in the table: p^2 pairs, for division those with a divisor other than 0."""
+    p = spec.task.p
+    return p * (p - 1) if spec.task.op == "divide" else p * p
+
+
+def train_size(spec: RunSpec) -> int:
+    return int(spec.task.train_fraction * pairs(spec))
+
+
+def _check_task(spec: RunSpec, report: Report) -> None:
+    task, n, n_train = spec.task, pairs(spec), train_size(spec)
+    if task.op == "divide" and not is_prime(task.p):
+        report("task.p", f"divide needs a field, so p must be prime, got {task.p}")
+    if n_train == 0:
+        report("task.train_fraction", f"{task.train_fraction:g} of {n} pairs leaves no train example")
+    if n_train == n:
+        report("task.train_fraction", f"{task.train_fraction:g} of {n} pairs leaves no test example")
+    if spec.train.batch and 0 < n_train < spec.train.batch:
+        what = f"{spec.train.batch} is more than the {n_train} train examples; null is the full batch"
+        report("train.batch", what)
+
+
+def _check_model(spec: RunSpec, report: Report) -> None:
+    model = spec.model
+    if isinstance(model, Transformer) and model.d_head is None and model.d_model % model.heads:
+        what = f"{model.heads} heads do not divide d_model {model.d_model}; change one, or give d_head"
+        report("model.heads", what)
+    if isinstance(model, MLP) and spec.init.scheme == "paper":
+        report("init.scheme", "paper is the transformer's; an mlp takes fan_in or torch_linear")
+
+
+def _check_by_matrix(spec: RunSpec, report: Report) -> None:
+    names = list(parameter_shapes(spec))
+    known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names)) + names
+    tables = {
+        "init.scale_by_matrix": spec.init.scale_by_matrix,
+        "optimizer.lr_by_matrix": spec.optimizer.lr_by_matrix,
+        "optimizer.weight_decay_by_matrix": spec.optimizer.weight_decay_by_matrix,
+    }
+    for table, factors in tables.items():
+        for key in factors:
+            if not any(matches(key, name) for name in names):
+                what = f"this model has no matrix {key}{did_you_mean(key, known)}; it has {', '.join(names)}"
+                report(f"{table}.{key}", what)
+
+
+def _check_file(spec: RunSpec, path: str, report: Report) -> None:
+    shapes = file_shapes(path)
+    if isinstance(shapes, str):
+        report("init.from_file", shapes)
+        return
+    wanted = parameter_shapes(spec)
+    problems = [f"lacks {name}" for name in wanted if name not in shapes]
+    problems += [f"has {name}, which this model has not" for name in shapes if name not in wanted]
+    problems += [
+        f"has {name} of shape {list(shapes[name])}, this model needs {list(wanted[name])}"
+        for name in wanted
+        if name in shapes and shapes[name] != wanted[name]
+    ]
+    if problems:
+        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+        report("init.from_file", f"{path} does not fit: {'; '.join(problems[:4])}{more}")
+
+
+@cache
+def file_shapes(path: str) -> dict[str, tuple[int, ...]] | str:
+    """Names and shapes in a safetensors file, or what is wrong with it. Reads the header only."""
+    try:
+        with Path(path).open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > 10_000_000:
+                return f"{path} is not a safetensors file"
+            header = json.loads(file.read(length))
+        return {name: tuple(info["shape"]) for name, info in header.items() if name != "__metadata__"}
+    except FileNotFoundError:
+        return f"no such file: {path}"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError):
+        return f"{path} is not a safetensors file"
+
+
+def is_prime(n: int) -> bool:
+    return n > 1 and all(n % k for k in range(2, int(n**0.5) + 1))
+
+
+def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
+    """What is allowed, but may not be what was meant."""
+    notes = []
+    optimizer = spec.optimizer
+    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" in explicit and optimizer.weight_decay:
+        notes.append(
+            f"constraint fixed_norm with weight_decay {optimizer.weight_decay:g}: the decay only turns the update; "
+            "leave weight_decay out to have none"
+        )
+    exact = getattr(spec.loss, "precision", None) == "exact"
+    if exact and optimizer.weight_decay == 0 and not isinstance(optimizer, SGD):
+        notes.append(
+            "no weight decay and loss.precision exact: no slingshot was ever seen so; float32 is the one that slingshots"
+        )
+    return notes

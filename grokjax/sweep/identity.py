@@ -1,0 +1,100 @@
+"""What decides a run's trajectory (its id), and what decides its compiled program (its bucket)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from grokjax.sweep.shapes import is_matrix, matches, parameter_shapes
+from grokjax.sweep.spec import FixedNorm, RunSpec
+
+# Keys that flow as arrays: values of these never make a new program.
+DYNAMIC_OPTIMIZER = {
+    "lr", "b1", "b2", "eps", "momentum", "weight_decay", "warmup_steps", "clip_norm",
+    "lr_by_matrix", "weight_decay_by_matrix",
+}  # fmt: skip
+
+
+def run_id(spec: RunSpec) -> str:
+    """12 hex digits of the SHA-256 of everything that decides the trajectory of a resolved spec."""
+    return _digest(trajectory(spec))[:12]
+
+
+def program_key(spec: RunSpec) -> str:
+    """Runs with equal keys compile to the same program."""
+    optimizer = spec.optimizer.model_dump()
+    program = {
+        "task": spec.task.model_dump(exclude={"split"}),
+        "model": spec.model.model_dump(exclude={"logit_scale"}),
+        "loss": spec.loss.model_dump(),
+        "optimizer": {key: value for key, value in optimizer.items() if key not in DYNAMIC_OPTIMIZER},
+        "clips": spec.optimizer.clip_norm is not None,
+        "constraint": spec.constraint.model_dump(exclude={"radius"}),
+        "batch": spec.train.batch,
+        "numerics": spec.numerics.model_dump(),
+        "log": spec.log.model_dump(exclude={"snapshot_every"}),
+        "lanes": spec.engine.lanes,
+    }
+    return _digest(program)[:12]
+
+
+def trajectory(spec: RunSpec) -> dict[str, Any]:
+    """The resolved spec less every value that cannot change this run."""
+    kept = spec.model_dump(exclude={"log", "events", "engine"})
+    names = list(parameter_shapes(spec))
+    model, init, optimizer, stop = kept["model"], kept["init"], kept["optimizer"], kept["stop"]
+
+    from_file = init["from_file"] is not None
+    if from_file:
+        init["scheme"] = None
+        init["from_file"] = file_digest(init["from_file"])
+        if spec.train.batch is None:
+            del kept["seed"]  # the split carries its own
+    starts_at_zero = not from_file and init["scheme"] != "torch_linear"
+    init["scale_by_matrix"] = {
+        name: factor
+        for name, factor in by_matrix(spec.init.scale_by_matrix, names).items()
+        if not (starts_at_zero and is_bias(name))
+    }
+    if isinstance(spec.constraint, FixedNorm) and spec.constraint.scope == "global" and spec.constraint.radius:
+        del init["scale"]  # the projection at step 0 undoes a common factor
+    optimizer["lr_by_matrix"] = by_matrix(spec.optimizer.lr_by_matrix, names)
+    optimizer["weight_decay_by_matrix"] = by_matrix(spec.optimizer.weight_decay_by_matrix, names)
+    if spec.optimizer.weight_decay == 0:
+        del optimizer["weight_decay_by_matrix"]
+        optimizer.pop("decay", None)
+    if optimizer.get("momentum") == 0:
+        optimizer.pop("nesterov")
+    if model.get("d_mlp") == 0:
+        del model["activation"]
+    if model.get("input") == "one_hot":
+        del model["d_model"]
+    if stop["after_generalization"] is not None:
+        stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(include={"every", "eval_every"})
+    return kept
+
+
+def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:
+    """Factors other than 1, one a parameter; entries that mean the same parameter multiply."""
+    full = {name: 1.0 for name in names}
+    for key, factor in factors.items():
+        for name in names:
+            if matches(key, name):
+                full[name] *= factor
+    return {name: factor for name, factor in full.items() if factor != 1.0}
+
+
+def is_bias(name: str) -> bool:
+    return not is_matrix(name) and name.startswith("b")
+
+
+@cache
+def file_digest(path: str) -> str:
+    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

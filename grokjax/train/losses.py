@@ -1,0 +1,62 @@
+"""Losses on logits [n, v] and labels [n], each a mean over examples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Logits = Float[Array, "n v"]
+Labels = Int[Array, " n"]
+
+
+def exact(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    """Cross-entropy without cancellation, in the logits' own precision.
+
+    With d_j = z_j - z_y over j != y and m = max(0, max_j d_j): loss = m + log(exp(-m) + sum_j exp(d_j - m)),
+    which is log1p(sum_j exp(d_j)) where m = 0. A loss of 1e-12 keeps its digits, and so does its gradient:
+    the label's own share is minus the sum of the others', never 1 - p_y.
+    """
+    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    at_label = jnp.where(is_label, logits, 0).sum(-1, keepdims=True)
+    d = jnp.where(is_label, -jnp.inf, logits - at_label)
+    m = jax.lax.stop_gradient(jnp.maximum(d.max(-1), 0))
+    others = jnp.exp(d - m[:, None]).sum(-1)
+    inside = jnp.where(m == 0, others, 1)  # keeps log1p's branch finite where it is not taken
+    rest = jnp.where(m == 0, 1, jnp.exp(-m) + others)
+    return jnp.where(m == 0, jnp.log1p(inside), m + jnp.log(rest)).mean()
+
+
+def float32(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    """`log_softmax` in float32: the tail below 6e-8 is lost, on purpose."""
+    return _log_softmax(logits.astype(jnp.float32), labels)
+
+
+def float64(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    """`log_softmax` in float64; needs `jax.enable_x64`."""
+    return _log_softmax(logits.astype(jnp.float64), labels)
+
+
+def _log_softmax(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+    return -jnp.where(is_label, jax.nn.log_softmax(logits), 0).sum(-1).mean()
+
+
+def mse(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    """Squared distance to the one-hot label, mean over examples and classes (as torch.nn.MSELoss)."""
+    return jnp.square(logits - jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)).mean()
+
+
+LOSSES: dict[str, Callable[[Logits, Labels], Float[Array, ""]]] = {
+    "exact": exact,
+    "float32": float32,
+    "float64": float64,
+    "mse": mse,
+}
+
+
+def accuracy(logits: Logits, labels: Labels) -> Float[Array, ""]:
+    """Share of examples whose largest logit is the label's."""
+    return (logits.argmax(-1) == labels).mean(dtype=jnp.float32)
