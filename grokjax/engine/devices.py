@@ -38,9 +38,7 @@ def idle_accelerator(device: Device) -> str | None:
     if device.platform != "cpu":
         return None
     if shutil.which("nvidia-smi") or os.path.exists("/dev/nvidia0"):
-        return (
-            "this machine has an NVIDIA GPU, but the installed JAX computes on the CPU: pip install 'grokjax[cuda]'"
-        )
+        return "this machine has an NVIDIA GPU, but the installed JAX computes on the CPU: pip install 'grokjax[cuda]'"
     if os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0"):
         return "this machine has a TPU, but the installed JAX computes on the CPU: pip install 'grokjax[tpu]'"
     return None

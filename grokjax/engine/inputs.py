@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -23,16 +24,20 @@ T = TypeVar("T")
 def stack_hyper(runs: Sequence[Run], width: int) -> Hyper:
     """Hyperparameters [width]; lanes beyond the runs repeat the last run with 0 steps, so they never train."""
     padded = pad(runs, width)
-    rows = [hyper_of(run.spec, run.spec.train.steps if lane < len(runs) else 0) for lane, run in enumerate(padded)]
+    rows = [
+        hyper_of(run.spec, run.spec.train.steps if lane < len(runs) else 0) for lane, run in enumerate(padded)
+    ]
     return jax.tree.map(lambda *values: np.stack(values), *rows)
 
 
 def hyper_of(spec: RunSpec, steps: int) -> Hyper:
     """One run's numbers, in explicit dtypes; a number that its optimizer has not is 0."""
-    real = np.dtype(spec.numerics.params).type
+    real = partial(np.asarray, dtype=spec.numerics.params)
     optimizer = spec.optimizer
     names = list(parameter_shapes(spec))
-    moments = {} if isinstance(optimizer, SGD) else {"b1": optimizer.b1, "b2": optimizer.b2, "eps": optimizer.eps}
+    moments = (
+        {} if isinstance(optimizer, SGD) else {"b1": optimizer.b1, "b2": optimizer.b2, "eps": optimizer.eps}
+    )
     after = spec.stop.after_generalization
     radius = spec.constraint.radius if isinstance(spec.constraint, FixedNorm) else None
 
@@ -44,8 +49,8 @@ def hyper_of(spec: RunSpec, steps: int) -> Hyper:
 
     overall = factors(spec.init.scale_by_matrix)
     return Hyper(
-        seed=np.uint32(spec.seed),
-        steps=np.int32(steps),
+        seed=np.asarray(spec.seed, np.uint32),
+        steps=np.asarray(steps, np.int32),
         lr=real(optimizer.lr),
         b1=real(moments.get("b1", 0)),
         b2=real(moments.get("b2", 0)),
@@ -59,10 +64,10 @@ def hyper_of(spec: RunSpec, steps: int) -> Hyper:
         scale={name: real(spec.init.scale * factor) for name, factor in overall.items()},
         lr_factor=factors(optimizer.lr_by_matrix),
         weight_decay_factor=factors(optimizer.weight_decay_by_matrix),
-        stop_accuracy=np.float32(spec.events.generalization),
-        stop_hold=np.int32(spec.events.hold),
-        stop_after=np.int32(-1 if after is None else after),
-    )  # pyright: ignore[reportArgumentType]
+        stop_accuracy=np.asarray(spec.events.generalization, np.float32),
+        stop_hold=np.asarray(spec.events.hold, np.int32),
+        stop_after=np.asarray(-1 if after is None else after, np.int32),
+    )
 
 
 def stack_indices(runs: Sequence[Run], width: int, n: int) -> Indices:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +24,7 @@ from grokjax.train.step import evaluate, heed_evaluation, is_active, start, step
 Metrics = dict[str, Array]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Records:
+class Records(NamedTuple):
     """Stacked observations of a segment. A row counts only where the run was still training."""
 
     train: dict[str, Float[Array, "records"]]
@@ -36,9 +33,7 @@ class Records:
     counts: Bool[Array, "records"]
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Close:
+class Close(NamedTuple):
     """A run's end: its last record, and which matrices are not finite where it diverged."""
 
     train: dict[str, Float[Array, ""]]
@@ -92,7 +87,7 @@ def lane_segment(
         at, counts = state.step, is_active(state)
         moved, view = step(spec, state, hyper, train)
         reset = jnp.where(counts & moved.finite, -jnp.inf, moved.loss_max).astype(state.loss_max.dtype)
-        moved = replace(moved, loss_max=reset)
+        moved = moved._replace(loss_max=reset)
         moved, _ = jax.lax.scan(plain, moved, length=schedule.every - 1)
         return moved, (core(view), at, counts)
 

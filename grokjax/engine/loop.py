@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -33,6 +33,7 @@ class Segment:
     run_steps: int  # steps that counted
 
 
+@runtime_checkable
 class Writer(Protocol):
     """Where the loop hands what it observed. Everything of a call must be durable when it returns."""
 
@@ -118,4 +119,6 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
 def _norms(state: State, lanes: int) -> dict[str, np.ndarray]:
     """Norms [lanes] of every parameter; the least positive number for 0, so that a quotient is defined."""
     rows = {name: np.asarray(value)[:lanes].reshape(lanes, -1) for name, value in state.params.items()}
-    return {name: np.maximum(np.linalg.norm(row.astype(np.float64), axis=1), 1e-300) for name, row in rows.items()}
+    return {
+        name: np.maximum(np.linalg.norm(row.astype(np.float64), axis=1), 1e-300) for name, row in rows.items()
+    }

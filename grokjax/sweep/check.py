@@ -24,7 +24,9 @@ def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
     if isinstance(model, Transformer) and model.d_head is None:
         model = model.model_copy(update={"d_head": max(1, model.d_model // model.heads)})
     if init.scheme is None:
-        init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
+        init = init.model_copy(
+            update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"}
+        )
     if split.seed is None:
         split = split.model_copy(update={"seed": spec.seed})
     if log.eval_every is None:
@@ -141,7 +143,11 @@ def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
     """What is allowed, but may not be what was meant."""
     notes = []
     optimizer = spec.optimizer
-    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" in explicit and optimizer.weight_decay:
+    if (
+        isinstance(spec.constraint, FixedNorm)
+        and "optimizer.weight_decay" in explicit
+        and optimizer.weight_decay
+    ):
         notes.append(
             f"constraint fixed_norm with weight_decay {optimizer.weight_decay:g}: the decay only turns the update; "
             "leave weight_decay out to have none"

@@ -18,7 +18,19 @@ from grokjax.sweep.layers import Layer, Mistakes, Value, build, flatten, overlay
 from grokjax.sweep.load import Document, Keys, Mistake, SweepError, did_you_mean, read_sweep
 from grokjax.sweep.spec import RunSpec
 
-TOP = ("name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms")
+TOP = (
+    "name",
+    "base",
+    "log",
+    "events",
+    "engine",
+    "method",
+    "run_cap",
+    "random_seed",
+    "parameters",
+    "zip",
+    "arms",
+)
 ARM = ("base", "parameters", "zip")
 MAX_RUNS = 1_000_000
 
@@ -84,7 +96,9 @@ def expand(document: Document, overrides: dict[str, Any] | None = None) -> Sweep
     runs: dict[str, Run] = {}
     notes: dict[str, None] = {}
     for arm in arms:
-        build(overlay([layer for index, layer in enumerate(arm.layers) if index != 2]), mistakes)  # base by itself
+        build(
+            overlay([layer for index, layer in enumerate(arm.layers) if index != 2]), mistakes
+        )  # base by itself
         points: list[tuple[tuple[int, ...], str]] = []
         for choice, values in _points(arm, method, data, mistakes):
             made = _make_run(arm, values, mistakes, notes)
@@ -106,7 +120,9 @@ def expand(document: Document, overrides: dict[str, Any] | None = None) -> Sweep
 def _check_top(data: dict, mistakes: Mistakes) -> str:
     for key in data:
         if key not in TOP:
-            mistakes.at((key,), key, f"unknown key{did_you_mean(key, TOP)}; the top level has {', '.join(TOP)}")
+            mistakes.at(
+                (key,), key, f"unknown key{did_you_mean(key, TOP)}; the top level has {', '.join(TOP)}"
+            )
     name = data.get("name", Path(mistakes.document.file).stem)
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name):
         what = "a name is letters, digits, '-', '_' and '.' (it becomes a folder), starting with a letter or digit"
@@ -153,7 +169,9 @@ def _read_arms(data: dict, overrides: dict[str, Any], mistakes: Mistakes) -> lis
             continue
         for key in arm:
             if key not in ARM:
-                mistakes.at((*path, key), key, f"unknown key{did_you_mean(key, ARM)}; an arm has {', '.join(ARM)}")
+                mistakes.at(
+                    (*path, key), key, f"unknown key{did_you_mean(key, ARM)}; an arm has {', '.join(ARM)}"
+                )
         base = flatten(arm["base"], (*path, "base"), mistakes) if "base" in arm else {}
         own = _read_axes(arm, path, mistakes)
         replaced = {key for axis in own for key in axis.keys} | set(base)
@@ -194,7 +212,9 @@ def _without(axes: list[Axis], keys: set[str]) -> list[Axis]:
     return kept
 
 
-def _points(arm: _Arm, method: str, data: dict, mistakes: Mistakes) -> Iterator[tuple[tuple[int, ...], Layer]]:
+def _points(
+    arm: _Arm, method: str, data: dict, mistakes: Mistakes
+) -> Iterator[tuple[tuple[int, ...], Layer]]:
     """Each point of the arm: its index along every axis, and the values as a layer."""
     if method == "random":
         cap, seed = data.get("run_cap"), data.get("random_seed", 0)
@@ -208,7 +228,9 @@ def _points(arm: _Arm, method: str, data: dict, mistakes: Mistakes) -> Iterator[
     for axis in arm.axes:
         if not axis.points:
             kind = axis.distribution.kind if axis.distribution else ""
-            mistakes.at(axis.path, axis.keys[0], f"{kind} is continuous: method grid needs values; use method: random")
+            mistakes.at(
+                axis.path, axis.keys[0], f"{kind} is continuous: method grid needs values; use method: random"
+            )
             return
     total = 1
     for axis in arm.axes:

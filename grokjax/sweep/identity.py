@@ -59,7 +59,11 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
         for name, factor in by_matrix(spec.init.scale_by_matrix, names).items()
         if not (starts_at_zero and is_bias(name))
     }
-    if isinstance(spec.constraint, FixedNorm) and spec.constraint.scope == "global" and spec.constraint.radius:
+    if (
+        isinstance(spec.constraint, FixedNorm)
+        and spec.constraint.scope == "global"
+        and spec.constraint.radius
+    ):
         del init["scale"]  # the projection at step 0 undoes a common factor
     optimizer["lr_by_matrix"] = by_matrix(spec.optimizer.lr_by_matrix, names)
     optimizer["weight_decay_by_matrix"] = by_matrix(spec.optimizer.weight_decay_by_matrix, names)
@@ -73,7 +77,9 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
     if model.get("input") == "one_hot":
         del model["d_model"]
     if stop["after_generalization"] is not None:
-        stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(include={"every", "eval_every"})
+        stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(
+            include={"every", "eval_every"}
+        )
     return kept
 
 

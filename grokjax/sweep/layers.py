@@ -62,8 +62,12 @@ def flatten(node: Any, path: Keys, mistakes: Mistakes, prefix: str = "") -> Laye
     for key, value in node.items():
         full = f"{prefix}.{key}" if prefix else key
         parts = split_key(full)
-        is_section = full in SECTIONS or full == "task.split" or (len(parts) == 2 and key.endswith("_by_matrix"))
-        inner = flatten(value, (*path, key), mistakes, full) if is_section or isinstance(value, dict) else None
+        is_section = (
+            full in SECTIONS or full == "task.split" or (len(parts) == 2 and key.endswith("_by_matrix"))
+        )
+        inner = (
+            flatten(value, (*path, key), mistakes, full) if is_section or isinstance(value, dict) else None
+        )
         for name, item in ({full: Value(value, (*path, key))} if inner is None else inner).items():
             if name in layer:
                 mistakes.at(item.path, name, "duplicate key: it stands twice, dotted and nested")
@@ -136,7 +140,9 @@ def _report(problem: Any, layer: Layer, nested: dict, mistakes: Mistakes) -> Non
         return  # pydantic reports each member of the union; the first says it all
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
-    item = layer.get(key) or next((value for name, value in layer.items() if name.startswith(key + ".")), None)
+    item = layer.get(key) or next(
+        (value for name, value in layer.items() if name.startswith(key + ".")), None
+    )
     path = item.path if item else ()
     if item and path is not None and index is not None and (*path, index) in mistakes.document.places:
         path = (*path, index)
@@ -182,7 +188,11 @@ def _unknown(key: str, nested: dict, item: Value | None) -> str:
         return "unknown key: keys are written without `base.`, for instance optimizer.lr"
     if not above and word not in fields:
         dotted = [f"{section}.{word}" for section in SECTIONS if word in _fields_at([section], nested)]
-        return f"unknown key (did you mean {dotted[0]}?)" if dotted else f"unknown key{did_you_mean(word, fields)}"
+        return (
+            f"unknown key (did you mean {dotted[0]}?)"
+            if dotted
+            else f"unknown key{did_you_mean(word, fields)}"
+        )
     return f"unknown key{did_you_mean(word, fields)}"
 
 

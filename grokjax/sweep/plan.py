@@ -109,7 +109,9 @@ def choose_width(spec: RunSpec, runs: int, device: Device) -> int:
     else:
         fits = int(MEMORY_SHARE * device.memory / cost.lane_bytes(spec)) * device.count
         wide = int(FULL_STEP.get(device.platform, 1e15) / cost.step_flops(spec)) * device.count
-        most = min(max(wide, 4 * device.count), MOST_LANES.get(device.platform, 4096) * device.count, max(fits, 1))
+        most = min(
+            max(wide, 4 * device.count), MOST_LANES.get(device.platform, 4096) * device.count, max(fits, 1)
+        )
         chunks = -(-runs // most)
         most = -(-runs // chunks)
     return -(-most // device.count) * device.count
@@ -153,7 +155,9 @@ def remarks(plan: Plan) -> list[str]:
         spec = bucket.spec
         share = cost.evaluation_flops(spec) / (spec.log.eval_every or 1) / cost.step_flops(spec)
         if share > 0.2:
-            notes.append(f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every")
+            notes.append(
+                f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every"
+            )
         if spec.log.every < 5 and spec.train.steps > 10_000:
             notes.append(f"bucket {bucket.index}: a record every {spec.log.every} steps costs time and disk")
     return notes

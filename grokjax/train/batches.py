@@ -9,9 +9,7 @@ from jaxtyping import Array, Int, UInt32
 from grokjax.train.state import Examples
 
 
-def batch_at(
-    examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], size: int | None
-) -> Examples:
+def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], size: int | None) -> Examples:
     """The examples of one step. An epoch has n // size batches; what is left over waits for the next shuffle."""
     if size is None:
         return examples

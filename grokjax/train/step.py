@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +71,7 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     active = is_active(state)
     finite = jnp.isfinite(loss) & all_finite(updated)
     moved = active & finite
-    kept = replace(
-        state,
+    kept = state._replace(
         params=_select(moved, updated, state.params),
         opt_state=_select(moved, opt_state, state.opt_state),
         step=state.step + moved,
@@ -102,10 +101,8 @@ def heed_evaluation(state: State, hyper: Hyper, test_accuracy: Float[Array, ""])
     stops = (hyper.stop_after >= 0) & (held >= hyper.stop_hold)
     end = jnp.where(stops, jnp.minimum(state.end, state.step + hyper.stop_after), state.end)
     active = is_active(state)
-    return replace(
-        state, held=jnp.where(active, held, state.held), end=jnp.where(active, end, state.end)
-    )
+    return state._replace(held=jnp.where(active, held, state.held), end=jnp.where(active, end, state.end))
 
 
-def _select(condition: Bool[Array, ""], new: Params, old: Params) -> Params:
+def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)

@@ -1,0 +1,64 @@
+"""Counts of what runs have done so far, kept up to date from the rows of each segment while they train."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, slingshot_hits
+
+TAIL = 5  # records before a segment that a slingshot's median may need
+
+
+class Tally:
+    """Fit, generalized, slingshot and diverged runs of one bucket. Remembers only the newest records a run."""
+
+    def __init__(self, thresholds: Thresholds):
+        self.thresholds = thresholds
+        self._seen: dict[str, set[str]] = {}
+        self._tail: dict[str, np.ndarray] = {}  # run -> [3, records]: step, loss, loss_max
+        self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, metric) -> the newest accuracies
+
+    def counts(self) -> Counter[str]:
+        return Counter(kind for kinds in self._seen.values() for kind in kinds)
+
+    def update(self, segment: Any) -> None:
+        """Take in a segment's rows (grokjax.engine.loop.Segment)."""
+        rows = segment.rows
+        for lane in np.unique(rows.lane):
+            at = np.nonzero(rows.lane == lane)[0]
+            run_id = segment.run_ids[lane]
+            seen = self._seen.setdefault(run_id, set())
+            self._accuracy(run_id, "train/accuracy", self.thresholds.fit, "fit", rows, at, seen)
+            self._accuracy(
+                run_id, "test/accuracy", self.thresholds.generalization, "generalized", rows, at, seen
+            )
+            self._slingshots(run_id, rows, at, seen)
+        for end in segment.ends:
+            if end.diverged:
+                self._seen.setdefault(end.run_id, set()).add("diverged")
+
+    def _accuracy(
+        self, run_id: str, metric: str, threshold: float, kind: str, rows: Any, at: np.ndarray, seen: set[str]
+    ) -> None:
+        if kind in seen:
+            return
+        at = at[rows.recorded[metric][at]] if metric in rows.recorded else at
+        above = rows.metrics[metric][at] >= np.float32(threshold)
+        above = np.concatenate([self._held.get((run_id, metric), np.zeros(0, bool)), above])
+        if first_holding(above, self.thresholds.hold) is not None:
+            seen.add(kind)
+        self._held[(run_id, metric)] = above[len(above) - self.thresholds.hold + 1 :]
+
+    def _slingshots(self, run_id: str, rows: Any, at: np.ndarray, seen: set[str]) -> None:
+        if "slingshot" in seen:
+            return
+        new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
+        both = np.concatenate([self._tail.get(run_id, np.zeros((3, 0))), new], axis=1)
+        if len(slingshot_hits(both[0].astype(np.int64), both[1], both[2])):
+            seen.add("slingshot")
+        recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW
+        recent[-TAIL:] = True
+        self._tail[run_id] = both[:, recent]

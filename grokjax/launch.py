@@ -1,0 +1,146 @@
+"""Wiring: a sweep file to a trained results directory, and a directory to its results."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.plan import Bucket, Plan, make_plan
+
+if TYPE_CHECKING:
+    from grokjax.engine.loop import Segment
+    from grokjax.results.read import Results
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (SIGINT or SIGTERM); what is recorded is whole, the same command goes on."""
+
+
+class Screen(Protocol):
+    """What watches a sweep train (see `grokjax.live`)."""
+
+    def started(self, plan: Plan, done: set[int]) -> None: ...
+    def segment(self, bucket: Bucket, segment: Segment) -> None: ...
+    def finished(self) -> None: ...
+
+
+def prepare_jax() -> None:
+    """Settings that JAX reads when it starts: no GPU kernel may depend on timing or atomics."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_deterministic_ops" not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+
+
+def plan_sweep(sweep: Sweep) -> Plan:
+    """The plan of a sweep on this machine's devices."""
+    prepare_jax()
+    from grokjax.engine.devices import describe_device
+
+    return make_plan(sweep, describe_device())
+
+
+def run(
+    sweep: str | Path,
+    out: str | Path | None = None,
+    set: dict[str, Any] | None = None,
+    screen: Screen | None = None,
+) -> Results:
+    """Train every run of a sweep file and return its results; the same call again goes on where it stopped.
+
+    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set.
+    Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM.
+    """
+    plan = plan_sweep(load_sweep(sweep, set))
+    return train(plan, Path(out) if out else Path("runs") / plan.sweep.name, screen)
+
+
+def train(plan: Plan, out: Path, screen: Screen | None = None) -> Results:
+    """Train what a plan still lacks in `out`."""
+    from grokjax.engine.loop import Program, train_chunk
+    from grokjax.results.manifest import settle
+    from grokjax.results.write import DirectoryWriter, drop_chunk
+
+    settle(plan, out)
+    done = finished_chunks(plan, out)
+    if screen:
+        screen.started(plan, done)
+    program: Program | None = None
+    with _stop_on_signal() as stop:
+        for chunk in plan.chunks:
+            if chunk.index in done:
+                continue
+            drop_chunk(out, chunk.index)
+            if program is None or program.bucket is not chunk.bucket:
+                program = Program(chunk.bucket, plan.device.count)
+            writer = _Watched(DirectoryWriter(out), chunk.bucket, screen)
+            if not train_chunk(program, chunk, writer, stop):
+                if screen:
+                    screen.finished()
+                raise Interrupted(str(out))
+    if screen:
+        screen.finished()
+    results = open_results(out)
+    results.runs()  # writes the derived tables
+    return results
+
+
+def finished_chunks(plan: Plan, out: Path) -> set[int]:
+    """Chunks all of whose runs have ended."""
+    from grokjax.results.write import ends_of
+
+    ends = ends_of(out)
+    return {chunk.index for chunk in plan.chunks if len(ends.get(chunk.index, {})) == len(chunk.runs)}
+
+
+def open_results(path: str | Path) -> Results:
+    """Open a results directory, finished or not. Raises SweepError if it is none."""
+    from grokjax.analysis.summary import derive
+    from grokjax.results.derived import kept
+    from grokjax.results.read import Results
+
+    return Results(path, kept(derive))
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """A writer that also tells the screen."""
+
+    writer: Any
+    bucket: Bucket
+    screen: Screen | None
+
+    def params(self, *args: Any) -> None:
+        self.writer.params(*args)
+
+    def segment(self, segment: Segment) -> None:
+        self.writer.segment(segment)
+        if self.screen:
+            self.screen.segment(self.bucket, segment)
+
+
+@contextmanager
+def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+    """The first SIGINT or SIGTERM lets the segment finish; a second SIGINT ends at once."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked.is_set
+        return
+
+    def ask(number: int, _: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked.is_set
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

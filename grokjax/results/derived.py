@@ -1,0 +1,81 @@
+"""runs.parquet and events.parquet: what was derived from the curves, kept as long as the curves are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grokjax.results.files import curves_files, write_whole
+from grokjax.results.read import Results
+
+STAMP = b"grokjax.curves"
+Frames = tuple[pd.DataFrame, pd.DataFrame]
+
+
+def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
+    """`derive`, reading the stored tables where they are up to date, and storing them where it can."""
+
+    def read_or_derive(results: Results) -> Frames:
+        stamp = _stamp(results.path)
+        paths = (results.path / "runs.parquet", results.path / "events.parquet")
+        stored = [_read(path, stamp) for path in paths]
+        if any(table is None for table in stored):
+            stored = [_to_arrow(frame).replace_schema_metadata({STAMP: stamp}) for frame in derive(results)]
+            for path, table in zip(paths, stored, strict=True):
+                _try_write(path, table)
+        runs, events = (_to_pandas(table) for table in stored if table is not None)
+        return runs, events
+
+    return read_or_derive
+
+
+def _stamp(out: Path) -> bytes:
+    """Names, sizes and times of the files that the tables are derived from."""
+    files = [out / "plan.json", *curves_files(out)]
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest().encode()
+
+
+def _read(path: Path, stamp: bytes) -> pa.Table | None:
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
+        return None
+    return table if (table.schema.metadata or {}).get(STAMP) == stamp else None
+
+
+def _try_write(path: Path, table: pa.Table) -> None:
+    try:
+        write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+    except OSError:
+        pass  # a read-only directory can be read all the same
+
+
+def _to_arrow(frame: pd.DataFrame) -> pa.Table:
+    """Columns of mixed kinds (engine.lanes: auto or 8) become text."""
+    columns = {}
+    for name in frame.columns:
+        try:
+            columns[name] = pa.Array.from_pandas(frame[name])
+        except (pa.ArrowInvalid, pa.ArrowTypeError):
+            texts = [None if value is None else _text(value) for value in frame[name]]
+            columns[name] = pa.array(texts, pa.string())
+    return pa.table(columns)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _to_pandas(table: pa.Table) -> pd.DataFrame:
+    frame = table.to_pandas()
+    for field in table.schema:
+        if pa.types.is_list(field.type):
+            frame[field.name] = [None if value is None else list(value) for value in frame[field.name]]
+    return frame
