@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.sweep.expand import Sweep, load_sweep
-from grokjax.sweep.plan import Bucket, Plan, make_plan
+from grokjax.sweep.plan import Bucket, Device, Plan, make_plan
 
 if TYPE_CHECKING:
-    from grokjax.engine.loop import Segment
     from grokjax.results.read import Results
+    from grokjax.results.segment import Segment
 
 
 class Interrupted(Exception):
@@ -27,6 +27,7 @@ class Screen(Protocol):
     """What watches a sweep train (see `grokjax.live`)."""
 
     def started(self, plan: Plan, done: set[int]) -> None: ...
+    def compiling(self, bucket: Bucket) -> None: ...
     def segment(self, bucket: Bucket, segment: Segment) -> None: ...
     def finished(self) -> None: ...
 
@@ -79,6 +80,8 @@ def train(plan: Plan, out: Path, screen: Screen | None = None) -> Results:
             drop_chunk(out, chunk.index)
             if program is None or program.bucket is not chunk.bucket:
                 program = Program(chunk.bucket, plan.device.count)
+                if screen:
+                    screen.compiling(chunk.bucket)
             writer = _Watched(DirectoryWriter(out), chunk.bucket, screen)
             if not train_chunk(program, chunk, writer, stop):
                 if screen:
@@ -97,6 +100,49 @@ def finished_chunks(plan: Plan, out: Path) -> set[int]:
 
     ends = ends_of(out)
     return {chunk.index for chunk in plan.chunks if len(ends.get(chunk.index, {})) == len(chunk.runs)}
+
+
+def device_warning(device: Device) -> list[str]:
+    """A warning if an accelerator is there that the installed JAX cannot use."""
+    from grokjax.engine.devices import idle_accelerator
+
+    warning = idle_accelerator(device)
+    return [warning] if warning else []
+
+
+def measure_plan(plan: Plan) -> dict[int, float]:
+    """bucket -> seconds a run-step, from a short segment of its first chunk at the plan's width."""
+    from grokjax.engine.measure import run_step_seconds
+
+    chunks = {chunk.bucket.index: chunk for chunk in reversed(plan.chunks)}
+    return {index: run_step_seconds(chunk, plan.device.count) for index, chunk in sorted(chunks.items())}
+
+
+def export_table(results: Results, table: str, out: Path | None, format: str | None, metrics: list[str] | None) -> Path:
+    """Write curves, runs or events as CSV or Parquet. Raises ValueError for an unknown table, format or metric."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    from grokjax.results.derived import to_arrow
+    from grokjax.results.files import write_whole
+
+    ending = out.suffix.lstrip(".") if out else ""
+    format = format or (ending if ending in ("csv", "parquet") else "csv")
+    if format not in ("csv", "parquet"):
+        raise ValueError(f"format must be csv or parquet, got {format!r}")
+    if table not in ("curves", "runs", "events"):
+        raise ValueError(f"table must be curves, runs or events, got {table!r}")
+    if metrics and table != "curves":
+        raise ValueError("--metric chooses among curves only")
+    if table == "curves":
+        data = results.curves_table(metrics)
+    else:
+        data = to_arrow(results.runs() if table == "runs" else results.events(), lists=format == "parquet")
+    path = out or results.path / f"{table}-export.{format}"
+    write = pa.csv.write_csv if format == "csv" else pq.write_table
+    write_whole(path, lambda temporary: write(data, temporary))
+    return path
 
 
 def open_results(path: str | Path) -> Results:

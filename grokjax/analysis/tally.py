@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
 
 from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, slingshot_hits
+from grokjax.results.segment import Rows, Segment
 
 TAIL = 5  # records before a segment that a slingshot's median may need
 
@@ -24,8 +24,8 @@ class Tally:
     def counts(self) -> Counter[str]:
         return Counter(kind for kinds in self._seen.values() for kind in kinds)
 
-    def update(self, segment: Any) -> None:
-        """Take in a segment's rows (grokjax.engine.loop.Segment)."""
+    def update(self, segment: Segment) -> None:
+        """Take in a segment's rows."""
         rows = segment.rows
         for lane in np.unique(rows.lane):
             at = np.nonzero(rows.lane == lane)[0]
@@ -41,7 +41,14 @@ class Tally:
                 self._seen.setdefault(end.run_id, set()).add("diverged")
 
     def _accuracy(
-        self, run_id: str, metric: str, threshold: float, kind: str, rows: Any, at: np.ndarray, seen: set[str]
+        self,
+        run_id: str,
+        metric: str,
+        threshold: float,
+        kind: str,
+        rows: Rows,
+        at: np.ndarray,
+        seen: set[str],
     ) -> None:
         if kind in seen:
             return
@@ -52,7 +59,7 @@ class Tally:
             seen.add(kind)
         self._held[(run_id, metric)] = above[len(above) - self.thresholds.hold + 1 :]
 
-    def _slingshots(self, run_id: str, rows: Any, at: np.ndarray, seen: set[str]) -> None:
+    def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray, seen: set[str]) -> None:
         if "slingshot" in seen:
             return
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])

@@ -24,9 +24,7 @@ T = TypeVar("T")
 def stack_hyper(runs: Sequence[Run], width: int) -> Hyper:
     """Hyperparameters [width]; lanes beyond the runs repeat the last run with 0 steps, so they never train."""
     padded = pad(runs, width)
-    rows = [
-        hyper_of(run.spec, run.spec.train.steps if lane < len(runs) else 0) for lane, run in enumerate(padded)
-    ]
+    rows = [hyper_of(run.spec, run.spec.train.steps if lane < len(runs) else 0) for lane, run in enumerate(padded)]
     return jax.tree.map(lambda *values: np.stack(values), *rows)
 
 
@@ -35,9 +33,7 @@ def hyper_of(spec: RunSpec, steps: int) -> Hyper:
     real = partial(np.asarray, dtype=spec.numerics.params)
     optimizer = spec.optimizer
     names = list(parameter_shapes(spec))
-    moments = (
-        {} if isinstance(optimizer, SGD) else {"b1": optimizer.b1, "b2": optimizer.b2, "eps": optimizer.eps}
-    )
+    moments = {} if isinstance(optimizer, SGD) else {"b1": optimizer.b1, "b2": optimizer.b2, "eps": optimizer.eps}
     after = spec.stop.after_generalization
     radius = spec.constraint.radius if isinstance(spec.constraint, FixedNorm) else None
 

@@ -5,32 +5,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding
 
 from grokjax.engine.devices import lane_mesh, over_lanes
 from grokjax.engine.inputs import Starts, stack_hyper, stack_indices
 from grokjax.engine.lanes import close_program, segment_program, start_program
-from grokjax.engine.records import End, Rows, run_ends, segment_rows, with_close
+from grokjax.engine.records import run_ends, segment_rows, with_close
+from grokjax.results.segment import End, Segment
 from grokjax.sweep.plan import Bucket, Chunk
-from grokjax.tasks.modular import table
-from grokjax.train.state import State
-
-
-@dataclass(frozen=True)
-class Segment:
-    """What one segment of a chunk observed: rows of records, and the runs that ended in it."""
-
-    chunk: int
-    index: int
-    run_ids: tuple[str, ...]  # of the chunk's lanes
-    rows: Rows
-    ends: tuple[End, ...]
-    run_steps: int  # steps that counted
+from grokjax.tasks.modular import Indices, table
+from grokjax.train.state import Hyper, State
 
 
 @runtime_checkable
@@ -82,10 +69,7 @@ def train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[
 def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool]) -> bool:
     bucket, lanes = chunk.bucket, len(chunk.runs)
     run_ids = tuple(run.run_id for run in chunk.runs)
-    put = partial(_put, sharding=over_lanes(program.mesh))
-    hyper = put(stack_hyper(chunk.runs, bucket.width))
-    indices = put(stack_indices(chunk.runs, bucket.width, len(program.table.labels)))
-    state = program.start(put(program.starts.stack(chunk.runs, bucket.width)), hyper)
+    state, hyper, indices = begin_chunk(program, chunk)
     first_norms = _norms(state, lanes)
     training = np.ones(lanes, bool)
     step = np.zeros(lanes, np.int32)
@@ -102,8 +86,7 @@ def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[
         ends: tuple[End, ...] = ()
         if closing.any():
             close = jax.device_get(program.close(state, hyper, indices, program.table))
-            growth = {name: value / first_norms[name] for name, value in _norms(state, lanes).items()}
-            ends = run_ends(close, run_ids, closing, now, finite, growth)
+            ends = run_ends(close, run_ids, closing, now, finite, _growth(first_norms, _norms(state, lanes)))
             rows = with_close(rows, close, closing & finite, now, carried)
             last = {name: np.asarray(value)[:lanes][closing] for name, value in state.params.items()}
             writer.params(chunk.index, index, [end.run_id for end in ends], last)
@@ -112,13 +95,24 @@ def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[
     return True
 
 
-def _put(tree: Any, sharding: NamedSharding) -> Any:
-    return jax.tree.map(lambda value: jax.device_put(value, sharding), tree)
+def begin_chunk(program: Program, chunk: Chunk) -> tuple[State, Hyper, Indices]:
+    """Everything of a chunk that is stacked over lanes, on its devices: state at step 0, hyper, indices."""
+    width, sharding = program.bucket.width, over_lanes(program.mesh)
+
+    def put(tree: Any) -> Any:
+        return jax.tree.map(lambda value: jax.device_put(value, sharding), tree)
+
+    hyper = put(stack_hyper(chunk.runs, width))
+    indices = put(stack_indices(chunk.runs, width, len(program.table.labels)))
+    return program.start(put(program.starts.stack(chunk.runs, width)), hyper), hyper, indices
 
 
 def _norms(state: State, lanes: int) -> dict[str, np.ndarray]:
-    """Norms [lanes] of every parameter; the least positive number for 0, so that a quotient is defined."""
+    """Norms [lanes] of every parameter."""
     rows = {name: np.asarray(value)[:lanes].reshape(lanes, -1) for name, value in state.params.items()}
-    return {
-        name: np.maximum(np.linalg.norm(row.astype(np.float64), axis=1), 1e-300) for name, row in rows.items()
-    }
+    return {name: np.linalg.norm(row.astype(np.float64), axis=1) for name, row in rows.items()}
+
+
+def _growth(first: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Norm over initial norm [lanes]; 0 for what started at 0, which has no scale to grow against."""
+    return {name: np.divide(now[name], norm, out=np.zeros_like(norm), where=norm > 0) for name, norm in first.items()}

@@ -3,33 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from grokjax.engine.lanes import Close, Records
+from grokjax.results.segment import End, Rows
 from grokjax.sweep.plan import Schedule
 from grokjax.sweep.spec import Log
-
-
-@dataclass(frozen=True)
-class End:
-    """How a run ended: its last step, and the matrix that went first if it diverged there."""
-
-    run_id: str
-    step: int
-    diverged: bool
-    matrix: str | None
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Records of several runs, one row each. `recorded` tells null from a value, where some are null."""
-
-    lane: np.ndarray  # [rows] int32
-    step: np.ndarray  # [rows] int32
-    metrics: dict[str, np.ndarray]  # name -> [rows] float32
-    recorded: dict[str, np.ndarray]  # name -> [rows] bool; a metric not named is recorded everywhere
 
 
 def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.ndarray, lanes: int) -> Rows:
@@ -50,7 +30,7 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     metrics["train/loss_max"] = loss_max[lane, row]
     evaluation, offset = np.divmod(row, schedule.records)
     metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
-    recorded = {name: offset == 0 for name in records.test}
+    recorded = dict.fromkeys(records.test, offset == 0)
     return Rows(lane.astype(np.int32), step[lane, row], metrics, recorded)
 
 

@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from grokjax.models.declare import Declare
 from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.declare import Declare
 from grokjax.sweep import spec
 from grokjax.sweep.shapes import head_width
 

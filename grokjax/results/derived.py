@@ -26,7 +26,7 @@ def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
         paths = (results.path / "runs.parquet", results.path / "events.parquet")
         stored = [_read(path, stamp) for path in paths]
         if any(table is None for table in stored):
-            stored = [_to_arrow(frame).replace_schema_metadata({STAMP: stamp}) for frame in derive(results)]
+            stored = [to_arrow(frame).replace_schema_metadata({STAMP: stamp}) for frame in derive(results)]
             for path, table in zip(paths, stored, strict=True):
                 _try_write(path, table)
         runs, events = (_to_pandas(table) for table in stored if table is not None)
@@ -57,13 +57,16 @@ def _try_write(path: Path, table: pa.Table) -> None:
         pass  # a read-only directory can be read all the same
 
 
-def _to_arrow(frame: pd.DataFrame) -> pa.Table:
-    """Columns of mixed kinds (engine.lanes: auto or 8) become text."""
+def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:
+    """Columns of mixed kinds (engine.lanes: auto or 8) become text; without `lists`, lists do too."""
     columns = {}
     for name in frame.columns:
         try:
             columns[name] = pa.Array.from_pandas(frame[name])
+            mixed = pa.types.is_list(columns[name].type) and not lists
         except (pa.ArrowInvalid, pa.ArrowTypeError):
+            mixed = True
+        if mixed:
             texts = [None if value is None else _text(value) for value in frame[name]]
             columns[name] = pa.array(texts, pa.string())
     return pa.table(columns)

@@ -22,9 +22,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
     values = {run.run_id: dotted_values(run.spec) for run in plan.sweep.runs}
     first = next(iter(values.values()))
     keys = list(dict.fromkeys(key for row in values.values() for key in row))
-    common = {
-        key: value for key, value in first.items() if all(_has(row, key, value) for row in values.values())
-    }
+    common = {key: value for key, value in first.items() if all(_has(row, key, value) for row in values.values())}
     runs = [
         {
             "run_id": run.run_id,
@@ -87,9 +85,7 @@ def read_manifest(out: Path) -> dict[str, Any]:
             raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
         return manifest
     except FileNotFoundError:
-        raise SweepError(
-            [Mistake(str(out), 0, 0, "", "is no results directory: it has no plan.json")]
-        ) from None
+        raise SweepError([Mistake(str(out), 0, 0, "", "is no results directory: it has no plan.json")]) from None
     except NotADirectoryError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file, not a results directory")]) from None
     except (ValueError, KeyError, TypeError) as error:
@@ -105,16 +101,11 @@ def settle(plan: Plan, out: Path) -> None:
     if (out / "plan.json").exists():
         differences = compare(read_manifest(out), wanted)
         if differences:
-            what = (
-                "holds another sweep, so nothing was changed; give another --out, or remove it. "
-                + differences
-            )
+            what = "holds another sweep, so nothing was changed; give another --out, or remove it. " + differences
             raise SweepError([Mistake(str(out), 0, 0, "", what)])
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SweepError(
-            [Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")]
-        )
+        raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     out.mkdir(parents=True, exist_ok=True)
     write_text(out / "sweep.yaml", plan.sweep.text)
     write_text(out / "plan.json", json.dumps(wanted, indent=1) + "\n")

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from safetensors.numpy import save_file
 
 from grokjax.results.files import curves_file, curves_files, snapshot_file, write_whole
+from grokjax.results.segment import Segment
 
 META = b"grokjax"
 
@@ -31,7 +32,7 @@ class DirectoryWriter:
         }
         write_whole(snapshot_file(self.out, chunk, segment), lambda path: save_file(tensors, path))
 
-    def segment(self, segment: Any) -> None:
+    def segment(self, segment: Segment) -> None:
         """The rows of a segment; which runs ended in it, and how, stands in the file's metadata."""
         rows = segment.rows
         columns: dict[str, pa.Array] = {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from grokjax.sweep.load import Keys, did_you_mean
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.nodes import Keys, describe, shown
 
 Report = Callable[[Keys, str, str], None]  # (path in the file, key, what is wrong)
 MAX_POINTS = 1_000_000
@@ -26,6 +27,8 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "normal": ("mu", "sigma"),
 }
 OPTIONAL = {"q_uniform": {"q": 1}, "normal": {"mu": 0.0, "sigma": 1.0}}
+# W&B's other words, and what to write instead where there is something
+OTHERS = {"log_uniform": " (did you mean log_uniform_values? its min and max are the values, not exponents)"}
 ENTRY_KEYS = ("value", "values", "distribution", "min", "max", "mu", "sigma", "q", "parameters")
 
 
@@ -49,6 +52,12 @@ class Axis:
     path: Keys
     distribution: Distribution | None = None
 
+    @property
+    def key_paths(self) -> tuple[Keys, ...]:
+        """Where each key stands: that of a zip is in its group."""
+        in_zip = len(self.path) > 1 and self.path[-2] == "zip"
+        return tuple((*self.path, key) if in_zip else self.path for key in self.keys)
+
 
 def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> list[Axis]:
     """The axes of a `parameters` mapping, W&B's nested form included. Mistakes go to `report`."""
@@ -59,8 +68,9 @@ def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> 
     for key, entry in node.items():
         here, full = (*path, key), f"{prefix}{key}"
         if isinstance(entry, dict) and "parameters" in entry:
-            for other in entry.keys() - {"parameters"}:
-                report((*here, other), full, f"{other} beside nested `parameters` has no meaning")
+            for other in entry:
+                if other != "parameters":
+                    report((*here, other), full, f"{other} beside nested `parameters` has no meaning")
             axes += read_parameters(entry["parameters"], (*here, "parameters"), report, f"{full}.")
         else:
             axis = _read_entry(full, entry, here, report)
@@ -70,21 +80,26 @@ def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> 
 
 def _read_entry(key: str, entry: Any, path: Keys, report: Report) -> Axis | None:
     if not isinstance(entry, dict):
-        form = f"{{values: {entry}}}" if isinstance(entry, list) else f"{{value: {entry}}}"
-        report(path, key, f"an axis is a mapping in W&B's words: write {form}")
+        form = {list: f"{{values: {shown(entry)}}}", type(None): "{values: [...]}"}.get(
+            type(entry), f"{{value: {shown(entry)}}}"
+        )
+        report(path, key, f"an axis is a mapping in W&B's words: write {form}, got {describe(entry)}")
         return None
     unknown = [word for word in entry if word not in ENTRY_KEYS]
     for word in unknown:
-        report((*path, word), key, f"unknown key {word}{did_you_mean(word, ENTRY_KEYS)}")
+        nested = isinstance(entry[word], dict)
+        hint = f"; nested axes stand below `parameters`, or are dotted: {key}.{word}" if nested else ""
+        near = did_you_mean(word, ENTRY_KEYS)
+        report((*path, word), key, f"unknown key {word}{hint or near or f'; an axis has {_some(ENTRY_KEYS)}'}")
     kind = entry.get("distribution", _implied(entry))
     if unknown:
         return None
     if not isinstance(kind, str) or kind not in NEEDS:
-        if kind is None:
+        if "distribution" not in entry:
             report(path, key, "an axis needs value, values, or min and max")
         else:
-            what = f"unknown distribution {kind!r}{did_you_mean(kind, NEEDS)}; one of {', '.join(NEEDS)}"
-            report((*path, "distribution"), key, what)
+            hint = OTHERS.get(str(kind), did_you_mean(kind, NEEDS))
+            report((*path, "distribution"), key, f"unknown distribution {shown(kind)}{hint}; one of {_some(NEEDS)}")
         return None
     given = {**OPTIONAL.get(kind, {}), **entry}
     missing = [word for word in NEEDS[kind] if word not in given]
@@ -100,6 +115,10 @@ def _read_entry(key: str, entry: Any, path: Keys, report: Report) -> Axis | None
     if kind == "categorical":
         return _listed((key,), [entry["values"]], [(*path, "values")], path, report)
     return _ranged(key, kind, given, path, report)
+
+
+def _some(words: Iterable[str]) -> str:
+    return ", ".join(words)
 
 
 def _implied(entry: dict) -> str | None:
@@ -221,12 +240,3 @@ def _quantized(value: float) -> float:
     """A multiple of q without the last digits that binary multiplication adds; an integer stays one."""
     return value if isinstance(value, int) else float(f"{value:.12g}")
 
-
-def describe(value: Any) -> str:
-    """A value and its kind, for messages: `'abc' (text)`."""
-    if value is None:
-        return "null"
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "text", list: "a list"}
-    shown = repr(value) if len(repr(value)) <= 60 else repr(value)[:57] + "..."
-    kind = kinds.get(type(value), "a mapping" if isinstance(value, dict) else type(value).__name__)
-    return f"{shown} ({kind})"

@@ -13,9 +13,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from grokjax.sweep import check, identity
-from grokjax.sweep.axes import Axis, describe, draw, read_parameters, read_zip
+from grokjax.sweep.axes import Axis, draw, read_parameters, read_zip
 from grokjax.sweep.layers import Layer, Mistakes, Value, build, flatten, overlay, split_key
-from grokjax.sweep.load import Document, Keys, Mistake, SweepError, did_you_mean, read_sweep
+from grokjax.sweep.load import Document, Mistake, SweepError, did_you_mean, read_sweep, read_value
+from grokjax.sweep.nodes import Keys, describe
 from grokjax.sweep.spec import RunSpec
 
 TOP = (

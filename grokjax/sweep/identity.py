@@ -85,7 +85,7 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:
     """Factors other than 1, one a parameter; entries that mean the same parameter multiply."""
-    full = {name: 1.0 for name in names}
+    full = dict.fromkeys(names, 1.0)
     for key, factor in factors.items():
         for name in names:
             if matches(key, name):

@@ -6,24 +6,25 @@ A run's values come from layers, later ones winning: top-level base, the arm's b
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
-from grokjax.sweep.axes import describe
-from grokjax.sweep.load import Document, Keys, Mistake, did_you_mean
-from grokjax.sweep.spec import FAMILIES, RunSpec, Section
+from grokjax.sweep.keys import families_of, key_problem, split_key
+from grokjax.sweep.load import Document, Mistake, did_you_mean
+from grokjax.sweep.nodes import Keys, describe, shown
+from grokjax.sweep.spec import FAMILIES, RunSpec
 
 SECTIONS = tuple(name for name in RunSpec.model_fields if name != "seed")
 
 
 @dataclass(frozen=True)
 class Value:
-    """One value of a layer, and where it stands (a path in the file, or None for --set)."""
+    """One value of a layer, and where it and its key stand (paths in the file, or None for --set)."""
 
     value: Any
     path: Keys | None
+    key_path: Keys | None
     from_axis: bool = False
 
 
@@ -36,6 +37,7 @@ class Mistakes:
 
     document: Document
     found: set[Mistake] = field(default_factory=set)
+    built: dict[tuple, Any] = field(default_factory=dict)  # sections that were found right, by their values
 
     def at(self, path: Keys | None, key: str, what: str) -> None:
         if path is None:
@@ -44,31 +46,25 @@ class Mistakes:
             self.found.add(Mistake(self.document.file, *self.document.place(path), key, what))
 
 
-def split_key(key: str) -> list[str]:
-    """'init.scale_by_matrix.W_O.0' -> ['init', 'scale_by_matrix', 'W_O.0']: names of matrices keep their dots."""
-    parts = key.split(".")
-    for index, part in enumerate(parts):
-        if part.endswith("_by_matrix") and index + 1 < len(parts):
-            return [*parts[: index + 1], ".".join(parts[index + 1 :])]
-    return parts
-
-
-def flatten(node: Any, path: Keys, mistakes: Mistakes, prefix: str = "") -> Layer:
-    """A nested `base` mapping as a flat layer. Keys may also be dotted already."""
+def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") -> Layer:
+    """A nested `base` mapping as a flat layer. Keys may also be dotted already. path: None for --set."""
     layer: Layer = {}
     if not isinstance(node, dict):
         mistakes.at(path, prefix or "base", f"expected a mapping, got {describe(node)}")
         return layer
     for key, value in node.items():
         full = f"{prefix}.{key}" if prefix else key
+        here = None if path is None else (*path, key)
         parts = split_key(full)
-        is_section = (
-            full in SECTIONS or full == "task.split" or (len(parts) == 2 and key.endswith("_by_matrix"))
-        )
-        inner = (
-            flatten(value, (*path, key), mistakes, full) if is_section or isinstance(value, dict) else None
-        )
-        for name, item in ({full: Value(value, (*path, key))} if inner is None else inner).items():
+        by_matrix = len(parts) == 2 and parts[1].endswith("_by_matrix")
+        if full in SECTIONS or full == "task.split" or (by_matrix and path is not None) or isinstance(value, dict):
+            if by_matrix and path is None and isinstance(value, dict):
+                inner = {full: Value(value, here, here)}  # --set replaces the whole table
+            else:
+                inner = flatten(value, here, mistakes, full)
+        else:
+            inner = {full: Value(value, here, here)}
+        for name, item in inner.items():
             if name in layer:
                 mistakes.at(item.path, name, "duplicate key: it stands twice, dotted and nested")
             layer[name] = item
@@ -82,6 +78,9 @@ def overlay(layers: list[Layer]) -> Layer:
     rank: dict[str, int] = {}
     for index, layer in enumerate(layers):
         for key, value in layer.items():
+            if key.endswith("_by_matrix"):  # a whole table replaces the entries below
+                for entry in [other for other in merged if other.startswith(key + ".")]:
+                    del merged[entry]
             merged[key], rank[key] = value, index
     for section, families in FAMILIES.items():
         named = merged.get(f"{section}.name")
@@ -99,38 +98,59 @@ def overlay(layers: list[Layer]) -> Layer:
 
 def build(layer: Layer, mistakes: Mistakes) -> RunSpec | None:
     """The typed spec of a flat layer, or None with every mistake reported where its value stands."""
-    nested: dict[str, Any] = {}
+    grouped: dict[str, Layer] = {}
     for key, item in layer.items():
-        *sections, last = split_key(key)
-        node = nested
-        for section in sections:
-            node = node.setdefault(section, {})
-            if not isinstance(node, dict):
-                mistakes.at(item.path, key, f"{section} is a single value, it has no key {last}")
-                return None
-        node[last] = item.value
+        grouped.setdefault(key.partition(".")[0], {})[key] = item
+    values: dict[str, Any] = {}
     good = True
-    for section, families in FAMILIES.items():
-        node = nested.get(section)
-        if not isinstance(node, dict):
+    for section, items in grouped.items():
+        stamp = (section, *((key, repr(item.value)) for key, item in items.items()))
+        if stamp not in mistakes.built:
+            made = _build_section(section, items, mistakes)
+            if made is None:
+                good = False
+                continue
+            mistakes.built[stamp] = made
+        values[section] = mistakes.built[stamp]
+    return RunSpec.model_construct(**values) if good else None
+
+
+def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
+    """One typed section (or the seed), or None with its mistakes reported."""
+    family, good = None, True
+    if section in FAMILIES:
+        named = items.get(f"{section}.name")
+        family = next(iter(FAMILIES[section])) if named is None else named.value
+        if named is not None and (not isinstance(family, str) or family not in FAMILIES[section]):
+            options = FAMILIES[section]
+            what = f"must be one of {', '.join(options)}, got {describe(family)}{did_you_mean(family, options)}"
+            mistakes.at(named.path, f"{section}.name", what)
+            good, family = False, None  # keys of any family pass, values are read as the likeliest's
+    nested: dict[str, Any] = {}
+    for key, item in items.items():
+        problem = key_problem(key, family, item.from_axis)
+        if problem:
+            mistakes.at(item.key_path, key, problem)
+            good = False
             continue
-        name = node.setdefault("name", next(iter(families)))
-        if not isinstance(name, str) or name not in families:
-            what = f"must be one of {', '.join(families)}, got {describe(name)}{did_you_mean(name, families)}"
-            mistakes.at(layer[f"{section}.name"].path, f"{section}.name", what)
-            node["name"] = next(iter(get_close_matches(str(name), families, n=1)), next(iter(families)))
-            good = False  # go on with the likeliest family, to find the other mistakes too
+        *above, last = split_key(key)
+        node = nested
+        for part in above:
+            node = node.setdefault(part, {})
+        node[last] = dict(item.value) if isinstance(item.value, dict) else item.value
+    if section in FAMILIES and isinstance(nested.get(section, {}), dict):
+        likeliest = family or families_of(section, [key for key in items if key != f"{section}.name"])[0]
+        nested.setdefault(section, {})["name"] = likeliest
     try:
         spec = RunSpec.model_validate(nested)
-        return spec if good else None
     except ValidationError as error:
         for problem in error.errors(include_url=False):
-            if good or problem["type"] != "extra_forbidden":
-                _report(problem, layer, nested, mistakes)
+            _report(problem, items, mistakes)
         return None
+    return getattr(spec, section) if good else None
 
 
-def _report(problem: Any, layer: Layer, nested: dict, mistakes: Mistakes) -> None:
+def _report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
     parts = [str(part) for part in problem["loc"] if not isinstance(part, int)]
     index = next((part for part in problem["loc"] if isinstance(part, int)), None)
     section = parts[0] if parts else ""
@@ -138,21 +158,30 @@ def _report(problem: Any, layer: Layer, nested: dict, mistakes: Mistakes) -> Non
         parts.pop(1)  # pydantic puts the chosen family's name into the path
     if parts[:2] == ["engine", "lanes"] and problem["type"] != "literal_error":
         return  # pydantic reports each member of the union; the first says it all
+    if parts[-1:] == ["[key]"]:
+        parts.pop()
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
-    item = layer.get(key) or next(
-        (value for name, value in layer.items() if name.startswith(key + ".")), None
-    )
+    item = find(key, items)
     path = item.path if item else ()
-    if item and path is not None and index is not None and (*path, index) in mistakes.document.places:
-        path = (*path, index)
-    mistakes.at(path, key, _explain(problem, key, nested, item))
+    if path is not None:
+        for deeper in ((*path, index), (*path, parts[-1])):
+            path = deeper if deeper in mistakes.document.places else path
+    mistakes.at(path, key, _explain(problem, key))
 
 
-def _explain(problem: Any, key: str, nested: dict, item: Value | None) -> str:
+def find(key: str, layer: Layer) -> Value | None:
+    """The value of `key`, or of the nearest key above it, or of the first one in its section."""
+    parts = split_key(key)
+    for length in range(len(parts), 0, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in layer:
+            return layer[prefix]
+    return next((value for name, value in layer.items() if split_key(name)[0] == parts[0]), None)
+
+
+def _explain(problem: Any, key: str) -> str:
     kind, context, got = problem["type"], problem.get("ctx", {}), problem.get("input")
-    if kind == "extra_forbidden":
-        return _unknown(key, nested, item)
     if kind == "literal_error":
         options = [option.strip("'\"") for option in context["expected"].replace(" or ", ", ").split(", ")]
         if key == "engine.lanes":
@@ -163,7 +192,7 @@ def _explain(problem: Any, key: str, nested: dict, item: Value | None) -> str:
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     for word, phrase in words.items():
         if word in context:
-            return f"out of range: must be {phrase} {context[word]}, got {describe(got)}"
+            return f"out of range: must be {phrase} {_number(context[word])}, got {describe(got)}"
     if kind == "finite_number":
         return f"must be finite, got {describe(got)}"
     if kind == "too_short":
@@ -171,41 +200,23 @@ def _explain(problem: Any, key: str, nested: dict, item: Value | None) -> str:
     expected = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
     expected |= {"list": "a list", "dict": "a mapping", "model": "a mapping"}
     wanted = expected.get(kind.split("_")[0], problem["msg"])
-    return f"wrong type: expected {wanted}, got {describe(got)}"
+    return f"wrong type: expected {wanted}, got {describe(got)}{_unquote(wanted, got)}"
 
 
-def _unknown(key: str, nested: dict, item: Value | None) -> str:
-    *above, word = split_key(key)
-    fields = _fields_at(above, nested)
-    if item and item.from_axis and above and above[0] in FAMILIES:
-        families = FAMILIES[above[0]]
-        if any(word in family.model_fields for family in families.values()):
-            name = nested[above[0]]["name"]
-            return f"an axis without effect: {above[0]} {name} has no key {word}; move it into the arms that use it"
-    if len(above) == 1 and above[0] in FAMILIES:
-        return f"unknown key: {above[0]} {nested[above[0]]['name']} has no {word}{did_you_mean(word, fields)}"
-    if not above and word == "base":
-        return "unknown key: keys are written without `base.`, for instance optimizer.lr"
-    if not above and word not in fields:
-        dotted = [f"{section}.{word}" for section in SECTIONS if word in _fields_at([section], nested)]
-        return (
-            f"unknown key (did you mean {dotted[0]}?)"
-            if dotted
-            else f"unknown key{did_you_mean(word, fields)}"
-        )
-    return f"unknown key{did_you_mean(word, fields)}"
+def _unquote(wanted: str, got: Any) -> str:
+    """What to write instead of text that was meant as a number or a truth value."""
+    if not isinstance(got, str):
+        return ""
+    if wanted == "true or false" and got.lower() in ("yes", "no", "on", "off", "true", "false"):
+        return f"; write {'true' if got.lower() in ('yes', 'on', 'true') else 'false'}"
+    if got.lower() in ("none", "nil", "~"):
+        return "; write null"
+    try:
+        value = float(got.replace(",", "."))
+    except ValueError:
+        return ""
+    return f"; write it without quotes: {shown(value):.20}" if "number" in wanted else ""
 
 
-def _fields_at(above: list[str], nested: dict) -> list[str]:
-    """The keys that exist below `above`, in the family that is named there."""
-    model: type[Section] = RunSpec
-    for part in above:
-        if part in FAMILIES and model is RunSpec:
-            first, *_ = FAMILIES[part]
-            model = FAMILIES[part][nested.get(part, {}).get("name", first)]
-            continue
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(annotation, type) and issubclass(annotation, Section)):
-            return []
-        model = annotation
-    return list(model.model_fields)
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

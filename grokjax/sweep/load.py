@@ -1,19 +1,22 @@
-"""YAML text to plain Python values, keeping where each one stood."""
+"""A sweep file to plain Python values, keeping where each one stood, and mistakes with their places."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.reader import ReaderError
 
-Keys = tuple[str | int, ...]
-MAX_NODES = 200_000  # aliases can multiply: a small file must not become a large tree
+from grokjax.sweep.nodes import Keys, TooLarge, read_node
+
+MAX_BYTES = 4_000_000
 
 
 @dataclass(frozen=True, order=True)
@@ -41,13 +44,14 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: plain values, and the 1-based line and column of every path in it."""
+    """A parsed file: plain values, the 1-based line and column of every path in it, what is wrong so far."""
 
     file: str
     folder: Path
     text: str
     data: dict[str, Any]
     places: dict[Keys, tuple[int, int]]
+    mistakes: tuple[Mistake, ...] = ()
 
     def place(self, path: Keys) -> tuple[int, int]:
         """Where `path` stands, or the nearest thing above it."""
@@ -58,94 +62,122 @@ class Document:
 
 def did_you_mean(word: Any, options: Iterable[str]) -> str:
     """' (did you mean x?)' if an option is close, else ''."""
-    close = difflib.get_close_matches(str(word), list(options), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]}?)" if close else ""
+    plain = {option.lower().replace("-", "_"): option for option in options}
+    close = difflib.get_close_matches(str(word)[:100].lower().replace("-", "_"), plain, n=1, cutoff=0.6)
+    return f" (did you mean {plain[close[0]]}?)" if close else ""
 
 
 def read_sweep(path: str | Path) -> Document:
     """Read and parse a sweep file. Raises SweepError for a missing, unreadable, empty or broken file."""
     path = Path(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        near = path.parent.glob("*.yaml") if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, (other.name for other in near))
+        near = path.parent.glob("*.y*ml") if path.parent.is_dir() else []
+        hint = did_you_mean(path.name, [other.name for other in near])
         raise SweepError([Mistake(str(path), 0, 0, "", f"no such file{hint}")]) from None
     except IsADirectoryError:
         raise SweepError([Mistake(str(path), 0, 0, "", "is a directory, not a sweep file")]) from None
-    except UnicodeDecodeError:
-        raise SweepError([Mistake(str(path), 0, 0, "", "is not UTF-8 text")]) from None
-    except OSError as error:
-        raise SweepError([Mistake(str(path), 0, 0, "", f"cannot be read: {error.strerror}")]) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SweepError([Mistake(str(path), 0, 0, "", f"cannot be read: {reason}")]) from None
+    if len(raw) > MAX_BYTES:
+        what = f"is too large for a sweep file (over {MAX_BYTES:,} bytes)"
+        raise SweepError([Mistake(str(path), 0, 0, "", what)])
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, col = _line_and_column(raw[: error.start].decode("utf-8", "replace"))
+        what = f"is not UTF-8 text: byte 0x{raw[error.start]:02x}; save the file as UTF-8"
+        raise SweepError([Mistake(str(path), line, col, "", what)]) from None
     return parse_sweep(text, str(path), path.parent)
 
 
 def parse_sweep(text: str, file: str, folder: Path) -> Document:
-    """Parse YAML 1.2. Raises SweepError at the first place where it is no YAML, or not one mapping."""
+    """Parse YAML 1.2. Raises SweepError where it is no YAML, or not one mapping; lesser mistakes are kept."""
+
+    def stop(line: int, col: int, what: str) -> SweepError:
+        return SweepError([Mistake(file, line, col, "", what)])
+
     try:
-        tree = YAML(typ="rt", pure=True).load(text)
+        root = _compose(text)
+        if root is None:
+            raise stop(1, 1, "the file is empty; a sweep needs at least `parameters`")
+        if not isinstance(root, MappingNode):
+            mark = root.start_mark
+            what = "a sweep is a mapping of keys to values at the top level (`parameters: ...`)"
+            raise stop(mark.line + 1, mark.column + 1, what)
+        found: list[tuple[int, int, str, str]] = []
+        data, places = read_node(root, lambda *mistake: found.append(mistake))
     except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        raise SweepError([Mistake(file, line, col, *_yaml_mistake(error, text, line))]) from None
-    except (YAMLError, ValueError, RecursionError) as error:
-        what = str(error).splitlines()[0] if str(error) else "nested too deeply"
-        raise SweepError([Mistake(file, 1, 1, "", f"not valid YAML: {what}")]) from None
-    if tree is None:
-        raise SweepError([Mistake(file, 1, 1, "", "the file is empty; a sweep needs at least `parameters`")])
-    if not isinstance(tree, CommentedMap):
-        raise SweepError([Mistake(file, 1, 1, "", "a sweep is a mapping of keys to values at the top level")])
-    places: dict[Keys, tuple[int, int]] = {}
-    mistakes: list[Mistake] = []
-    data = _plain(tree, (), places, mistakes, file)
+        raise SweepError(_yaml_mistakes(error, text, file)) from None
+    except ReaderError as error:
+        line, col = _line_and_column(text[: error.position])
+        raise stop(line, col, f"a character that YAML does not allow: {text[error.position]!r}") from None
+    except (RecursionError, TooLarge):
+        raise stop(1, 1, "too large or too deeply nested (a self-reference?)") from None
+    except (YAMLError, ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
+        # ruamel.yaml answers some broken input with whatever its own code ran into
+        what = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise stop(1, 1, f"not valid YAML: {what}") from None
+    return Document(file, folder, text, data, places, tuple(Mistake(file, *mistake) for mistake in found))
+
+
+def read_value(text: str) -> Any:
+    """One value of --set, read as in a file. Raises ValueError that says what is wrong."""
+    mistakes: list[str] = []
+    try:
+        root = _compose(text)
+        value, _ = read_node(root, lambda *mistake: mistakes.append(mistake[-1])) if root else (None, {})
+    except MarkedYAMLError as error:
+        raise ValueError(f"not valid YAML: {error.problem or error.context}: {text!r}") from None
+    except Exception as error:
+        raise ValueError(f"not valid YAML: {text[:60]!r}") from error
     if mistakes:
-        raise SweepError(mistakes)
-    return Document(file, folder, text, data, places)
+        raise ValueError(mistakes[0])
+    return value
 
 
-def _yaml_mistake(error: MarkedYAMLError, text: str, line: int) -> tuple[str, str]:
-    lines = text.splitlines()
-    source = lines[line - 1] if line <= len(lines) else ""
-    problem = (error.problem or str(error)).splitlines()[0]
-    if "\t" in source and ("\\t" in problem or not source.split("\t")[0].strip()):
-        return "", "a tab in the indentation: YAML is indented with spaces"
-    if problem.startswith("found duplicate key"):
-        key = problem.split('"')[1] if '"' in problem else ""
-        return key, "duplicate key: it stands twice in the same mapping"
-    return "", f"not valid YAML: {problem}"
+def _compose(text: str) -> Node | None:
+    return YAML(typ="safe", pure=True).compose(text)
 
 
-def _plain(node: Any, path: Keys, places: dict, mistakes: list[Mistake], file: str) -> Any:
-    """Round-trip nodes to dict, list and scalars; ruamel's own scalar classes do not leave this module."""
-    if len(places) > MAX_NODES or len(path) > 40:
-        raise SweepError([Mistake(file, 1, 1, "", "too large or too deeply nested (a self-reference?)")])
-    if isinstance(node, CommentedMap):
-        plain = {}
-        for key, value in node.items():
-            row, col = node.lc.key(key) if key in (node.lc.data or {}) else (node.lc.line, node.lc.col)
-            if not isinstance(key, str):
-                what = f"a key must be text, got {key!r} ({type(key).__name__})"
-                mistakes.append(Mistake(file, row + 1, col + 1, dotted(path), what))
-                continue
-            places[(*path, str(key))] = (row + 1, col + 1)
-            plain[str(key)] = _plain(value, (*path, str(key)), places, mistakes, file)
-        return plain
-    if isinstance(node, CommentedSeq):
-        items = []
-        for index, value in enumerate(node):
-            row, col = node.lc.item(index)
-            places[(*path, index)] = (row + 1, col + 1)
-            items.append(_plain(value, (*path, index), places, mistakes, file))
-        return items
-    for kind in (bool, int, float, str):
-        if isinstance(node, kind):
-            return kind(node)
-    return node
+# what ruamel.yaml says -> what to do about it
+HINTS = {
+    "mapping values are not allowed": "a second `key: value` on one line, or a wrong indentation; "
+    "quote text that holds ': '",
+    "could not find expected ':'": "a key without its `: ` (colon and space)",
+    "but found '<block mapping start>'": "the indentation does not line up with the lines above",
+    "but found '<block sequence start>'": "the indentation does not line up with the lines above",
+    "but found '<block end>'": "the indentation does not line up with the lines above",
+    "expected <block end>": "the indentation does not line up with the lines above, or a bracket or quote too many",
+    "expected ',' or": "a bracket that is not closed, or a comma that is missing",
+    "while scanning a quoted scalar": "a quote that is not closed",
+    "cannot start any token": "quote text that begins with this character",
+    "expected a single document": "a second document (`---`): a sweep is one",
+    "undefined alias": "an alias (*) needs its anchor (&) above it",
+}
 
 
-def dotted(path: Keys) -> str:
-    """('a', 'b', 2) -> 'a.b[2]'"""
-    text = ""
-    for key in path:
-        text += f"[{key}]" if isinstance(key, int) else f".{key}" if text else key
-    return text
+def _yaml_mistakes(error: MarkedYAMLError, text: str, file: str) -> list[Mistake]:
+    mark = error.problem_mark or error.context_mark
+    line, col = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+    tabs = [
+        (row, match.end())
+        for row, source in enumerate(re.split(r"\r\n|\r|\n", text), 1)
+        if (match := re.match(r" *\t", source)) and source.strip()
+    ]
+    if any(row == line for row, _ in tabs):
+        what = "a tab in the indentation: YAML is indented with spaces"
+        return [Mistake(file, row, at, "", what) for row, at in tabs]
+    problem = (error.problem or error.context or str(error)).splitlines()[0]
+    whole = f"{error.context or ''} {problem}"
+    hint = next((f": {hint}" for words, hint in HINTS.items() if words in whole), "")
+    return [Mistake(file, line, col, "", f"not valid YAML ({problem}){hint}")]
+
+
+def _line_and_column(before: str) -> tuple[int, int]:
+    lines = re.split(r"\r\n|\r|\n", before)
+    return len(lines), len(lines[-1]) + 1
+

@@ -1,0 +1,186 @@
+"""The commands. Thin: each reads its arguments, calls one function, and says what it did."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from grokjax.sweep.load import SweepError
+
+app = typer.Typer(
+    help="Train thousands of small networks at once, to study grokking and slingshots.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Wins over the sweep file and fixes a swept key; repeatable."),
+]
+FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
+
+
+@contextmanager
+def _exit_codes() -> Iterator[None]:
+    """2: bad input; 75: interrupted, the same command goes on; 1: a fault. Without tracebacks where we know why."""
+    from grokjax.launch import Interrupted
+
+    try:
+        yield
+    except SweepError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+    except Interrupted as where:
+        typer.echo(f"interrupted; what is recorded in {where} can be read, the same command goes on", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAULT) from None
+    except OSError as error:
+        place = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"{place}{error.strerror or error}", err=True)
+        raise typer.Exit(FAULT) from None
+
+
+@contextmanager
+def _bad_value() -> Iterator[None]:
+    """An unknown run, metric, axis or kind is bad input."""
+    try:
+        yield
+    except ValueError as error:
+        if isinstance(error, SweepError):
+            raise
+        typer.echo(str(error), err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _load(sweep: Path, settings: list[str] | None):
+    from grokjax.sweep.expand import load_sweep, parse_overrides
+
+    return load_sweep(sweep, parse_overrides(settings or []))
+
+
+@app.command()
+def plan(
+    sweep: SweepFile,
+    settings: Settings = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Compile and time a few steps, to tell hours.")] = False,
+) -> None:
+    """Say what a sweep would do: runs, programs, lanes, memory, records, disk. Trains nothing."""
+    with _exit_codes():
+        from grokjax.launch import measure_plan, plan_sweep
+        from grokjax.tables import plan_text
+
+        made = plan_sweep(_load(sweep, settings))
+        typer.echo(plan_text(made, measure_plan(made) if measure else None))
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
+    settings: Settings = None,
+) -> None:
+    """Train every run of a sweep. The same command again goes on where it stopped."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from grokjax.launch import device_warning, plan_sweep, train
+        from grokjax.live import LiveScreen
+        from grokjax.sweep.plan import remarks
+        from grokjax.tables import device_text, outcome_text
+
+        made = plan_sweep(_load(sweep, settings))
+        where = out or Path("runs") / made.sweep.name
+        typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {device_text(made.device)}")
+        for note in [*device_warning(made.device), *remarks(made)]:
+            typer.echo(f"note: {note}")
+        results = train(made, where, LiveScreen(Console(highlight=False)))
+        typer.echo(outcome_text(results))
+        typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
+
+
+@app.command()
+def status(directory: Directory) -> None:
+    """Say how far a results directory is, and what its runs did."""
+    with _exit_codes():
+        from grokjax.launch import open_results
+        from grokjax.tables import outcome_text
+
+        typer.echo(outcome_text(open_results(directory)))
+
+
+@app.command()
+def figure(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="curves, norms, slingshots or phase.")],
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="Where to write, without ending; default DIR/figures/KIND.")] = None,
+    by: Annotated[str | None, typer.Option(help="Key that colors the curves (curves, norms).")] = None,
+    x: Annotated[str | None, typer.Option(help="Key across (phase).")] = None,
+    y: Annotated[str | None, typer.Option(help="Key upwards (phase).")] = None,
+    arm: Annotated[str | None, typer.Option(help="Only this arm.")] = None,
+) -> None:
+    """Draw a picture of a results directory, as PNG and SVG."""
+    with _exit_codes(), _bad_value():
+        from grokjax.figures import draw, save
+        from grokjax.launch import open_results
+
+        options = {name: value for name, value in {"by": by, "x": x, "y": y, "arm": arm}.items() if value is not None}
+        picture = draw(kind, open_results(directory), **options)
+        for path in save(picture, out or directory / "figures" / kind):
+            typer.echo(path)
+
+
+@app.command()
+def params(
+    directory: Directory,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    step: Annotated[int | None, typer.Option(help="Step; default the end.")] = None,
+) -> None:
+    """Write a run's parameters as safetensors (names as in the README; init.from_file reads them)."""
+    with _exit_codes(), _bad_value():
+        from safetensors.numpy import save_file
+
+        from grokjax.launch import open_results
+        from grokjax.results.files import write_whole
+
+        values = open_results(directory).params(run_id, step)
+        write_whole(out, lambda temporary: save_file(values, temporary))
+        typer.echo(f"{len(values)} parameters in {out}")
+
+
+@app.command()
+def export(
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="File to write; default DIR/export.FORMAT.")] = None,
+    format: Annotated[str | None, typer.Option(help="csv or parquet; default by the file's ending, else csv.")] = None,
+    table: Annotated[str, typer.Option(help="curves, runs or events.")] = "curves",
+    metric: Annotated[list[str] | None, typer.Option(help="Only this metric (curves); repeatable.")] = None,
+) -> None:
+    """Write curves, runs or events as CSV or Parquet."""
+    with _exit_codes(), _bad_value():
+        from grokjax.launch import export_table, open_results
+
+        path = export_table(open_results(directory), table, out, format, metric)
+        typer.echo(path)
+
+
+def main(arguments: Any = None) -> None:
+    app(arguments, prog_name="grokjax")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""Plans and results as text for a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grokjax.live import duration, size
+from grokjax.sweep import cost
+from grokjax.sweep.plan import Bucket, Device, Plan, disk_bytes, remarks
+from grokjax.sweep.shapes import parameter_count, parameter_shapes
+from grokjax.sweep.spec import Transformer
+
+if TYPE_CHECKING:
+    from grokjax.results.read import Results
+
+
+def device_text(device: Device) -> str:
+    return f"{device.count} x {device.kind} ({device.platform}, {device.versions})"
+
+
+def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
+    """What `grokjax plan` prints. run_seconds: bucket -> measured seconds a run-step."""
+    runs = len(plan.sweep.runs)
+    lines = [
+        f"sweep {plan.sweep.name}: {runs} runs, {len(plan.buckets)} buckets, {len(plan.chunks)} chunks",
+        f"device: {device_text(plan.device)}, {size(plan.device.memory)} each",
+    ]
+    for arm, keys in plan.sweep.axes.items():
+        count = sum(arm in run.arms for run in plan.sweep.runs)
+        lines.append(f"arm {arm}: {count} runs over {', '.join(keys) or 'nothing'}")
+    for bucket in plan.buckets:
+        lines += _bucket_lines(plan, bucket)
+        if run_seconds:
+            total = sum(run.spec.train.steps for run in bucket.runs)
+            per_run = run_seconds[bucket.index]
+            hours = per_run * total / 3600
+            lines.append(f"  measured {per_run * 1e3:.3g} ms a run-step: {hours:.3g} h for the bucket")
+    lines.append(f"disk: {size(sum(disk_bytes(bucket) for bucket in plan.buckets))} in all")
+    if run_seconds:
+        every = sum(
+            run_seconds[bucket.index] * sum(run.spec.train.steps for run in bucket.runs) for bucket in plan.buckets
+        )
+        lines.append(f"time: {every / 3600:.3g} h ({duration(every)}) in all, as measured, with compiling on top")
+    return "\n".join(lines + [f"note: {note}" for note in remarks(plan)])
+
+
+def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
+    spec = bucket.spec
+    model = spec.model
+    chunks = sum(chunk.bucket is bucket for chunk in plan.chunks)
+    steps = sorted({run.spec.train.steps for run in bucket.runs})
+    shown = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
+    records = sum(cost.record_count(run.spec) for run in bucket.runs)
+    if isinstance(model, Transformer):
+        network = f"transformer {model.layers} x {model.d_model}, {model.heads} heads, mlp {model.d_mlp}"
+    else:
+        network = f"mlp {'-'.join(map(str, model.widths))} {model.input}"
+    count = parameter_count(parameter_shapes(spec))
+    precision = getattr(spec.loss, "precision", None)
+    loss = f"{spec.loss.name} {precision}" if precision else spec.loss.name
+    return [
+        f"bucket {bucket.index}: {spec.task.op} mod {spec.task.p} ({spec.task.train_fraction:g} train), {network} "
+        f"({count:,} parameters), {spec.optimizer.name}, {loss}",
+        f"  {len(bucket.runs)} runs of {shown} steps in {chunks} chunks of {bucket.width} lanes; "
+        f"{bucket.segments} segments of {bucket.schedule.steps:,} steps; "
+        f"{cost.step_flops(spec) / 1e9:.3g} GFLOP a run-step",
+        f"  memory {size(bucket.memory)} a device; {records:,} records of {cost.metric_count(spec)} metrics; "
+        f"disk {size(disk_bytes(bucket))}",
+    ]
+
+
+def outcome_text(results: Results) -> str:
+    """How many runs did what, an arm a line."""
+    runs = results.runs()
+    lines = [f"{results.manifest['name']}: {len(runs)} runs"]
+    for arm, group in runs.groupby("arm", sort=False):
+        status = ", ".join(f"{n} {name}" for name, n in group["status"].value_counts().items())
+        done = ", ".join(f"{n} {name}" for name, n in group["outcome"].value_counts().items())
+        spikes = int((group["slingshots"] > 0).sum())
+        events = int(group["slingshots"].sum())
+        what = f"arm {arm}: {status}" + (f"; {done}" if done else "")
+        lines.append(f"{what}; {spikes} with slingshots ({events} in all)")
+        times = group["generalization_step"].dropna()
+        if len(times):
+            lines.append(f"  generalized at step {times.median():,.0f} (median of {len(times)} runs that did)")
+    return "\n".join(lines)
