@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,34 +64,39 @@ def run(
 
 def train(plan: Plan, out: Path, screen: Screen | None = None) -> Results:
     """Train what a plan still lacks in `out`."""
-    from grokjax.engine.loop import Program, train_chunk
     from grokjax.results.manifest import settle
-    from grokjax.results.write import DirectoryWriter, drop_chunk
 
     settle(plan, out)
     done = finished_chunks(plan, out)
     if screen:
         screen.started(plan, done)
-    program: Program | None = None
-    with _stop_on_signal() as stop:
-        for chunk in plan.chunks:
-            if chunk.index in done:
-                continue
-            drop_chunk(out, chunk.index)
-            if program is None or program.bucket is not chunk.bucket:
-                program = Program(chunk.bucket, plan.device.count)
-                if screen:
-                    screen.compiling(chunk.bucket)
-            writer = _Watched(DirectoryWriter(out), chunk.bucket, screen)
-            if not train_chunk(program, chunk, writer, stop):
-                if screen:
-                    screen.finished()
-                raise Interrupted(str(out))
-    if screen:
-        screen.finished()
+    try:
+        with _stop_on_signal() as stop:
+            _train_chunks(plan, done, out, screen, stop)
+    finally:
+        if screen:
+            screen.finished()
     results = open_results(out)
     results.runs()  # writes the derived tables
     return results
+
+
+def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, stop: Callable[[], bool]) -> None:
+    from grokjax.engine.loop import Program, train_chunk
+    from grokjax.results.write import DirectoryWriter, drop_chunk
+
+    program: Program | None = None
+    for chunk in plan.chunks:
+        if chunk.index in done:
+            continue
+        drop_chunk(out, chunk.index)
+        if program is None or program.bucket is not chunk.bucket:
+            program = Program(chunk.bucket, plan.device.count)
+            if screen:
+                screen.compiling(chunk.bucket)
+        writer = _Watched(DirectoryWriter(out), chunk.bucket, screen)
+        if not train_chunk(program, chunk, writer, stop):
+            raise Interrupted(str(out))
 
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:
@@ -120,9 +125,8 @@ def measure_plan(plan: Plan) -> dict[int, float]:
 
 def export_table(results: Results, table: str, out: Path | None, format: str | None, metrics: list[str] | None) -> Path:
     """Write curves, runs or events as CSV or Parquet. Raises ValueError for an unknown table, format or metric."""
-    import pyarrow as pa
-    import pyarrow.csv
     import pyarrow.parquet as pq
+    from pyarrow import csv
 
     from grokjax.results.derived import to_arrow
     from grokjax.results.files import write_whole
@@ -140,7 +144,7 @@ def export_table(results: Results, table: str, out: Path | None, format: str | N
     else:
         data = to_arrow(results.runs() if table == "runs" else results.events(), lists=format == "parquet")
     path = out or results.path / f"{table}-export.{format}"
-    write = pa.csv.write_csv if format == "csv" else pq.write_table
+    write = csv.write_csv if format == "csv" else pq.write_table
     write_whole(path, lambda temporary: write(data, temporary))
     return path
 
@@ -162,8 +166,8 @@ class _Watched:
     bucket: Bucket
     screen: Screen | None
 
-    def params(self, *args: Any) -> None:
-        self.writer.params(*args)
+    def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, Any]) -> None:
+        self.writer.params(chunk, segment, run_ids, params)
 
     def segment(self, segment: Segment) -> None:
         self.writer.segment(segment)

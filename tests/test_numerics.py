@@ -1,7 +1,7 @@
 """Whole training runs, from a sweep file to stored curves and weights, against plain float64 NumPy.
 
 Every case is one compiled program with a few runs in it. float32 carries 6e-8 a number; over 60 steps of sums over
-hundreds of examples and Adam's quotients that grows to some 1e-6, so 1e-4 in the loss leaves room and no wrong
+hundreds of examples and Adam's quotients that grows to some 1e-6, so 1e-5 in the loss leaves room and no wrong
 formula hides in it. With float64 parameters only the stored curves are float32.
 """
 
@@ -128,7 +128,7 @@ CASES = {
         transformer(layers=2), (replace(ADAMW, activation="gelu", **FACTORS),), params="float64"
     ),
     "transformer with layer norm, float64": Case(
-        transformer(layers=2, layernorm=True),
+        transformer(layernorm=True),
         (replace(ADAMW, optimizer="adam", activation="tanh", weight_decay=0.02),),
         params="float64",
     ),
@@ -140,7 +140,7 @@ CASES = {
     ),
     "mlp, float32 log_softmax": Case(mlp(), (ADAMW,), precision="float32"),
     "mlp, float64 log_softmax": Case(mlp(), (ADAMW,), precision="float64"),
-    "transformer on minibatches": Case(transformer(), (ADAMW,), batch=9),
+    "transformer on minibatches": Case(transformer(), (ADAMW, ADAMW), batch=9),
 }
 
 
@@ -215,8 +215,9 @@ def _base(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
 
 
 def _batches(size: int, n: int, seed: int) -> Callable[[int], np.ndarray]:
-    """The rows that grokjax draws; that the draws are right is held in test_lanes."""
-    everything = Examples(np.stack([np.arange(n)] * 3, axis=1), np.arange(n))
+    """Step -> the rows that grokjax draws of a train set of n; the tests below hold the draws themselves."""
+    rows = jnp.arange(n, dtype=jnp.int32)
+    everything = Examples(jnp.stack([rows] * 3, axis=1), rows)
     draw = jax.jit(lambda step: batch_at(everything, jnp.uint32(seed), step, size).labels)
     return lambda step: np.asarray(draw(jnp.int32(step)))
 
@@ -239,7 +240,7 @@ def _check_curves(results: Results, run_id: str, expected: list[reference.Moment
     losses = [now.loss for now in expected]
     since = [0, *(step + 1 for step in steps[:-1])]
     wide = case.params == "float64"
-    loose, tight = (2e-6, 1e-6) if wide else (2e-3, 1e-4)
+    loose, tight = (2e-6, 1e-6) if wide else (5e-4, 1e-5)
     close = np.testing.assert_allclose
 
     close(curves["train/loss"], [losses[step] for step in steps], rtol=tight)
@@ -263,7 +264,7 @@ def _check_weights(found: Params, expected: Params, case: Case):
     for name, values in expected.items():
         assert found[name].dtype == case.params
         error = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
-        assert error < (1e-9 if case.params == "float64" else 2e-4), f"{name}: off by {error:.1e}"
+        assert error < (1e-9 if case.params == "float64" else 5e-5), f"{name}: off by {error:.1e}"
 
 
 def test_a_factor_of_0_freezes_a_matrix_to_the_bit(tmp_path: Path):
@@ -276,6 +277,25 @@ def test_a_factor_of_0_freezes_a_matrix_to_the_bit(tmp_path: Path):
     assert (found["W.1"] != weights["W.1"].astype(np.float32)).any()
     updates = results.curves("update_norm/W.0")["update_norm/W.0"]
     assert (updates == 0).all()
+
+
+def test_an_epoch_of_minibatches_repeats_no_example_and_the_next_is_shuffled_anew():
+    draw = _batches(9, n=29, seed=5)  # 3 batches an epoch, 2 examples left over
+    epochs = [np.concatenate([draw(3 * epoch + part) for part in range(3)]) for epoch in range(20)]
+    assert all(len(set(epoch)) == 27 for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) == 20
+    assert set(np.concatenate(epochs)) == set(range(29)), "what is left over has its turn in other epochs"
+
+
+def test_minibatches_follow_the_seed_and_the_step_alone():
+    one, again, other = _batches(9, 29, seed=5), _batches(9, 29, seed=5), _batches(9, 29, seed=6)
+    late = again(100)  # before any other step is asked for
+    for step in (0, 1, 100):
+        np.testing.assert_array_equal(one(step), again(step))
+        assert (one(step) != other(step)).any()
+    np.testing.assert_array_equal(late, one(100))
+    with jax.enable_x64(True):
+        np.testing.assert_array_equal(_batches(9, 29, seed=5)(100), late)
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu", "tanh", "square", "identity"])

@@ -65,13 +65,13 @@ def events_frame(found: dict[str, list[Event]]) -> pd.DataFrame:
 def _summary(events: list[Event], ended: bool) -> dict[str, object]:
     first = {event.kind: event.step for event in reversed(events)}
     fit, generalization = first.get("fit"), first.get("generalization")
-    both = fit is not None and generalization is not None
+    delay = generalization - fit if fit is not None and generalization is not None else np.nan
     lost = next((event for event in events if event.kind == "divergence"), None)
     return {
         "outcome": outcome(events) if ended else None,
         "fit_step": np.nan if fit is None else fit,
         "generalization_step": np.nan if generalization is None else generalization,
-        "delay": generalization - fit if both else np.nan,
+        "delay": delay,
         "slingshots": sum(event.kind == "slingshot" for event in events),
         "diverged_matrix": lost.matrix if lost else None,
     }

@@ -57,14 +57,16 @@ class Tally:
         above = np.concatenate([self._held.get((run_id, metric), np.zeros(0, bool)), above])
         if first_holding(above, self.thresholds.hold) is not None:
             seen.add(kind)
-        self._held[(run_id, metric)] = above[len(above) - self.thresholds.hold + 1 :]
+        self._held[(run_id, metric)] = above[max(0, len(above) - self.thresholds.hold + 1) :]
 
     def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray, seen: set[str]) -> None:
         if "slingshot" in seen:
             return
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
-        both = np.concatenate([self._tail.get(run_id, np.zeros((3, 0))), new], axis=1)
-        if len(slingshot_hits(both[0].astype(np.int64), both[1], both[2])):
+        tail = self._tail.get(run_id, np.zeros((3, 0)))
+        both = np.concatenate([tail, new], axis=1)
+        hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2])
+        if (hits >= tail.shape[1]).any():  # the tail's own records were judged before, with all of theirs
             seen.add("slingshot")
         recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW
         recent[-TAIL:] = True

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
@@ -43,11 +44,10 @@ class Close(NamedTuple):
 
 
 def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
-    """Seeds [n] -> starting parameters [n, ...], one at a time, so that a seed's bits depend on no other."""
+    """Seed -> starting parameters; one at a time, so that a seed's bits and the program depend on no other."""
     shapes = parameter_shapes(spec)
     assert spec.init.scheme is not None, "a resolved spec has its scheme"
-    one = partial(initial_params, model=spec.model, scheme=spec.init.scheme, shapes=shapes)
-    return jax.jit(lambda seeds: jax.lax.map(one, seeds))
+    return jax.jit(partial(initial_params, model=spec.model, scheme=spec.init.scheme, shapes=shapes))
 
 
 def start_program(spec: RunSpec, mesh: Mesh) -> Callable[[Params, Hyper], State]:
@@ -93,7 +93,7 @@ def lane_segment(
 
     def window(state: State, _: None) -> tuple[State, tuple[Metrics, Metrics, Array, Array]]:
         tested = _as_float32(evaluate(spec, state.params, test, hyper))
-        state = heed_evaluation(state, hyper, tested["test/accuracy"])
+        state = heed_evaluation(spec, state, hyper, tested["test/accuracy"])
         state, (trained, at, counts) = jax.lax.scan(record, state, length=schedule.records)
         return state, (trained, tested, at, counts)
 
@@ -114,8 +114,9 @@ def lane_close(spec: RunSpec, state: State, hyper: Hyper, indices: Indices, tabl
     return Close(trained, tested, bad(view.grads), bad(view.proposed))
 
 
-def _examples(table: Table, rows: Int[Array, " n"]) -> Examples:
-    return Examples(jnp.asarray(table.tokens)[rows], jnp.asarray(table.labels)[rows])
+def _examples(table: Table, rows: Int[Array | np.ndarray, " n"]) -> Examples:
+    at = jnp.asarray(rows)
+    return Examples(jnp.asarray(table.tokens)[at], jnp.asarray(table.labels)[at])
 
 
 def _as_float32(metrics: Metrics) -> Metrics:

@@ -78,7 +78,7 @@ def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[
     while training.any():
         if stop():
             return False
-        schedule = bucket.dense if bucket.dense and index == 0 else bucket.schedule
+        schedule = bucket.dense if bucket.dense and index < bucket.dense_segments else bucket.schedule
         state, records = program.segments[schedule](state, hyper, indices, program.table)
         rows = segment_rows(jax.device_get(records), schedule, bucket.spec.log, carried, lanes)
         now, finite, end = (np.asarray(value)[:lanes] for value in (state.step, state.finite, state.end))

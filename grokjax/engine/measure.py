@@ -26,12 +26,11 @@ def run_step_seconds(chunk: Chunk, devices: int) -> float:
     schedule, flops = bucket.schedule, step_flops(bucket.spec)
     most = TARGET_FLOPS[_platform()] / (flops * bucket.width * schedule.every)
     short = replace(schedule, records=max(1, min(int(most), schedule.records)), evals=1)
-    program = Program(replace(bucket, schedule=short, dense=None), devices)
+    program = Program(replace(bucket, schedule=short, dense=None, dense_segments=0), devices)
     with program.precision():
         seconds = float(np.median(_time(program, chunk, short)))
     evaluation = evaluation_flops(bucket.spec) / flops  # in steps
-    window = schedule.every * schedule.records
-    return seconds / (short.steps + evaluation) * (1 + evaluation / window) / len(chunk.runs)
+    return seconds / (short.steps + evaluation) * (1 + evaluation / (schedule.every * schedule.records)) / len(chunk.runs)
 
 
 def _platform() -> str:

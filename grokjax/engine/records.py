@@ -16,10 +16,8 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     """The records that count. `carried` [lanes] is the train/loss_max of computed rows that are no records,
     which the next record's takes over; it is updated in place."""
     step, counts = np.asarray(records.step)[:lanes], np.asarray(records.counts)[:lanes]
-    if schedule.every == 1:  # a dense segment may reach past dense_first, or hold rows between records
-        kept = counts & ((step < log.dense_first) | (step % log.every == 0))
-    else:
-        kept = counts
+    # only a dense segment has rows that are no records: between those at `every`, past dense_first
+    kept = counts & ((schedule.every > 1) | (step < log.dense_first) | (step % log.every == 0))
     loss_max = np.array(records.train["train/loss_max"])[:lanes]
     for row in range(loss_max.shape[1]) if (kept != counts).any() or (carried > -np.inf).any() else ():
         largest = np.maximum(carried, loss_max[:, row])
@@ -30,8 +28,8 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     metrics["train/loss_max"] = loss_max[lane, row]
     evaluation, offset = np.divmod(row, schedule.records)
     metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
-    recorded = dict.fromkeys(records.test, offset == 0)
-    return Rows(lane.astype(np.int32), step[lane, row], metrics, recorded)
+    due = (offset == 0) & (step[lane, row] % log.eval_every == 0)  # a short segment also evaluates between
+    return Rows(lane.astype(np.int32), step[lane, row], metrics, dict.fromkeys(records.test, due))
 
 
 def with_close(rows: Rows, close: Close, ended: np.ndarray, step: np.ndarray, carried: np.ndarray) -> Rows:
@@ -62,7 +60,7 @@ def run_ends(
     ends = []
     for lane in np.nonzero(closing)[0]:
         matrix = None if finite[lane] else first_to_go(close, int(lane), growth)
-        ends.append(End(run_ids[lane], int(step[lane]), not finite[lane], matrix))
+        ends.append(End(run_ids[int(lane)], int(step[lane]), not finite[lane], matrix))
     return tuple(ends)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -51,10 +52,8 @@ def _read(path: Path, stamp: bytes) -> pa.Table | None:
 
 
 def _try_write(path: Path, table: pa.Table) -> None:
-    try:
+    with contextlib.suppress(OSError):  # a read-only directory can be read all the same
         write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
-    except OSError:
-        pass  # a read-only directory can be read all the same
 
 
 def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:

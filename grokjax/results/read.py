@@ -80,14 +80,12 @@ class Results:
         )
         table = table.set_column(0, "run_id", table["run_id"].cast(pa.string())).replace_schema_metadata(None)
         if wanted is not None:
-            table = table.filter(pc.is_in(table["run_id"], pa.array(wanted)))  # pyright: ignore
+            table = table.filter(pc.is_in(table["run_id"], pa.array(wanted, pa.string())))  # pyright: ignore[reportAttributeAccessIssue]
         columns = table.column_names[len(KEYS) :]
         if not columns:
             return table.slice(0, 0)
-        recorded = pc.is_valid(table[columns[0]])
-        for name in columns[1:]:
-            recorded = pc.or_(recorded, pc.is_valid(table[name]))  # pyright: ignore
-        return table.filter(recorded)
+        recorded = np.any([table[name].is_valid().to_numpy() for name in columns], axis=0)
+        return table.filter(pa.array(recorded))
 
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
@@ -106,9 +104,7 @@ class Results:
             raise ValueError(f"run {run_id} keeps its parameters at step {end['step']} only, not at {step}")
         path = snapshot_file(self.path, self._chunk[run_id], end["segment"])
         with safe_open(path, framework="numpy") as file:
-            names = [key.partition("/")[2] for key in file.keys() if key.startswith(f"{run_id}/")]
-            stored = {name: file.get_tensor(f"{run_id}/{name}") for name in names}
-        return {name: stored[name] for name in self.parameters(run_id)}
+            return {name: file.get_tensor(f"{run_id}/{name}") for name in self.parameters(run_id)}
 
     @property
     def run_ids(self) -> list[str]:

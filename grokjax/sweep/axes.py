@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from grokjax.sweep.load import did_you_mean
-from grokjax.sweep.nodes import Keys, describe, shown
+from grokjax.sweep.nodes import Keys, describe, or_out, shown
 
 Report = Callable[[Keys, str, str], None]  # (path in the file, key, what is wrong)
-MAX_POINTS = 1_000_000
+MAX_POINTS = 1_000_000  # of one listed axis; longer ranges can be drawn from
 
 # distribution -> the keys it needs besides `distribution`
 NEEDS: dict[str, tuple[str, ...]] = {
@@ -28,7 +28,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 OPTIONAL = {"q_uniform": {"q": 1}, "normal": {"mu": 0.0, "sigma": 1.0}}
 # W&B's other words, and what to write instead where there is something
-OTHERS = {"log_uniform": " (did you mean log_uniform_values? its min and max are the values, not exponents)"}
+OTHERS = dict.fromkeys(
+    ("log_uniform", "loguniform", "log-uniform", "log"),
+    " (did you mean log_uniform_values? its min and max are values, not exponents)",
+)
 ENTRY_KEYS = ("value", "values", "distribution", "min", "max", "mu", "sigma", "q", "parameters")
 
 
@@ -51,6 +54,7 @@ class Axis:
     places: tuple[tuple[Keys, ...], ...]  # where each value of `points` stands
     path: Keys
     distribution: Distribution | None = None
+    reduced: bool = False  # what is left of a zip after other keys of it were fixed: need not have an effect
 
     @property
     def key_paths(self) -> tuple[Keys, ...]:
@@ -62,7 +66,7 @@ class Axis:
 def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> list[Axis]:
     """The axes of a `parameters` mapping, W&B's nested form included. Mistakes go to `report`."""
     if not isinstance(node, dict):
-        report(path, "parameters", f"expected a mapping of keys to axes, got {describe(node)}")
+        report(path, "parameters", f"expected a mapping of keys to axes, got {describe(node)}{or_out(node)}")
         return []
     axes: list[Axis] = []
     for key, entry in node.items():
@@ -137,9 +141,7 @@ def _implied(entry: dict) -> str | None:
     return "uniform" if any(isinstance(end, float) for end in ends) else "int_uniform"
 
 
-def _listed(
-    keys: tuple[str, ...], columns: list[Any], paths: list[Keys], path: Keys, report: Report
-) -> Axis | None:
+def _listed(keys: tuple[str, ...], columns: list[Any], paths: list[Keys], path: Keys, report: Report) -> Axis | None:
     """An axis of listed values, one column a key; all columns must be lists of one length."""
     good = True
     for key, column, place in zip(keys, columns, paths, strict=True):
@@ -163,43 +165,59 @@ def _listed(
 
 def _ranged(key: str, kind: str, given: dict, path: Keys, report: Report) -> Axis | None:
     numbers = {word: given[word] for word in NEEDS[kind]}
+    good = True
     for word, value in numbers.items():
-        whole = kind == "int_uniform"
-        bad_type = isinstance(value, bool) or not isinstance(value, int if whole else (int, float))
-        if bad_type or not math.isfinite(value):
-            what = f"{word} must be {'a whole' if whole else 'a finite'} number, got {describe(value)}"
-            report((*path, word), key, what)
-            return None
-    low, high = numbers.get("min", 0), numbers.get("max", 0)
-    problem = None
-    if low > high:
-        problem = f"an empty axis: min {low} is above max {high}"
-    elif kind == "log_uniform_values" and low <= 0:
-        problem = f"log_uniform_values needs min above 0, got {low}"
-    elif kind == "normal" and numbers["sigma"] < 0:
-        problem = f"sigma must not be negative, got {numbers['sigma']}"
-    elif kind == "q_uniform" and numbers["q"] <= 0:
-        problem = f"q must be above 0, got {numbers['q']}"
-    elif kind in ("int_uniform", "q_uniform") and (high - low) / numbers.get("q", 1) >= MAX_POINTS:
-        problem = f"more than {MAX_POINTS:,} points"
+        problem = _number_problem(value, whole=kind == "int_uniform")
+        if problem:
+            report((*path, word), key, f"{word} must be {problem}, got {describe(value)}")
+            good = False
+        elif kind == "int_uniform":
+            numbers[word] = int(value)
+    problem = _range_problem(kind, numbers) if good else None
     if problem:
-        report(path, key, problem)
+        word, what = problem
+        report((*path, word) if word in given else path, key, what)
+    if problem or not good:
         return None
-    points: tuple[tuple[Any, ...], ...] = ()
-    if kind == "int_uniform":
-        points = tuple((value,) for value in range(low, high + 1))
-    elif kind == "q_uniform":
-        q = numbers["q"]
-        points = tuple((_quantized(low + i * q),) for i in range(int((high - low) / q + 1e-9) + 1))
-    places = tuple((path,) for _ in points)
+    low, high, q = numbers.get("min", 0), numbers.get("max", 0), numbers.get("q", 1)
+    values: list[Any] = []
+    if kind in ("int_uniform", "q_uniform") and (high - low) / q < MAX_POINTS:
+        whole = kind == "int_uniform"
+        values = list(range(low, high + 1)) if whole else _multiples(low, high, q)
+    points = tuple((value,) for value in values)
     mu, sigma = numbers.get("mu", 0.0), numbers.get("sigma", 1.0)
-    return Axis((key,), points, places, path, Distribution(kind, low, high, mu, sigma, numbers.get("q", 1)))
+    return Axis((key,), points, ((path,),) * len(points), path, Distribution(kind, low, high, mu, sigma, q))
+
+
+def _number_problem(value: Any, whole: bool) -> str | None:
+    kind = "a whole number" if whole else "a finite number"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e15 <= value <= 1e15:
+        return f"{kind} between -1e15 and 1e15" if isinstance(value, (int, float)) and abs(value) > 1e15 else kind
+    return kind if whole and value != int(value) else None
+
+
+def _range_problem(kind: str, numbers: dict[str, Any]) -> tuple[str, str] | None:
+    """The word of the entry that is wrong, and how."""
+    low, high = numbers.get("min", 0), numbers.get("max", 0)
+    if low > high:
+        return "min", f"an empty axis: min {shown(low)} is above max {shown(high)}"
+    if kind == "log_uniform_values" and low <= 0:
+        return "min", f"log_uniform_values needs min above 0, got {shown(low)}"
+    if kind == "normal" and numbers["sigma"] < 0:
+        return "sigma", f"sigma must not be negative, got {shown(numbers['sigma'])}"
+    if kind == "q_uniform" and numbers["q"] <= 0:
+        return "q", f"q must be above 0, got {shown(numbers['q'])}"
+    return None
+
+
+def _multiples(low: float, high: float, q: float) -> list[float]:
+    return [_quantized(low + i * q) for i in range(int((high - low) / q + 1e-9) + 1)]
 
 
 def read_zip(node: Any, path: Keys, report: Report) -> list[Axis]:
     """The axes of a `zip` list: each group is a mapping of keys to lists (or {values: list})."""
     if not isinstance(node, list):
-        report(path, "zip", f"expected a list of groups, got {describe(node)}")
+        report(path, "zip", f"expected a list of groups, got {describe(node)}{or_out(node)}")
         return []
     axes: list[Axis] = []
     for index, group in enumerate(node):
@@ -221,7 +239,9 @@ def draw(axis: Axis, random_seed: int, index: int) -> tuple[tuple[Any, ...], tup
     """Values of draw `index`, and where they stand: keyed by seed and name, so an axis added changes no other."""
     rng = np.random.Generator(np.random.PCG64([random_seed, zlib.crc32("|".join(axis.keys).encode()), index]))
     d = axis.distribution
-    if d is None or d.kind == "int_uniform":
+    if d is not None and d.kind == "int_uniform":
+        return (int(rng.integers(int(d.low), int(d.high) + 1)),), (axis.path,)
+    if d is None:
         point = int(rng.integers(len(axis.points)))
         return axis.points[point], axis.places[point]
     if d.kind == "q_uniform":  # W&B: round(X / q) * q, so the two ends are half as likely
@@ -239,4 +259,3 @@ def draw(axis: Axis, random_seed: int, index: int) -> tuple[tuple[Any, ...], tup
 def _quantized(value: float) -> float:
     """A multiple of q without the last digits that binary multiplication adds; an integer stays one."""
     return value if isinstance(value, int) else float(f"{value:.12g}")
-

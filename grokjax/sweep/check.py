@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import struct
-from collections.abc import Callable
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
+from typing import Protocol
+
+from safetensors import SafetensorError, safe_open
 
 from grokjax.sweep.load import did_you_mean
-from grokjax.sweep.shapes import matches, parameter_shapes
+from grokjax.sweep.nodes import shown
+from grokjax.sweep.shapes import matches, parameter_count, parameter_shapes
 from grokjax.sweep.spec import MLP, SGD, FixedNorm, RunSpec, Transformer
 
-Report = Callable[[str, str], None]  # (dotted key, what is wrong)
+MOST_PARAMETERS = 10**9
+
+
+class Report(Protocol):
+    def __call__(self, key: str, what: str, *related: str) -> None:
+        """related: keys that take part, where the mistake stands if `key` itself was not given."""
 
 
 def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
@@ -24,9 +31,7 @@ def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
     if isinstance(model, Transformer) and model.d_head is None:
         model = model.model_copy(update={"d_head": max(1, model.d_model // model.heads)})
     if init.scheme is None:
-        init = init.model_copy(
-            update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"}
-        )
+        init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
     if split.seed is None:
         split = split.model_copy(update={"seed": spec.seed})
     if log.eval_every is None:
@@ -38,18 +43,33 @@ def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
     return spec.model_copy(update=update)
 
 
-def check(spec: RunSpec, report: Report) -> None:
-    """Report every contradiction within one run (before `resolve`)."""
-    _check_task(spec, report)
-    _check_model(spec, report)
-    _check_by_matrix(spec, report)
-    if spec.init.from_file is not None:
+def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
+    """Report every contradiction within one run (before `resolve`), but for sections that are `broken`."""
+
+    def whole(*sections: str) -> bool:
+        return not any(section in broken for section in sections)
+
+    if whole("task"):
+        _check_task(spec, report)
+    if whole("task", "train") and spec.train.batch and 0 < train_size(spec) < spec.train.batch:
+        what = f"{spec.train.batch} is more than the {train_size(spec)} train examples; null is the full batch"
+        report("train.batch", what)
+    if whole("task", "model", "init"):
+        _check_model(spec, report)
+    if whole("task", "model", "init", "optimizer"):
+        _check_by_matrix(spec, report)
+    if whole("task", "model", "init") and spec.init.from_file is not None:
         _check_file(spec, spec.init.from_file, report)
+    if whole("log"):
+        _check_log(spec, report)
+
+
+def _check_log(spec: RunSpec, report: Report) -> None:
     if spec.log.eval_every and spec.log.eval_every % spec.log.every:
         what = f"must be a multiple of log.every ({spec.log.every}), got {spec.log.eval_every}"
-        report("log.eval_every", f"{what}: test metrics are read at records")
+        report("log.eval_every", f"{what}: test metrics are read at records", "log.every")
     for name in spec.log.probes:
-        report("log.probes", f"unknown probe {name!r}: there are no optional probes yet")
+        report("log.probes", f"unknown probe {name!r}: there are no optional probes yet; leave the list empty")
 
 
 def pairs(spec: RunSpec) -> int:
@@ -65,37 +85,41 @@ def train_size(spec: RunSpec) -> int:
 def _check_task(spec: RunSpec, report: Report) -> None:
     task, n, n_train = spec.task, pairs(spec), train_size(spec)
     if task.op == "divide" and not is_prime(task.p):
-        report("task.p", f"divide needs a field, so p must be prime, got {task.p}")
+        report("task.p", f"divide needs a field, so p must be prime, got {task.p}", "task.op")
     if n_train == 0:
-        report("task.train_fraction", f"{task.train_fraction:g} of {n} pairs leaves no train example")
+        what = f"{task.train_fraction:g} of {n} pairs leaves no train example; raise it, or p"
+        report("task.train_fraction", what, "task.p")
     if n_train == n:
-        report("task.train_fraction", f"{task.train_fraction:g} of {n} pairs leaves no test example")
-    if spec.train.batch and 0 < n_train < spec.train.batch:
-        what = f"{spec.train.batch} is more than the {n_train} train examples; null is the full batch"
-        report("train.batch", what)
+        what = f"{task.train_fraction:g} of {n} pairs leaves no test example; lower it"
+        report("task.train_fraction", what, "task.p")
 
 
 def _check_model(spec: RunSpec, report: Report) -> None:
     model = spec.model
     if isinstance(model, Transformer) and model.d_head is None and model.d_model % model.heads:
         what = f"{model.heads} heads do not divide d_model {model.d_model}; change one, or give d_head"
-        report("model.heads", what)
+        report("model.heads", what, "model.d_model")
     if isinstance(model, MLP) and spec.init.scheme == "paper":
         report("init.scheme", "paper is the transformer's; an mlp takes fan_in or torch_linear")
+    if parameter_count(parameter_shapes(spec)) > MOST_PARAMETERS:
+        what = f"more than {MOST_PARAMETERS:,} parameters: a lane would not fit any device"
+        report("model", what, *(f"model.{key}" for key in ("widths", "d_model", "d_mlp", "layers", "d_head", "heads")))
 
 
 def _check_by_matrix(spec: RunSpec, report: Report) -> None:
-    names = list(parameter_shapes(spec))
-    known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names)) + names
     tables = {
         "init.scale_by_matrix": spec.init.scale_by_matrix,
         "optimizer.lr_by_matrix": spec.optimizer.lr_by_matrix,
         "optimizer.weight_decay_by_matrix": spec.optimizer.weight_decay_by_matrix,
     }
+    if not any(tables.values()):
+        return
+    names = list(parameter_shapes(spec))
+    known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names)) + names
     for table, factors in tables.items():
         for key in factors:
             if not any(matches(key, name) for name in names):
-                what = f"this model has no matrix {key}{did_you_mean(key, known)}; it has {', '.join(names)}"
+                what = f"this model has no matrix {shown(key)}{did_you_mean(key, known)}; it has {', '.join(names)}"
                 report(f"{table}.{key}", what)
 
 
@@ -117,22 +141,31 @@ def _check_file(spec: RunSpec, path: str, report: Report) -> None:
         report("init.from_file", f"{path} does not fit: {'; '.join(problems[:4])}{more}")
 
 
-@cache
+@cache  # for one expansion: `expand` forgets it
 def file_shapes(path: str) -> dict[str, tuple[int, ...]] | str:
-    """Names and shapes in a safetensors file, or what is wrong with it. Reads the header only."""
+    """Names and shapes in a safetensors file, or what is wrong with it."""
     try:
-        with Path(path).open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            if length > 10_000_000:
-                return f"{path} is not a safetensors file"
-            header = json.loads(file.read(length))
-        return {name: tuple(info["shape"]) for name, info in header.items() if name != "__metadata__"}
+        if Path(path).is_dir():
+            return f"{path} is a directory, not a safetensors file"
+        Path(path).stat()
     except FileNotFoundError:
         return f"no such file: {path}"
+    except (OSError, ValueError) as error:
+        return f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}"
+    if not Path(path).is_file():
+        return f"{path} is not a regular file"
+    try:
+        with safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            slices = {name: file.get_slice(name) for name in names}
+            kinds = {name: part.get_dtype() for name, part in slices.items()}
+            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
+    except SafetensorError as error:
+        return f"{path} is not a safetensors file, or a damaged one ({error})"
     except OSError as error:
-        return f"{path} cannot be read: {error.strerror}"
-    except (struct.error, ValueError, TypeError, KeyError, AttributeError):
-        return f"{path} is not a safetensors file"
+        return f"{path} cannot be read: {error.strerror or error}"
+    odd = [f"{name} is {kind}" for name, kind in kinds.items() if kind not in ("F16", "F32", "F64")]
+    return f"{path}: weights are F16, F32 or F64, but {', '.join(odd[:4])}" if odd else shapes
 
 
 def is_prime(n: int) -> bool:
@@ -143,11 +176,7 @@ def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
     """What is allowed, but may not be what was meant."""
     notes = []
     optimizer = spec.optimizer
-    if (
-        isinstance(spec.constraint, FixedNorm)
-        and "optimizer.weight_decay" in explicit
-        and optimizer.weight_decay
-    ):
+    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" in explicit and optimizer.weight_decay:
         notes.append(
             f"constraint fixed_norm with weight_decay {optimizer.weight_decay:g}: the decay only turns the update; "
             "leave weight_decay out to have none"
@@ -155,6 +184,7 @@ def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
     exact = getattr(spec.loss, "precision", None) == "exact"
     if exact and optimizer.weight_decay == 0 and not isinstance(optimizer, SGD):
         notes.append(
-            "no weight decay and loss.precision exact: no slingshot was ever seen so; float32 is the one that slingshots"
+            "no weight decay and loss.precision exact: no slingshot was ever seen so; "
+            "float32 is the one that slingshots"
         )
     return notes

@@ -16,7 +16,7 @@ def batch_size(spec: RunSpec) -> int:
 
 
 def step_flops(spec: RunSpec) -> float:
-    """Useful FLOPs of one training step: forward and twice that backward."""
+    """FLOPs of one training step as it is computed: forward and twice that backward."""
     return 3 * batch_size(spec) * _forward_flops(spec)
 
 

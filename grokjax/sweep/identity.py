@@ -59,11 +59,7 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
         for name, factor in by_matrix(spec.init.scale_by_matrix, names).items()
         if not (starts_at_zero and is_bias(name))
     }
-    if (
-        isinstance(spec.constraint, FixedNorm)
-        and spec.constraint.scope == "global"
-        and spec.constraint.radius
-    ):
+    if isinstance(spec.constraint, FixedNorm) and spec.constraint.scope == "global" and spec.constraint.radius:
         del init["scale"]  # the projection at step 0 undoes a common factor
     optimizer["lr_by_matrix"] = by_matrix(spec.optimizer.lr_by_matrix, names)
     optimizer["weight_decay_by_matrix"] = by_matrix(spec.optimizer.weight_decay_by_matrix, names)
@@ -77,14 +73,14 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
     if model.get("input") == "one_hot":
         del model["d_model"]
     if stop["after_generalization"] is not None:
-        stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(
-            include={"every", "eval_every"}
-        )
+        stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(include={"every", "eval_every"})
     return kept
 
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:
     """Factors other than 1, one a parameter; entries that mean the same parameter multiply."""
+    if not factors:
+        return {}
     full = dict.fromkeys(names, 1.0)
     for key, factor in factors.items():
         for name in names:
@@ -97,7 +93,7 @@ def is_bias(name: str) -> bool:
     return not is_matrix(name) and name.startswith("b")
 
 
-@cache
+@cache  # for one expansion: `expand` forgets it
 def file_digest(path: str) -> str:
     return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

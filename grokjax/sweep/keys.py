@@ -7,6 +7,9 @@ from functools import cache
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.spec import FAMILIES, RunSpec, Section
 
+TOP = (
+    "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms",
+)  # fmt: skip
 # words that people bring along, and ours
 SYNONYMS = {
     "learning_rate": "lr", "wd": "weight_decay", "l2": "weight_decay", "decay_rate": "weight_decay",
@@ -38,14 +41,15 @@ def families_of(section: str, keys: list[str]) -> list[str]:
 
 
 @cache
-def key_problem(key: str, family: str | None, from_axis: bool) -> str | None:
-    """What is wrong with a key in a run whose section is of `family`; None if it is a key with a value."""
+def key_problem(key: str, family: str | None, from_axis: bool) -> tuple[str, str] | None:
+    """The part of a key that is wrong, and how, in a run whose section is of `family`; None if it is a key
+    with a value."""
     parts = split_key(key)
     models: list[type[Section]] = [RunSpec]
     for index, part in enumerate(parts):
         having = [model for model in models if part in model.model_fields]
         if not having:
-            return _unknown(parts, index, family, from_axis)
+            return ".".join(parts[: index + 1]), _unknown(parts, index, family, from_axis)
         if index == 0 and part in FAMILIES:
             models = [FAMILIES[part][family]] if family else list(FAMILIES[part].values())
             continue
@@ -56,9 +60,10 @@ def key_problem(key: str, family: str | None, from_axis: bool) -> str | None:
             return None
         else:
             above, rest = ".".join(parts[: index + 1]), ".".join(parts[index + 1 :])
-            return f"unknown key: {above} is a single value, it has no key {rest}"
+            return key, f"unknown key: {above} is a single value, it has no key {rest}"
     example = next(name for name in models[0].model_fields if name != "name")
-    return f"{key} is a section, not a value: write its keys, for instance {key}.{example}; `zip` moves several together"
+    what = f"is a section, not a value: write its keys, for instance {key}.{example}"
+    return key, f"{what}; `zip` moves several together"
 
 
 def _unknown(parts: list[str], index: int, family: str | None, from_axis: bool) -> str:
@@ -67,8 +72,11 @@ def _unknown(parts: list[str], index: int, family: str | None, from_axis: bool) 
     if not above:
         if word == "base":
             return "unknown key: keys are written without `base.`, for instance optimizer.lr"
-        near = "" if word in RunSpec.model_fields else suggest(word)
-        return f"unknown key {shown}{near}" + ("" if near else f"; a run has {', '.join(RunSpec.model_fields)}")
+        if word in TOP:
+            return "unknown key: it stands at the top level of the file, not in a run"
+        near = suggest(word) if word not in RunSpec.model_fields else ""
+        odd = "" if shown == word else f" {shown}"
+        return f"unknown key{odd}" + (near or f"; a run has {', '.join(RunSpec.model_fields)}")
     if len(above) == 1 and above[0] in FAMILIES:
         having = [name for name, other in FAMILIES[above[0]].items() if word in other.model_fields]
         if having and family and from_axis:
@@ -99,7 +107,7 @@ def suggest(word: str, exact: bool = False, prefix: str = "") -> str:
     if exact:
         return ""
     near = did_you_mean(word, RunSpec.model_fields)
-    if not near and (close := did_you_mean(word, leaves)):
+    if not near and (close := did_you_mean(word, leaves, cutoff=0.8)):
         near = f" (did you mean {leaves[close.removeprefix(' (did you mean ').removesuffix('?)')]}?)"
     return near.replace("did you mean ", f"did you mean {prefix}")
 

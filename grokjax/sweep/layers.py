@@ -12,9 +12,10 @@ from pydantic import ValidationError
 
 from grokjax.sweep.keys import families_of, key_problem, split_key
 from grokjax.sweep.load import Document, Mistake, did_you_mean
-from grokjax.sweep.nodes import Keys, describe, shown
+from grokjax.sweep.nodes import Keys, describe, or_out
 from grokjax.sweep.spec import FAMILIES, RunSpec
 
+DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
 SECTIONS = tuple(name for name in RunSpec.model_fields if name != "seed")
 
 
@@ -50,18 +51,19 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
     """A nested `base` mapping as a flat layer. Keys may also be dotted already. path: None for --set."""
     layer: Layer = {}
     if not isinstance(node, dict):
-        mistakes.at(path, prefix or "base", f"expected a mapping, got {describe(node)}")
+        mistakes.at(path, prefix or "base", f"expected a mapping, got {describe(node)}{or_out(node)}")
         return layer
     for key, value in node.items():
         full = f"{prefix}.{key}" if prefix else key
         here = None if path is None else (*path, key)
         parts = split_key(full)
-        by_matrix = len(parts) == 2 and parts[1].endswith("_by_matrix")
-        if full in SECTIONS or full == "task.split" or (by_matrix and path is not None) or isinstance(value, dict):
-            if by_matrix and path is None and isinstance(value, dict):
-                inner = {full: Value(value, here, here)}  # --set replaces the whole table
-            else:
-                inner = flatten(value, here, mistakes, full)
+        table = len(parts) == 2 and parts[1].endswith("_by_matrix")
+        if table and path is None and isinstance(value, dict):
+            inner = {full: Value(value, here, here)}  # --set replaces the whole table
+        elif full == "init.from_run":
+            inner = {full: Value(value, here, here)}
+        elif full in SECTIONS or full == "task.split" or table or (isinstance(value, dict) and value):
+            inner = flatten(value, here, mistakes, full)
         else:
             inner = {full: Value(value, here, here)}
         for name, item in inner.items():
@@ -73,7 +75,8 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
 
 def overlay(layers: list[Layer]) -> Layer:
     """Later layers win. Inherited keys that only another family has are dropped where a later layer names
-    the family: an arm that says `optimizer.name: sgd` need not take back the base's `b2`."""
+    the family: an arm that says `optimizer.name: sgd` need not take back the base's `b2`. So are those of --set,
+    which fix a key in the arms that have it."""
     merged: Layer = {}
     rank: dict[str, int] = {}
     for index, layer in enumerate(layers):
@@ -84,35 +87,39 @@ def overlay(layers: list[Layer]) -> Layer:
             merged[key], rank[key] = value, index
     for section, families in FAMILIES.items():
         named = merged.get(f"{section}.name")
-        if named is None or not isinstance(named.value, str) or named.value not in families:
+        family = next(iter(families)) if named is None else named.value
+        if not isinstance(family, str) or family not in families:
             continue
-        own = families[named.value].model_fields
+        own = families[family].model_fields
         for key in [key for key in merged if key.startswith(section + ".")]:
             word = key.split(".")[1]
             elsewhere = any(word in family.model_fields for family in families.values())
-            inherited = rank[key] < rank[f"{section}.name"] and not merged[key].from_axis
-            if word not in own and elsewhere and inherited:
+            inherited = named is not None and rank[key] < rank[f"{section}.name"] and not merged[key].from_axis
+            if word not in own and elsewhere and (inherited or merged[key].key_path is None):
                 del merged[key]
     return merged
 
 
-def build(layer: Layer, mistakes: Mistakes) -> RunSpec | None:
-    """The typed spec of a flat layer, or None with every mistake reported where its value stands."""
+def build(layer: Layer, mistakes: Mistakes) -> tuple[RunSpec, set[str]]:
+    """The typed spec of a flat layer, and the sections with mistakes, which are left at their defaults.
+
+    Mistakes are reported where their values stand.
+    """
     grouped: dict[str, Layer] = {}
     for key, item in layer.items():
         grouped.setdefault(key.partition(".")[0], {})[key] = item
     values: dict[str, Any] = {}
-    good = True
+    broken: set[str] = set()
     for section, items in grouped.items():
         stamp = (section, *((key, repr(item.value)) for key, item in items.items()))
         if stamp not in mistakes.built:
             made = _build_section(section, items, mistakes)
             if made is None:
-                good = False
+                broken.add(section)
                 continue
             mistakes.built[stamp] = made
         values[section] = mistakes.built[stamp]
-    return RunSpec.model_construct(**values) if good else None
+    return RunSpec.model_construct(**(DEFAULTS | values)), broken
 
 
 def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
@@ -130,14 +137,16 @@ def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
     for key, item in items.items():
         problem = key_problem(key, family, item.from_axis)
         if problem:
-            mistakes.at(item.key_path, key, problem)
+            bad, what = problem[0] or key, problem[1]
+            mistakes.at(_upwards(item.key_path, key, bad), bad, what)
             good = False
             continue
         *above, last = split_key(key)
         node = nested
         for part in above:
-            node = node.setdefault(part, {})
-        node[last] = dict(item.value) if isinstance(item.value, dict) else item.value
+            node = node.setdefault(part, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):  # else a table that is no mapping, which is told below
+            node[last] = dict(item.value) if isinstance(item.value, dict) else item.value
     if section in FAMILIES and isinstance(nested.get(section, {}), dict):
         likeliest = family or families_of(section, [key for key in items if key != f"{section}.name"])[0]
         nested.setdefault(section, {})["name"] = likeliest
@@ -148,6 +157,16 @@ def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
             _report(problem, items, mistakes)
         return None
     return getattr(spec, section) if good else None
+
+
+def _upwards(path: Keys | None, key: str, bad: str) -> Keys | None:
+    """Where the part `bad` of `key` stands, if it has a line of its own."""
+    while path and isinstance(path[-1], str) and key.endswith(f".{path[-1]}"):
+        key = key.removesuffix(f".{path[-1]}")
+        if not (key == bad or key.startswith(f"{bad}.")):
+            break
+        path = path[:-1]
+    return path
 
 
 def _report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
@@ -164,10 +183,12 @@ def _report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
     key = ".".join(parts)
     item = find(key, items)
     path = item.path if item else ()
+    drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
+    hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
     if path is not None:
         for deeper in ((*path, index), (*path, parts[-1])):
             path = deeper if deeper in mistakes.document.places else path
-    mistakes.at(path, key, _explain(problem, key))
+    mistakes.at(path, key, _explain(problem, key) + hint)
 
 
 def find(key: str, layer: Layer) -> Value | None:
@@ -195,6 +216,8 @@ def _explain(problem: Any, key: str) -> str:
             return f"out of range: must be {phrase} {_number(context[word])}, got {describe(got)}"
     if kind == "finite_number":
         return f"must be finite, got {describe(got)}"
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} entries, got {context['actual_length']}"
     if kind == "too_short":
         return "must not be empty"
     expected = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
@@ -211,11 +234,12 @@ def _unquote(wanted: str, got: Any) -> str:
         return f"; write {'true' if got.lower() in ('yes', 'on', 'true') else 'false'}"
     if got.lower() in ("none", "nil", "~"):
         return "; write null"
+    plain = got.strip().replace(",", ".")
     try:
-        value = float(got.replace(",", "."))
+        float(plain)
     except ValueError:
         return ""
-    return f"; write it without quotes: {shown(value):.20}" if "number" in wanted else ""
+    return f"; write it without quotes: {plain}" if "number" in wanted and len(plain) < 30 else ""
 
 
 def _number(value: Any) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import difflib
 import re
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node
+from ruamel.yaml.error import MarkedYAMLError, ReusedAnchorWarning, YAMLError
+from ruamel.yaml.nodes import Node
 from ruamel.yaml.reader import ReaderError
 
-from grokjax.sweep.nodes import Keys, TooLarge, read_node
+from grokjax.sweep.nodes import Keys, TooLarge, describe, read_node
 
 MAX_BYTES = 4_000_000
 
@@ -60,10 +61,10 @@ class Document:
         return self.places.get(path, (1, 1))
 
 
-def did_you_mean(word: Any, options: Iterable[str]) -> str:
+def did_you_mean(word: Any, options: Iterable[str], cutoff: float = 0.6) -> str:
     """' (did you mean x?)' if an option is close, else ''."""
     plain = {option.lower().replace("-", "_"): option for option in options}
-    close = difflib.get_close_matches(str(word)[:100].lower().replace("-", "_"), plain, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(word)[:100].lower().replace("-", "_"), plain, n=1, cutoff=cutoff)
     return f" (did you mean {plain[close[0]]}?)" if close else ""
 
 
@@ -100,28 +101,32 @@ def parse_sweep(text: str, file: str, folder: Path) -> Document:
     def stop(line: int, col: int, what: str) -> SweepError:
         return SweepError([Mistake(file, line, col, "", what)])
 
+    found: list[Mistake] = []
     try:
         root = _compose(text)
-        if root is None:
-            raise stop(1, 1, "the file is empty; a sweep needs at least `parameters`")
-        if not isinstance(root, MappingNode):
-            mark = root.start_mark
-            what = "a sweep is a mapping of keys to values at the top level (`parameters: ...`)"
-            raise stop(mark.line + 1, mark.column + 1, what)
-        found: list[tuple[int, int, str, str]] = []
-        data, places = read_node(root, lambda *mistake: found.append(mistake))
+        data, places = read_node(root, lambda *mistake: found.append(Mistake(file, *mistake))) if root else (None, {})
     except MarkedYAMLError as error:
         raise SweepError(_yaml_mistakes(error, text, file)) from None
     except ReaderError as error:
         line, col = _line_and_column(text[: error.position])
         raise stop(line, col, f"a character that YAML does not allow: {text[error.position]!r}") from None
-    except (RecursionError, TooLarge):
-        raise stop(1, 1, "too large or too deeply nested (a self-reference?)") from None
+    except TooLarge as error:
+        line, col, key = error.args
+        what = "too large or too deeply nested (an alias that contains itself, or aliases of aliases?)"
+        raise SweepError([Mistake(file, line, col, key, what)]) from None
+    except RecursionError:
+        raise stop(1, 1, "not valid YAML: too deeply nested") from None
     except (YAMLError, ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
         # ruamel.yaml answers some broken input with whatever its own code ran into
         what = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise stop(1, 1, f"not valid YAML: {what}") from None
-    return Document(file, folder, text, data, places, tuple(Mistake(file, *mistake) for mistake in found))
+    if root is None or data is None:
+        raise stop(1, 1, "the file is empty; a sweep needs at least `parameters`")
+    if not isinstance(data, dict):
+        line, col = root.start_mark.line + 1, root.start_mark.column + 1
+        what = "a sweep is a mapping of keys to values at the top level (`parameters: ...`)"
+        raise stop(line, col, f"{what}, got {describe(data)}")
+    return Document(file, folder, text, data, places, tuple(found))
 
 
 def read_value(text: str) -> Any:
@@ -140,11 +145,14 @@ def read_value(text: str) -> Any:
 
 
 def _compose(text: str) -> Node | None:
-    return YAML(typ="safe", pure=True).compose(text)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ReusedAnchorWarning)  # legal: the later anchor counts
+        return YAML(typ="safe", pure=True).compose(text)
 
 
 # what ruamel.yaml says -> what to do about it
 HINTS = {
+    "'\\t'": "a tab; separate with spaces",
     "mapping values are not allowed": "a second `key: value` on one line, or a wrong indentation; "
     "quote text that holds ': '",
     "could not find expected ':'": "a key without its `: ` (colon and space)",
@@ -174,10 +182,11 @@ def _yaml_mistakes(error: MarkedYAMLError, text: str, file: str) -> list[Mistake
     problem = (error.problem or error.context or str(error)).splitlines()[0]
     whole = f"{error.context or ''} {problem}"
     hint = next((f": {hint}" for words, hint in HINTS.items() if words in whole), "")
+    if "not closed" in hint and error.context_mark:
+        hint += f"; it was opened on line {error.context_mark.line + 1}"
     return [Mistake(file, line, col, "", f"not valid YAML ({problem}){hint}")]
 
 
 def _line_and_column(before: str) -> tuple[int, int]:
     lines = re.split(r"\r\n|\r|\n", before)
     return len(lines), len(lines[-1]) + 1
-

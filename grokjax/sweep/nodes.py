@@ -15,11 +15,12 @@ Report = Callable[[int, int, str, str], Any]  # (line, column, key, what is wron
 MAX_NODES = 200_000  # aliases can multiply: a small file must not become a large tree
 MAX_DEPTH = 40
 TAG = "tag:yaml.org,2002:"
+HUGE = 10**300  # Python's own integers have no end, and cannot be printed from some length on
 SCALARS = ("int", "float", "bool", "null")  # those that are no text
 
 
 class TooLarge(ValueError):
-    """More nodes, or deeper ones, than a sweep can need."""
+    """More nodes, or deeper ones, than a sweep can need; its arguments are line, column and key."""
 
 
 def read_node(root: Node, report: Report) -> tuple[Any, Places]:
@@ -39,7 +40,7 @@ class _Reader:
     def value(self, node: Node, path: Keys) -> Any:
         self.nodes += 1
         if self.nodes > MAX_NODES or len(path) > MAX_DEPTH:
-            raise TooLarge
+            raise TooLarge(*_place(node), shown_key(path[:2]))
         tag = str(node.tag)
         if tag.removeprefix(TAG) not in (*SCALARS, "str", "timestamp", "merge", "map", "seq") and tag != "!":
             self._at(node, path, f"a tag ({shorten_tag(tag)}) has no meaning here; write the plain value")
@@ -57,7 +58,7 @@ class _Reader:
         plain: dict[str, Any] = {}
         merged: list[Node] = []
         for key_node, value_node in node.value:
-            if key_node.tag == TAG + "merge":
+            if str(key_node.tag) == TAG + "merge":
                 merged += value_node.value if isinstance(value_node, SequenceNode) else [value_node]
                 continue
             key = self._key(key_node, path)
@@ -83,25 +84,27 @@ class _Reader:
         return plain
 
     def _key(self, node: Node, path: Keys) -> str | None:
-        if isinstance(node, ScalarNode) and node.tag in (TAG + "str", TAG + "timestamp", "!"):
+        if isinstance(node, ScalarNode) and str(node.tag) in (TAG + "str", TAG + "timestamp", "!"):
             return str(node.value)
         shown = repr(node.value) if isinstance(node, ScalarNode) else "a list or mapping"
         quote = f"; write '{node.value}' in quotes" if isinstance(node, ScalarNode) and node.value else ""
-        kind = node.tag.removeprefix(TAG)
+        kind = str(node.tag).removeprefix(TAG)
         self._at(node, path, f"a key must be text, got {shown[:60]} ({kind}){quote}")
         return None
 
     def _scalar(self, node: Node, path: Keys) -> Any:
-        kind = node.tag.removeprefix(TAG)
+        kind = str(node.tag).removeprefix(TAG)
         if kind not in (*SCALARS, "str", "timestamp"):  # the tag is refused: what would it be without?
-            kind = self.resolver.resolve(ScalarNode, node.value, (True, False)).removeprefix(TAG)
+            kind = str(self.resolver.resolve(ScalarNode, node.value, (True, False))).removeprefix(TAG)
         if kind not in SCALARS:
             return str(node.value)  # a date, too, is only text here
         try:
-            return getattr(self.construct, f"construct_yaml_{kind}")(node)
+            value = getattr(self.construct, f"construct_yaml_{kind}")(node)
+            if isinstance(value, int) and abs(value) > HUGE:
+                return math.inf if value > 0 else -math.inf
+            return value
         except (ValueError, KeyError, IndexError, OverflowError):
-            self._at(node, path, f"cannot be read as {kind}: {str(node.value)[:40]!r}")
-            return None
+            return str(node.value)
 
     def _at(self, node: Node, path: Keys, what: str) -> None:
         self.report(*_place(node), shown_key(path), what)
@@ -140,6 +143,11 @@ def describe(value: Any) -> str:
     text = shown(value)
     text = text if len(text) <= 60 else text[:57] + "..."
     return f"{text} ({kind})" if kind else text
+
+
+def or_out(value: Any) -> str:
+    """What to do about a key that stands there with nothing below it."""
+    return "; leave the key out, or write something below it" if value is None else ""
 
 
 def shown(value: Any) -> str:

@@ -13,7 +13,10 @@ from grokjax.sweep.spec import RunSpec
 # Lane-steps are wide enough at this many FLOPs; more lanes then only leave the cache (CPU) or fill memory.
 FULL_STEP = {"cpu": 4e8}
 MOST_LANES = {"cpu": 64}
-SEGMENT_FLOPS = {"cpu": 1.5e11, "gpu": 3e13, "tpu": 3e13}  # a few seconds
+# A step takes about OVERHEAD + FLOPs / RATE seconds; a segment should take SEGMENT_SECONDS.
+OVERHEAD = {"cpu": 1e-4, "gpu": 5e-4, "tpu": 5e-4}
+RATE = {"cpu": 5e10, "gpu": 1e13, "tpu": 1e13}
+SEGMENT_SECONDS = 3.0
 MEMORY_SHARE = 0.6
 RECORD_BYTES = 2**28  # of one segment's stacked records
 
@@ -51,15 +54,16 @@ class Bucket:
     runs: tuple[Run, ...]
     width: int  # lanes
     schedule: Schedule
-    dense: Schedule | None  # of the first segment, with a record every step
+    dense: Schedule | None  # of the segments that a chunk begins with, with a record every step
+    dense_segments: int
     memory: int  # bytes on each device
 
     @property
     def segments(self) -> int:
         """Segments of a chunk whose longest run trains to the end."""
         longest = max(run.spec.train.steps for run in self.runs)
-        first = self.dense.steps if self.dense else 0
-        return (1 if self.dense else 0) + max(0, -(-(longest - first) // self.schedule.steps))
+        dense = self.dense_segments * self.dense.steps if self.dense else 0
+        return self.dense_segments + max(0, -(-(longest - dense) // self.schedule.steps))
 
 
 @dataclass(frozen=True)
@@ -97,9 +101,9 @@ def make_plan(sweep: Sweep, device: Device) -> Plan:
 def _bucket(index: int, runs: tuple[Run, ...], device: Device) -> Bucket:
     spec = runs[0].spec
     width = choose_width(spec, len(runs), device)
-    schedule, dense = schedules(spec, max(run.spec.train.steps for run in runs), width, device)
+    schedule, dense, dense_segments = schedules(spec, max(run.spec.train.steps for run in runs), width, device)
     memory = cost.lane_bytes(spec) * width // device.count
-    return Bucket(index, spec, runs, width, schedule, dense, memory)
+    return Bucket(index, spec, runs, width, schedule, dense, dense_segments, memory)
 
 
 def choose_width(spec: RunSpec, runs: int, device: Device) -> int:
@@ -109,16 +113,14 @@ def choose_width(spec: RunSpec, runs: int, device: Device) -> int:
     else:
         fits = int(MEMORY_SHARE * device.memory / cost.lane_bytes(spec)) * device.count
         wide = int(FULL_STEP.get(device.platform, 1e15) / cost.step_flops(spec)) * device.count
-        most = min(
-            max(wide, 4 * device.count), MOST_LANES.get(device.platform, 4096) * device.count, max(fits, 1)
-        )
+        most = min(max(wide, 4 * device.count), MOST_LANES.get(device.platform, 4096) * device.count, max(fits, 1))
         chunks = -(-runs // most)
         most = -(-runs // chunks)
     return -(-most // device.count) * device.count
 
 
-def schedules(spec: RunSpec, steps: int, width: int, device: Device) -> tuple[Schedule, Schedule | None]:
-    """The segment that a bucket repeats, and the first one where `log.dense_first` asks for every step.
+def schedules(spec: RunSpec, steps: int, width: int, device: Device) -> tuple[Schedule, Schedule | None, int]:
+    """The segment that a bucket repeats; before it, where `log.dense_first` asks for every step, others and how many.
 
     Segments of a bucket are equal and fill the run: lanes that end within one only wait.
     """
@@ -126,14 +128,25 @@ def schedules(spec: RunSpec, steps: int, width: int, device: Device) -> tuple[Sc
     every = min(spec.log.every, steps)
     window = min(spec.log.eval_every, -(-steps // every) * every)  # steps from one evaluation to the next
     dense_steps = -(-min(spec.log.dense_first, steps) // window) * window
-    dense = Schedule(1, window, dense_steps // window) if dense_steps else None
-    flops = cost.step_flops(spec) * width + cost.evaluation_flops(spec) * width / window
-    by_time = SEGMENT_FLOPS[device.platform] * device.count / (flops * window)
-    by_memory = RECORD_BYTES / (4 * cost.metric_count(spec) * width * (window // every))
-    most = max(1, int(min(by_time, by_memory)))
-    windows = max(1, -(-(steps - dense_steps) // window))
-    segments = -(-windows // most)
-    return Schedule(every, window // every, -(-windows // segments)), dense
+    flops = (cost.step_flops(spec) + cost.evaluation_flops(spec) / window) * width / device.count
+    most = SEGMENT_SECONDS / (OVERHEAD[device.platform] + flops / RATE[device.platform])
+    dense = _schedule(1, window, dense_steps, most, width, spec) if dense_steps else None
+    schedule = _schedule(every, window // every, max(1, steps - dense_steps), most, width, spec)
+    return schedule, dense, -(-dense_steps // dense.steps) if dense else 0
+
+
+def _schedule(every: int, records: int, steps: int, most: float, width: int, spec: RunSpec) -> Schedule:
+    """Equal segments of at most about `most` steps that cover `steps`. Where already the `records` of one
+    evaluation are more, a segment is a part of them, and only the evaluations that are due are recorded."""
+    most = min(most, every * RECORD_BYTES / (4 * cost.metric_count(spec) * width))
+    if records * every > most:
+        part = max(
+            part for part in range(1, records + 1) if records % part == 0 and (part * every <= most or part == 1)
+        )
+        return Schedule(every, part, 1)
+    windows = -(-steps // (records * every))
+    segments = -(-windows // int(most / (records * every)))
+    return Schedule(every, records, -(-windows // segments))
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -155,9 +168,7 @@ def remarks(plan: Plan) -> list[str]:
         spec = bucket.spec
         share = cost.evaluation_flops(spec) / (spec.log.eval_every or 1) / cost.step_flops(spec)
         if share > 0.2:
-            notes.append(
-                f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every"
-            )
+            notes.append(f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every")
         if spec.log.every < 5 and spec.train.steps > 10_000:
             notes.append(f"bucket {bucket.index}: a record every {spec.log.every} steps costs time and disk")
     return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 from grokjax.sweep.spec import MLP, RunSpec, Transformer
@@ -44,7 +45,7 @@ def _transformer(model: Transformer, d_vocab: int) -> Shapes:
 def _mlp(model: MLP, p: int) -> Shapes:
     shapes: Shapes = {"W_E": (p, model.d_model)} if model.input == "embedded" else {}
     sizes = [2 * (model.d_model if model.input == "embedded" else p), *model.widths, p]
-    for layer, (fan_in, fan_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for layer, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
         shapes[f"W.{layer}"] = (fan_in, fan_out)
         if model.bias:
             shapes[f"b.{layer}"] = (fan_out,)

@@ -55,7 +55,7 @@ class Modular(Section):
 
 class Transformer(Section):
     name: Literal["transformer"] = "transformer"
-    layers: Count = 1
+    layers: Annotated[Int, Field(ge=1, le=256)] = 1
     d_model: Count = 128
     heads: Count = 4
     d_head: Count | None = None
@@ -70,7 +70,7 @@ class Transformer(Section):
 
 class MLP(Section):
     name: Literal["mlp"] = "mlp"
-    widths: Annotated[list[Count], Field(min_length=1)] = [200, 200]
+    widths: Annotated[list[Count], Field(min_length=1, max_length=256)] = [200, 200]
     """Hidden layers."""
     input: Literal["one_hot", "embedded"] = "one_hot"
     """Both operands side by side, as one-hot vectors or through one learned table W_E."""

@@ -6,23 +6,25 @@ import random
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Array, Int
 
 from grokjax.sweep.spec import Modular
+
+Either = Array | np.ndarray  # on the device, or on its way there
 
 
 class Table(NamedTuple):
     """Every example of a task. `tokens` are [a, b, =] with `=` as token p."""
 
-    tokens: Int[np.ndarray, "n 3"]
-    labels: Int[np.ndarray, " n"]
+    tokens: Int[Either, "n 3"]
+    labels: Int[Either, " n"]
 
 
 class Indices(NamedTuple):
     """Rows of the table that a run trains and tests on."""
 
-    train: Int[np.ndarray, " n_train"]
-    test: Int[np.ndarray, " n_test"]
+    train: Int[Either, " n_train"]
+    test: Int[Either, " n_test"]
 
 
 def table(task: Modular) -> Table:

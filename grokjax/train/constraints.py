@@ -40,8 +40,7 @@ def project(params: Params, radius: dict[str, Float[Array, ""]]) -> Params:
         factor = _factor(radius[ALL], total_norm(params))
         return {name: value * factor for name, value in params.items()}
     return {
-        name: value * _factor(radius[name], norm(value)) if name in radius else value
-        for name, value in params.items()
+        name: value * _factor(radius[name], norm(value)) if name in radius else value for name, value in params.items()
     }
 
 

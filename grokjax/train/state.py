@@ -4,41 +4,39 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from jaxtyping import Array, Bool, Float, Int, UInt32
 
 Params = dict[str, Array]
-Either = Array | np.ndarray  # on the device, or on its way there
 
 
 class Hyper(NamedTuple):
     """Every number of a run that a program takes as an array; none is baked into it."""
 
-    seed: UInt32[Either, ""]
-    steps: Int[Either, ""]
-    lr: Float[Either, ""]
-    b1: Float[Either, ""]
-    b2: Float[Either, ""]
-    eps: Float[Either, ""]
-    momentum: Float[Either, ""]
-    weight_decay: Float[Either, ""]
-    warmup_steps: Float[Either, ""]
-    clip_norm: Float[Either, ""]
-    logit_scale: Float[Either, ""]
-    radius: Float[Either, ""]  # nan: the norm at the start
-    scale: dict[str, Float[Either, ""]]  # initial scale, one factor a parameter
-    lr_factor: dict[str, Float[Either, ""]]
-    weight_decay_factor: dict[str, Float[Either, ""]]
-    stop_accuracy: Float[Either, ""]  # test accuracy that counts as generalized
-    stop_hold: Int[Either, ""]  # evaluations for which it must hold
-    stop_after: Int[Either, ""]  # further steps then; -1: never stop early
+    seed: UInt32[Array, ""]
+    steps: Int[Array, ""]
+    lr: Float[Array, ""]
+    b1: Float[Array, ""]
+    b2: Float[Array, ""]
+    eps: Float[Array, ""]
+    momentum: Float[Array, ""]
+    weight_decay: Float[Array, ""]
+    warmup_steps: Float[Array, ""]
+    clip_norm: Float[Array, ""]
+    logit_scale: Float[Array, ""]
+    radius: Float[Array, ""]  # nan: the norm at the start
+    scale: dict[str, Float[Array, ""]]  # initial scale, one factor a parameter
+    lr_factor: dict[str, Float[Array, ""]]
+    weight_decay_factor: dict[str, Float[Array, ""]]
+    stop_accuracy: Float[Array, ""]  # test accuracy that counts as generalized
+    stop_hold: Int[Array, ""]  # evaluations for which it must hold
+    stop_after: Int[Array, ""]  # further steps then; -1: never stop early
 
 
 class Examples(NamedTuple):
     """Rows of the task's table."""
 
-    tokens: Int[Either, "n 3"]
-    labels: Int[Either, " n"]
+    tokens: Int[Array, "n 3"]
+    labels: Int[Array, " n"]
 
 
 class State(NamedTuple):

@@ -95,13 +95,13 @@ def evaluate(spec: RunSpec, params: Params, test: Examples, hyper: Hyper) -> dic
     return {"test/loss": loss, "test/accuracy": accuracy(logits, test.labels)}
 
 
-def heed_evaluation(state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:
-    """Bring the end forward once test accuracy has held (stop.after_generalization)."""
+def heed_evaluation(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:
+    """Bring the end forward once test accuracy has held (stop.after_generalization), at evaluations that are due."""
     held = jnp.where(test_accuracy >= hyper.stop_accuracy, state.held + 1, 0)
     stops = (hyper.stop_after >= 0) & (held >= hyper.stop_hold)
     end = jnp.where(stops, jnp.minimum(state.end, state.step + hyper.stop_after), state.end)
-    active = is_active(state)
-    return state._replace(held=jnp.where(active, held, state.held), end=jnp.where(active, end, state.end))
+    heeded = is_active(state) & (state.step % spec.log.eval_every == 0)
+    return state._replace(held=jnp.where(heeded, held, state.held), end=jnp.where(heeded, end, state.end))
 
 
 def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:

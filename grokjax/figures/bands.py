@@ -1,0 +1,105 @@
+"""What is drawn of a group of runs: at every step the median and the band over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
+from grokjax.figures.style import short_key
+from grokjax.results.read import Results
+
+COLUMNS = ["group", "metric", "step", "median", "low", "high", "runs"]
+QUANTILES = (0.1, 0.9)
+FEWEST = 5  # runs of which quantiles are taken; of fewer the least and the largest
+
+
+@dataclass(frozen=True)
+class ArmBands:
+    """An arm's grouping, and one row a group (its index), metric and step: median, low, high, runs recorded."""
+
+    grouping: Grouping
+    bands: pd.DataFrame
+    sizes: tuple[int, ...]  # runs with records, a group
+
+    @property
+    def note(self) -> str:
+        """What the lines and bands are, in words."""
+        sizes = sorted({size for size in self.sizes if size})
+        if sizes[-1] == 1:
+            return "one run each" if len(self.sizes) > 1 else "one run"
+        what = "runs" if self.grouping.pooled else "seeds"
+        wide = f"{QUANTILES[0]:.0%}–{QUANTILES[1]:.0%} band".replace("%–", "–")
+        band = "min–max band" if sizes[-1] < FEWEST else wide
+        if sizes[0] < FEWEST <= sizes[-1]:
+            band += f" (min–max below {FEWEST} {what})"
+        count = f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+        pooled = ", ".join(short_key(key) for key in self.grouping.pooled)
+        return f"median and {band} over {count} {what}" + (f", pooled over {pooled}" if pooled else "")
+
+
+def arm_bands(
+    results: Results, metrics: dict[str, list[str]] | Sequence[str], by: str | None, arm: str | None
+) -> list[ArmBands]:
+    """The bands of the metrics (the same, or arm -> its own) in every arm that has records.
+
+    Raises ValueError if no arm has any.
+    """
+    runs = results.planned()
+    found = []
+    for name in chosen_arms(results, arm):
+        grouping = group_runs(results, runs, name, by)
+        wanted = metrics[name] if isinstance(metrics, dict) else list(metrics)
+        ids = [run_id for group in grouping.groups for run_id in group.run_ids]
+        curves = results.curves(wanted, ids)
+        group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
+        bands = over_runs(curves, group_of, wanted)
+        if len(bands):
+            recorded = set(curves["run_id"])
+            sizes = tuple(len(recorded.intersection(group.run_ids)) for group in grouping.groups)
+            found.append(ArmBands(grouping, bands, sizes))
+    if not found:
+        raise nothing_yet(results)
+    return found
+
+
+def over_runs(curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[str]) -> pd.DataFrame:
+    """One row a group, metric and step (COLUMNS). curves: run_id, step, the metrics; nan is not recorded.
+
+    A step counts where most of the runs that go on recorded it (so one run's last record makes no kink), and as
+    long as half of the group's runs go on: where more of them diverged, or are not that far, the line ends.
+    """
+    group = curves["run_id"].map(group_of).to_numpy()
+    step = curves["step"].to_numpy()
+    ids = pd.factorize(curves["run_id"])[0]
+    parts = []
+    for metric in metrics:
+        value = curves[metric].to_numpy(np.float64)
+        for index in sorted(set(group_of.values())):
+            rows = (group == index) & ~np.isnan(value)
+            if rows.any():
+                part = _over_group(ids[rows], step[rows], value[rows])
+                parts.append(part.assign(group=index, metric=metric))
+    return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+
+
+def _over_group(ids: np.ndarray, step: np.ndarray, value: np.ndarray) -> pd.DataFrame:
+    run, row = np.unique(ids, return_inverse=True)
+    steps, column = np.unique(step, return_inverse=True)
+    table = np.full((len(run), len(steps)), np.nan)
+    table[row, column] = value
+    there = ~np.isnan(table)
+    last = len(steps) - 1 - np.argmax(there[:, ::-1], axis=1)
+    going = (last[:, None] >= np.arange(len(steps))).sum(axis=0)
+    recorded = there.sum(axis=0)
+    keep = (2 * recorded > going) & (2 * recorded >= len(run))
+    table = table[:, keep]
+    low, high = QUANTILES if len(run) >= FEWEST else (0.0, 1.0)
+    quantile = np.nanquantile if np.isnan(table).any() else np.quantile
+    with np.errstate(invalid="ignore"):  # between two infinities
+        bounds = quantile(table, [low, 0.5, high], axis=0)
+    columns = {"step": steps[keep], "median": bounds[1], "low": bounds[0], "high": bounds[2]}
+    return pd.DataFrame(columns | {"runs": recorded[keep]})

@@ -1,0 +1,205 @@
+"""When runs fit and when they generalize, over two axes, as heat maps."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from grokjax.figures.groups import (
+    check_key,
+    chosen_arms,
+    nothing_yet,
+    ordered_values,
+    plain_value,
+    runs_of,
+    varied_keys,
+)
+from grokjax.figures.style import SEQUENTIAL, WIDTH, is_number, number_text, paper, short_key, steps_text, value_text
+from grokjax.results.read import Results
+
+PANELS = {"fit": "fit_step", "generalization": "generalization_step"}
+MOST_VALUES = 16  # of an axis of numbers; more are put into bins
+BINS = 10
+MOST_TEXTS = 10  # cells in a row or column that carry their value
+CELL = 0.34  # inches
+HATCH = "//////"
+
+
+@dataclass(frozen=True)
+class PhaseData:
+    """Cells: one row a panel and pair of values: panel, x, y (labels), median, reached, runs, marked."""
+
+    arm: str
+    x: str
+    y: str | None
+    x_values: tuple[str, ...]
+    y_values: tuple[str, ...]
+    cells: pd.DataFrame
+    pooled: tuple[str, ...]
+    unended: int  # runs left out since they go on
+
+
+def data(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> PhaseData:
+    """Median fit and generalization step of the runs that ended, by the values of x and y.
+
+    A run that never got there counts as later than any other. A cell is marked where fewer than half of
+    its runs got there; it has no median then. Raises ValueError without axes or without ended runs.
+    """
+    arm = _arm(results, arm)
+    runs = runs_of(results.runs(), arm)
+    x, y = _keys(results, runs, arm, x, y)
+    x_of, x_values = _labels(runs[x])
+    y_of, y_values = _labels(runs[y]) if y else ([""] * len(runs), [""])
+    placed = runs.assign(_x=x_of, _y=y_of)
+    ended = placed[placed["status"].isin(["ended", "diverged"])]
+    if ended.empty:
+        raise ValueError(f"nothing to draw: no run of arm {arm} in {results.path} has ended yet")
+    rows = []
+    for (row_x, row_y), cell in ended.groupby(["_x", "_y"], sort=False):
+        for panel, column in PANELS.items():
+            rows.append((panel, row_x, row_y, *_cell(cell[column].to_numpy(np.float64))))
+    cells = pd.DataFrame(rows, columns=["panel", "x", "y", "median", "reached", "runs", "marked"])
+    pooled = [key for key in results.manifest["axes"][arm] if key not in (x, y) and runs[key].map(str).nunique() > 1]
+    unended = len(placed) - len(ended)
+    return PhaseData(arm, x, y, tuple(x_values), tuple(y_values), cells, tuple(pooled), unended)
+
+
+def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
+    """median, reached, runs, marked. Where just half of the runs got there, the median is the last of these."""
+    reached, count = int((~np.isnan(steps)).sum()), len(steps)
+    if 2 * reached < count or reached == 0:
+        return math.nan, reached, count, True
+    ordered = np.sort(np.where(np.isnan(steps), np.inf, steps))
+    middle = ordered[[(count - 1) // 2, count // 2]]
+    return float(middle[0] if np.isinf(middle[1]) else middle.mean()), reached, count, False
+
+
+def _arm(results: Results, arm: str | None) -> str:
+    arms = chosen_arms(results, arm)
+    return next((name for name in arms if varied_keys(results, name)), arms[0])
+
+
+def _keys(
+    results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None
+) -> tuple[str, str | None]:
+    """The two keys: as asked for, else axes of the arm; one that moves along with the other is not taken."""
+    for key in (x, y):
+        if key is not None:
+            check_key(results, key)
+    if x is not None and x == y:
+        raise ValueError(f"x and y are both {x}")
+    varied = [key for key in varied_keys(results, arm) if key not in (x, y)]
+    if x is None:
+        if not varied:
+            raise ValueError(f"arm {arm} varies nothing but seeds: name a key with x=, such as x='seed'")
+        x = varied.pop(0)
+    if y is None:
+        y = next((key for key in varied if not _together(runs, x, key)), None)
+    return x, y
+
+
+def _together(runs: pd.DataFrame, x: str, y: str) -> bool:
+    """Whether one value of y belongs to one of x, as in a zip."""
+    pairs = {(plain_value(a), plain_value(b)) for a, b in zip(runs[x], runs[y], strict=True)}
+    return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
+
+
+def _labels(column: pd.Series) -> tuple[list[str], list[str]]:
+    """Each run's label on an axis, and all labels in order. Many numbers are put into bins."""
+    values = ordered_values(column)
+    numbers = [float(value) for value in values if is_number(value)]
+    plain = [plain_value(value) for value in column]
+    if len(numbers) <= MOST_VALUES or len(numbers) < len(values):
+        return [value_text(value) for value in plain], list(dict.fromkeys(value_text(value) for value in values))
+    log = numbers[0] > 0 and numbers[-1] > 20 * numbers[0]
+    space = np.geomspace if log else np.linspace
+    edges = space(numbers[0], numbers[-1], BINS + 1)
+    labels = [f"{number_text(float(f'{a:.2g}'))}–{number_text(float(f'{b:.2g}'))}" for a, b in zip(edges, edges[1:])]
+    places = np.clip(np.searchsorted(edges, np.asarray(plain, float), side="right") - 1, 0, BINS - 1)
+    return [labels[place] for place in places], labels
+
+
+def figure(data: PhaseData) -> Figure:
+    """Fit at the left, generalization at the right, on one color scale."""
+    height = max(1.0, CELL * len(data.y_values)) + 0.5
+    with paper():
+        picture = Figure(figsize=(WIDTH, height + 0.95), layout="constrained")
+        both = picture.subplots(1, 2, sharey=True)
+        norm = _norm(data.cells["median"].to_numpy())
+        for axes, panel in zip(both, PANELS, strict=True):
+            _draw_panel(axes, data, panel, norm)
+        both[0].set_ylabel(short_key(data.y) if data.y else "")
+        picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=list(both), label="step", pad=0.02, aspect=15)
+        _words(picture, data)
+    return picture
+
+
+def _norm(medians: np.ndarray) -> LogNorm:
+    """One logarithmic scale; step 0 counts as 1."""
+    there = np.maximum(medians[np.isfinite(medians)], 1.0)
+    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
+    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+
+
+def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
+    column = {label: place for place, label in enumerate(data.x_values)}
+    row = {label: place for place, label in enumerate(data.y_values)}
+    texts = len(column) <= MOST_TEXTS and len(row) <= MOST_TEXTS
+    for cell in data.cells[data.cells["panel"] == panel].to_dict("records"):
+        at = column[cell["x"]], row[cell["y"]]
+        color = "#E4E4E4" if cell["marked"] else SEQUENTIAL(norm(max(cell["median"], 1.0)))
+        look = {"hatch": HATCH, "edgecolor": "#9A9A9A"} if cell["marked"] else {"edgecolor": "white"}
+        axes.add_patch(Rectangle((at[0] - 0.5, at[1] - 0.5), 1, 1, facecolor=color, linewidth=0.6, **look))
+        if texts:
+            _write_cell(axes, at, cell, color)
+    axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
+    axes.set_xlim(-0.5, len(column) - 0.5)
+    axes.set_ylim(-0.5, len(row) - 0.5)
+    axes.set_xticks(range(len(column)), list(column))
+    axes.set_yticks(range(len(row)), list(row))
+    if sum(map(len, column)) > 45:
+        axes.tick_params(axis="x", labelrotation=90)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(short_key(data.x))
+
+
+def _write_cell(axes: Axes, at: tuple[int, int], cell: dict[str, Any], color: Any) -> None:
+    share = f"{cell['reached']}/{cell['runs']}"
+    text = share if cell["marked"] else steps_text(cell["median"])
+    if not cell["marked"] and cell["reached"] < cell["runs"]:
+        text += f"\n{share}"
+    dark = not cell["marked"] and sum(color[:3]) < 1.5
+    box = {"facecolor": "#E4E4E4", "edgecolor": "none", "pad": 1.0} if cell["marked"] else None
+    axes.text(*at, text, ha="center", va="center", fontsize=6, color="white" if dark else "black", bbox=box)
+
+
+def _words(picture: Figure, data: PhaseData) -> None:
+    most, least = data.cells["runs"].max(), data.cells["runs"].min()
+    count = f"{most}" if most == least else f"{least}–{most}"
+    pooled = ", ".join(map(short_key, data.pooled))
+    what = f"arm {data.arm}: median over {count} run{'' if most == 1 else 's'} a cell"
+    what += f" ({pooled})" if pooled else ""
+    picture.suptitle(what + (f"; {data.unended} runs have not ended" if data.unended else ""), fontsize=7.5)
+    if data.cells["marked"].any():
+        label = "fewer than half of the runs got there (how many / runs)"
+        patch = Patch(facecolor="#E4E4E4", edgecolor="#9A9A9A", hatch=HATCH, label=label)
+        picture.legend(handles=[patch], loc="outside lower center")
+
+
+def draw(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
+    """The phase diagram of an arm.
+
+    x, y: keys across and upwards; default: the arm's first two axes other than seeds.
+    arm: default the first that varies more than seeds.
+    """
+    return figure(data(results, x, y, arm))

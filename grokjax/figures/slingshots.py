@@ -1,0 +1,177 @@
+"""Runs with slingshots: train loss, the last layer's norm and test accuracy, every slingshot marked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from grokjax.figures.groups import chosen_arms, nothing_yet, plain_value, runs_of
+from grokjax.figures.style import PALETTE, WIDTH, paper, plain_steps, short_key, value_text
+from grokjax.results.read import Results
+from grokjax.sweep.shapes import last_layer
+
+MOST_RUNS = 4
+MOST_CONTRASTS = 2
+METRICS = ("train/loss", "train/loss_max", "test/accuracy")
+BLUE, ORANGE, GREEN = PALETTE[0], PALETTE[1], PALETTE[2]
+PALE = "#9CC3E0"
+PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
+
+
+@dataclass(frozen=True)
+class ShownRun:
+    """A run with its curves: step, train/loss, train/loss_max, norm (of the last layer), test/accuracy."""
+
+    run_id: str
+    arm: str
+    label: str
+    last_layer: str
+    slingshots: tuple[int, ...]  # steps
+    curves: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class SlingshotData:
+    """The runs to show: those with slingshots, and those without for contrast."""
+
+    shown: tuple[ShownRun, ...]
+    contrast: tuple[ShownRun, ...]
+    searched: int  # runs with records, in the arms looked at
+    found: int  # of these, with slingshots
+
+
+def data(results: Results, runs: str | Iterable[str] | None = None, arm: str | None = None) -> SlingshotData:
+    """The runs asked for, or up to 4 with the most slingshots; for contrast up to 2 of the same arms that
+    have none, of different settings where there are. Raises ValueError without records."""
+    table = results.runs()
+    arms = chosen_arms(results, arm)
+    table = table[[any(name in arms for name in row) for row in table["arms"]]]
+    recorded = results.curves("train/loss", list(table["run_id"])) if runs is None else None
+    if recorded is not None:
+        table = table[table["run_id"].isin(set(recorded["run_id"]))]
+        if table.empty:
+            raise nothing_yet(results)
+        some = table[table["slingshots"] > 0]
+        chosen = some.sort_values("slingshots", ascending=False, kind="stable")["run_id"].head(MOST_RUNS).tolist()
+    else:
+        chosen = [runs] if isinstance(runs, str) else list(runs or ())
+        results.curves("train/loss", chosen)  # an unknown run is an error
+        table = results.runs()
+        some = table[table["run_id"].isin(chosen) & (table["slingshots"] > 0)]
+    others = _contrasts(results, table, chosen)
+    shown = tuple(_shown(results, table, run_id) for run_id in chosen)
+    contrast = tuple(_shown(results, table, run_id) for run_id in others)
+    return SlingshotData(shown, contrast, len(table) if runs is None else len(chosen), len(some))
+
+
+def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list[str]:
+    """Runs without slingshots of the chosen runs' arms (of all arms if none is chosen), settings by turns."""
+    arms = list(dict.fromkeys(table.loc[table["run_id"].isin(chosen), "arm"])) or list(dict.fromkeys(table["arm"]))
+    calm = table[(table["slingshots"] == 0) & table["arm"].isin(arms) & ~table["run_id"].isin(chosen)]
+    count = MOST_CONTRASTS if chosen else MOST_RUNS
+    first: dict[tuple, str] = {}
+    for row in calm.to_dict("records"):
+        setting = (row["arm"], *(plain_value(row[key]) for key in _axes(results, row["arm"]) if key != "seed"))
+        first.setdefault(setting, row["run_id"])
+    rest = [run_id for run_id in calm["run_id"] if run_id not in first.values()]
+    return [*first.values(), *rest][:count]
+
+
+def _axes(results: Results, arm: str) -> list[str]:
+    return list(results.manifest["axes"][arm])
+
+
+def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
+    row = table[table["run_id"] == run_id].iloc[0]
+    parts = [f"{short_key(key)} {value_text(plain_value(row[key]))}" for key in _axes(results, row["arm"])]
+    arm = [row["arm"]] if len(results.manifest["axes"]) > 1 else []
+    last = last_layer(results.parameters(run_id))
+    names = [name for name in (*METRICS, f"norm/{last}") if name in results.metrics()]
+    curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})
+    events = results.events()
+    steps = events.loc[(events["run_id"] == run_id) & (events["kind"] == "slingshot"), "step"]
+    return ShownRun(run_id, row["arm"], ", ".join([*arm, *parts]), last, tuple(map(int, steps)), curves)
+
+
+def figure(data: SlingshotData) -> Figure:
+    """One block of panels a run, blocks side by side with common axes."""
+    blocks = [*data.shown, *data.contrast]
+    columns = {1: 1, 2: 2, 4: 2}.get(len(blocks), 3)
+    rows = math.ceil(len(blocks) / columns)
+    with paper():
+        picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.55) + 0.5), layout="constrained")
+        outer = picture.add_gridspec(rows * len(PANELS), columns, height_ratios=[*PANELS] * rows)
+        first: list[Axes] = []
+        for index, run in enumerate(blocks):
+            row, column = divmod(index, columns)
+            panels = []
+            for place in range(len(PANELS)):
+                share = first[place] if first else None
+                panels.append(picture.add_subplot(outer[row * len(PANELS) + place, column], sharey=share))
+            first = first or panels
+            _draw_run(panels, run, column == 0)
+        _words(picture, data)
+    return picture
+
+
+def _draw_run(panels: list[Axes], run: ShownRun, leftmost: bool) -> None:
+    loss, norm, accuracy = panels
+    curves = run.curves.replace([np.inf, -np.inf], np.nan)
+    step = curves["step"]
+    loss.plot(step, _positive(curves["train/loss_max"]), color=PALE, linewidth=0.7)
+    loss.plot(step, _positive(curves["train/loss"]), color=BLUE, linewidth=0.8)
+    loss.set_yscale("log")
+    if "norm" in curves:
+        norm.plot(step, curves["norm"], color="black", linewidth=0.8)
+    evaluated = curves.dropna(subset=["test/accuracy"])
+    accuracy.plot(evaluated["step"], evaluated["test/accuracy"], color=GREEN, linewidth=0.8)
+    accuracy.set_ylim(-0.05, 1.05)
+    for axes in panels:
+        for at in run.slingshots:
+            axes.axvline(at, color=ORANGE, linewidth=0.6, alpha=0.7, zorder=0)
+        plain_steps(axes, int(step.max()))
+        axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
+    count = len(run.slingshots)
+    what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"
+    loss.set_title(f"{run.label}\n{what}   run {run.run_id[:8]}", fontsize=7)
+    accuracy.set_xlabel("step")
+    if leftmost:
+        loss.set_ylabel("train loss")
+        norm.set_ylabel(f"norm of\n{run.last_layer}")
+        accuracy.set_ylabel("test\naccuracy")
+
+
+def _positive(values: pd.Series) -> pd.Series:
+    """Values of 0 lie on the lowest line."""
+    there = values[values > 0]
+    return values.clip(lower=float(there.min()) if len(there) else 1e-12)
+
+
+def _words(picture: Figure, data: SlingshotData) -> None:
+    found = f"{data.found} of {data.searched} runs with slingshots" if data.found else ""
+    none = f"No slingshot was found in {data.searched} run{'' if data.searched == 1 else 's'}."
+    picture.suptitle(found or none, fontsize=8, color="black" if data.found else ORANGE)
+    lines = [
+        (Line2D([], [], color=BLUE), "train loss"),
+        (Line2D([], [], color=PALE), "largest train loss since the record before"),
+    ]
+    if data.found:
+        lines.append((Line2D([], [], color=ORANGE, linewidth=0.8), "slingshot"))
+    handles, labels = zip(*lines, strict=True)
+    picture.legend(handles, labels, loc="outside lower center", ncols=len(lines))
+
+
+def draw(results: Results, runs: str | Iterable[str] | None = None, arm: str | None = None) -> Figure:
+    """Slingshots, run by run.
+
+    runs: ids of the runs to show; default: those with the most slingshots, and some without for contrast.
+    arm: only runs of this arm.
+    """
+    return figure(data(results, runs, arm))

@@ -1,0 +1,159 @@
+"""How every picture looks: sizes, colors, words, axes of steps, and how it is written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
+
+from grokjax.results.files import write_whole
+
+WIDTH = 7.0  # inches: both columns of a paper
+COLUMN = 3.4  # one of them
+DPI = 200
+# Okabe and Ito's colors, which color-blind readers tell apart, without the yellow that white paper swallows.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
+SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, 256)), "grokjax")
+GREY = "#8C8C8C"
+# Sections of a key that a reader does not need: lr is the optimizer's.
+PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
+RC: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 7,
+    "legend.title_fontsize": 7.5,
+    "legend.frameon": False,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.minor.width": 0.4,
+    "ytick.minor.width": 0.4,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.3,
+    "ytick.minor.size": 1.3,
+    "axes.titlepad": 3,
+    "lines.linewidth": 1.1,
+    "hatch.linewidth": 0.5,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.h_pad": 0.03,
+    "figure.constrained_layout.w_pad": 0.03,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "grokjax",
+}
+
+
+@contextmanager
+def paper() -> Iterator[None]:
+    """Matplotlib's settings while a picture is drawn or written; they are restored afterwards."""
+    with matplotlib.rc_context(RC):
+        yield
+
+
+def write(figure: Figure, stem: Path) -> list[Path]:
+    """Write STEM.png and STEM.svg (equal pictures give equal files)."""
+    if stem.suffix in (".png", ".svg"):
+        stem = stem.with_suffix("")
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "svg")]
+    with paper():
+        _write(figure, paths[0], format="png", dpi=DPI)
+        _write(figure, paths[1], format="svg", metadata={"Date": None})
+    return paths
+
+
+def _write(figure: Figure, path: Path, **options: Any) -> None:
+    write_whole(path, lambda temporary: figure.savefig(temporary, **options))
+
+
+def short_key(key: str) -> str:
+    """`optimizer.weight_decay` as weight_decay; keys that need their section keep it (`init.scale`)."""
+    section, _, rest = key.partition(".")
+    return rest if section in PLAIN_SECTIONS and rest not in ("", "name") else key
+
+
+def value_text(value: Any) -> str:
+    """An axis value in a legend: 1e-8, 0.3, 113, none, float32; of a path its last part."""
+    if is_missing(value):
+        return "none"
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, int | float | np.number):
+        return number_text(float(value))
+    if isinstance(value, list | tuple):
+        return "-".join(value_text(part) for part in value)
+    return Path(value).name if isinstance(value, str) and "/" in value else str(value)
+
+
+def number_text(value: float) -> str:
+    """Up to four digits, exponents without padding."""
+    if value.is_integer() and abs(value) < 1e6:
+        return str(int(value))
+    mantissa, exponent, power = f"{value:.4g}".partition("e")
+    return f"{mantissa}e{int(power)}" if exponent else mantissa
+
+
+def steps_text(value: float) -> str:
+    """A number of steps in few characters: 950, 2000, 12.5k, 1.2M."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= size and abs(value) >= 1e4:
+            return f"{value / size:.3g}{letter}"
+    return f"{value:.0f}"
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not is_missing(value)
+
+
+def group_colors(numeric: bool, count: int) -> list[Any]:
+    """One color a value: along a scale for numbers, else as different as can be."""
+    if count == 1:
+        return [PALETTE[0]]
+    if numeric or count > len(PALETTE):
+        return [SEQUENTIAL(index / (count - 1)) for index in range(count)]
+    return list(PALETTE[:count])
+
+
+def first_step(steps: Sequence[int] | np.ndarray) -> int:
+    """The smallest step after 0, from where an axis of steps is logarithmic."""
+    later = np.asarray(steps)
+    later = later[later > 0]
+    return int(later.min()) if len(later) else 1
+
+
+def log_steps(axes: Axes, first: int, last: int) -> None:
+    """A logarithmic axis of steps that has room for step 0: linear below the first step after it."""
+    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
+    axes.set_xlim(0, max(last, first + 1))
+    decades = [10.0**k for k in range(12) if first <= 10**k <= last]
+    axes.set_xticks([0, *decades], ["0", *(f"$10^{{{round(math.log10(at))}}}$" for at in decades)])
+    axes.xaxis.set_minor_locator(SymmetricalLogLocator(base=10, linthresh=first, subs=range(2, 10)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def log_steps_label(first: int) -> str:
+    return f"step (log, linear below {first})" if first > 1 else "step (log)"
+
+
+def plain_steps(axes: Axes, last: int) -> None:
+    axes.set_xlim(0, max(last, 1))
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))

@@ -1,0 +1,163 @@
+"""The parts of a sweep file as arms: the layers that all runs of an arm share, and the axes it varies."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from grokjax.sweep.axes import Axis, read_parameters, read_zip
+from grokjax.sweep.keys import TOP, suggest
+from grokjax.sweep.layers import Layer, Mistakes, flatten
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.nodes import Keys, describe, or_out
+
+ARM = ("base", "parameters", "zip")
+MAX_RUNS = 1_000_000
+# keys of W&B's sweep files that mean nothing here
+WANDB_ONLY = ("program", "metric", "early_terminate", "project", "entity", "command", "description", "controller")
+NAME = "must be letters, digits, '-', '_' and '.' (at most 100), starting with a letter or digit"
+
+
+@dataclass(frozen=True)
+class Arm:
+    name: str
+    before: list[Layer]  # what the axes win over: top-level base, the arm's base
+    fixed: Layer  # --set, which wins over the axes
+    axes: list[Axis]
+
+
+def check_top(data: dict, mistakes: Mistakes) -> str:
+    """Report what is wrong with the top level's own keys; the sweep's name."""
+    for key in data:
+        if key in WANDB_ONLY:
+            mistakes.at((key,), key, f"unknown key: W&B's {key} has no meaning here; leave it out")
+        elif key not in TOP:
+            near = suggest(key, exact=True, prefix="base.") or did_you_mean(key, TOP)
+            near = near or suggest(key, prefix="base.")
+            mistakes.at((key,), key, f"unknown key{near}; the top level has {', '.join(TOP)}")
+    _check_method(data, mistakes)
+    given = "name" in data
+    name = data["name"] if given else re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(mistakes.document.file).stem)
+    name = name if given else name.strip("-._")[:100] or "sweep"
+    if not isinstance(name, str) or not _is_name(name):
+        mistakes.at(("name",), "name", f"{NAME}: it becomes a folder; got {describe(name)}")
+        return "sweep"
+    return name
+
+
+def _is_name(text: str) -> bool:
+    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text) is not None
+
+
+def _check_method(data: dict, mistakes: Mistakes) -> None:
+    method = data.get("method", "grid")
+    if method not in ("grid", "random"):
+        what = f"must be grid or random, got {describe(method)}{did_you_mean(method, ('grid', 'random'))}"
+        mistakes.at(("method",), "method", what)
+    for key, least, most in (("run_cap", 1, MAX_RUNS), ("random_seed", 0, 2**63 - 1)):
+        value = data.get(key)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if key in data and not (whole and least <= value <= most):
+            what = f"must be a whole number from {least} to {most:,}, got {describe(value)}"
+            mistakes.at((key,), key, what)
+        elif key in data and method == "grid":
+            mistakes.at((key,), key, "has no effect with method grid; leave it out, or write method: random")
+    sweeping = [node for node in (data, *_mappings(data.get("arms"))) if node.get("parameters") or node.get("zip")]
+    if method == "random" and not sweeping:
+        mistakes.at(("method",), "method", "random draws from `parameters` or `zip`, and there is nothing below them")
+    if method == "random" and "run_cap" not in data:
+        mistakes.at(("method",), "run_cap", "method random needs run_cap, the number of draws in each arm")
+
+
+def _mappings(node: Any) -> list[dict]:
+    return [item for item in node.values() if isinstance(item, dict)] if isinstance(node, dict) else []
+
+
+def read_arms(data: dict, overrides: dict[Any, Any], mistakes: Mistakes) -> list[Arm]:
+    """Every arm's layers and axes; one arm `main` where the file names none."""
+    top = _read_base(data, (), mistakes)
+    for section in ("log", "events", "engine"):
+        if section in data:
+            for key, value in flatten(data[section], (section,), mistakes, section).items():
+                if key in top:
+                    mistakes.at(value.path, key, "duplicate key: it stands in base too")
+                top[key] = value
+    fixed = _read_overrides(overrides, mistakes)
+    top_axes = _read_axes(data, (), mistakes)
+    given = data.get("arms", {})
+    if not isinstance(given, dict):
+        mistakes.at(("arms",), "arms", f"expected a mapping of names to arms, got {describe(given)}{or_out(given)}")
+        given = {}
+    arms = []
+    for name, arm in (given or {"main": {}}).items():
+        path = ("arms", name)
+        if given and not _is_name(name):
+            mistakes.at(path, name, f"the name of an arm {NAME}, got {describe(name)}")
+        arm = {} if arm is None else arm
+        if not isinstance(arm, dict):
+            mistakes.at(path, name, f"an arm is a mapping of {', '.join(ARM)}, got {describe(arm)}")
+            continue
+        for key in arm:
+            if key not in ARM:
+                near = suggest(key, exact=True, prefix="base.") or did_you_mean(key, ARM)
+                near = " (it stands at the top level only)" if key in TOP else near or suggest(key, prefix="base.")
+                mistakes.at((*path, key), key, f"unknown key{near}; an arm has {', '.join(ARM)}")
+        base = _read_base(arm, path, mistakes)
+        own = _read_axes(arm, path, mistakes)
+        replaced = {key for axis in own for key in axis.keys} | set(base)
+        axes = _without(_without(top_axes, replaced) + own, set(fixed))
+        arms.append(Arm(name, [top, base], fixed, axes))
+    return arms
+
+
+def _read_overrides(overrides: dict[Any, Any], mistakes: Mistakes) -> Layer:
+    of_file = ("name", *TOP[5:])
+    of_run = {str(key): value for key, value in overrides.items() if key not in of_file}
+    for key in of_file:
+        if key in overrides:
+            mistakes.at(None, key, "is no key of a run: change it in the file")
+    return flatten(of_run, None, mistakes)
+
+
+def _read_base(node: dict, path: Keys, mistakes: Mistakes) -> Layer:
+    return flatten(node["base"], (*path, "base"), mistakes) if "base" in node else {}
+
+
+def _read_axes(node: dict, path: Keys, mistakes: Mistakes) -> list[Axis]:
+    axes: list[Axis] = []
+    if "parameters" in node:
+        axes += read_parameters(node["parameters"], (*path, "parameters"), mistakes.at)
+    if "zip" in node:
+        axes += read_zip(node["zip"], (*path, "zip"), mistakes.at)
+    seen: set[str] = set()
+    for axis in axes:
+        for key, key_path in zip(axis.keys, axis.key_paths, strict=True):
+            if key in seen:
+                mistakes.at(key_path, key, "swept twice: it stands in two axes")
+            seen.add(key)
+    return axes
+
+
+def _without(axes: list[Axis], keys: set[str]) -> list[Axis]:
+    """The axes less the keys that something later fixes or replaces (a table of matrices with all its entries)."""
+    tables = tuple(f"{key}." for key in keys if key.endswith("_by_matrix"))
+    kept = []
+    for axis in axes:
+        columns = [i for i, key in enumerate(axis.keys) if key not in keys and not key.startswith(tables)]
+        if len(columns) == len(axis.keys):
+            kept.append(axis)
+        elif columns:
+            # what is left of a zip may repeat: its rows differed in the keys that went
+            rows = {
+                repr([point[i] for i in columns]): (
+                    tuple(point[i] for i in columns),
+                    tuple(place[i] for i in columns),
+                )
+                for point, place in zip(reversed(axis.points), reversed(axis.places), strict=True)
+            }
+            points, places = zip(*reversed(rows.values()), strict=True)
+            keys_left = tuple(axis.keys[i] for i in columns)
+            kept.append(replace(axis, keys=keys_left, points=points, places=places, reduced=True))
+    return kept

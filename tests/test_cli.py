@@ -1,0 +1,214 @@
+"""The commands, as a user calls them: what they print, write and exit with."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+import grokjax
+from grokjax.cli import app
+
+SWEEP = """
+name: small
+base:
+  task: {p: 7, train_fraction: 0.6}
+  model: {d_model: 8, heads: 2, d_mlp: 16}
+  train: {steps: 30}
+log: {every: 10, eval_every: 10}
+parameters:
+  optimizer.weight_decay: {values: [0, 1]}
+  seed: {values: [0, 1]}
+"""
+
+
+def call(*arguments: object):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "small.yaml").write_text(SWEEP)
+    result = call("run", folder / "small.yaml", "--out", folder / "out")
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_run_says_its_device_and_what_the_runs_did(tmp_path):
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    result = call(
+        "run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--set", "seed=0", "--set", "train.steps=5"
+    )
+    assert result.exit_code == 0, result.output
+    assert "2 runs" in result.output
+    assert "(cpu, jax" in result.output
+    assert "2 ended" in result.output
+    runs = grokjax.open_results(tmp_path / "out").runs()
+    assert set(runs["train.steps"]) == {5}
+    assert set(runs["seed"]) == {0}
+
+
+def test_a_second_run_of_the_same_command_changes_nothing(trained):
+    curves = sorted((trained / "out" / "curves").iterdir())
+    before = [(path, path.stat().st_mtime_ns) for path in curves]
+    result = call("run", trained / "small.yaml", "--out", trained / "out")
+    assert result.exit_code == 0, result.output
+    assert "were finished before" in result.output
+    assert [(path, path.stat().st_mtime_ns) for path in curves] == before
+
+
+def test_another_sweep_in_the_same_directory_is_refused_and_told(trained):
+    result = call("run", trained / "small.yaml", "--out", trained / "out", "--set", "train.steps=40")
+    assert result.exit_code == 2
+    assert "holds another sweep" in result.output
+    assert "train.steps 30 -> 40" in result.output
+
+
+def test_a_directory_with_other_things_is_left_alone(tmp_path):
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("mine")
+    result = call("run", tmp_path / "small.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "no results directory" in result.output
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.tex"]
+
+
+def test_bad_input_exits_2_with_every_mistake_and_writes_nothing(tmp_path):
+    bad = SWEEP.replace("d_model: 8", "d_modl: 8").replace("steps: 30", "steps: many")
+    (tmp_path / "bad.yaml").write_text(bad)
+    result = call("run", tmp_path / "bad.yaml", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "bad.yaml:5:11: model.d_modl: unknown key" in result.output
+    assert "did you mean d_model?" in result.output
+    assert "bad.yaml:6:11: train.steps: wrong type" in result.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_plan_tells_runs_buckets_lanes_memory_records_and_disk(trained):
+    result = call("plan", trained / "small.yaml", "--set", "loss.precision=float32")
+    assert result.exit_code == 0, result.output
+    for word in ("4 runs, 1 buckets", "lanes", "memory", "records of", "disk", "GFLOP"):
+        assert word in result.output
+    assert "hours" not in result.output
+
+
+def test_plan_measures_hours(trained):
+    result = call("plan", trained / "small.yaml", "--measure")
+    assert result.exit_code == 0, result.output
+    assert "ms a run-step" in result.output
+    assert "time: " in result.output
+
+
+def test_status_counts_outcomes(trained):
+    result = call("status", trained / "out")
+    assert result.exit_code == 0
+    assert "arm main: 4 ended" in result.output
+
+
+def test_status_of_no_results_directory_is_bad_input(tmp_path):
+    result = call("status", tmp_path)
+    assert result.exit_code == 2
+    assert "no plan.json" in result.output
+
+
+def test_params_are_what_init_from_file_reads(trained):
+    results = grokjax.open_results(trained / "out")
+    run_id = results.runs()["run_id"][0]
+    result = call("params", trained / "out", run_id, "--out", trained / "end.safetensors")
+    assert result.exit_code == 0, result.output
+    stored = load_file(trained / "end.safetensors")
+    assert stored["W_O.0"].shape == (2, 4, 8)
+    for name, value in results.params(run_id).items():
+        np.testing.assert_array_equal(stored[name], value)
+    overrides = {"init.from_file": str(trained / "end.safetensors"), "optimizer.weight_decay": 0, "train.steps": 1}
+    again = grokjax.run(trained / "small.yaml", trained / "again", set={**overrides, "seed": 0})
+    norms = again.curves("norm/W_E").query("step == 0")["norm/W_E"]
+    np.testing.assert_allclose(norms, np.linalg.norm(stored["W_E"]), rtol=1e-6)
+
+
+def test_params_of_an_unknown_run_or_step_say_what_there_is(trained):
+    run_id = grokjax.open_results(trained / "out").runs()["run_id"][0]
+    result = call("params", trained / "out", run_id[:-1] + "x", "--out", trained / "no.safetensors")
+    assert result.exit_code == 2
+    assert f"did you mean {run_id}?" in result.output
+    result = call("params", trained / "out", run_id, "--step", 7, "--out", trained / "no.safetensors")
+    assert result.exit_code == 2
+    assert "at step 30 only" in result.output
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("table", ["curves", "runs", "events"])
+def test_export_writes_what_the_api_gives(trained, table, ending):
+    path = trained / f"{table}.{ending}"
+    result = call("export", trained / "out", "--table", table, "--out", path)
+    assert result.exit_code == 0, result.output
+    read = pd.read_csv(path) if ending == "csv" else pd.read_parquet(path)
+    wanted = getattr(grokjax.open_results(trained / "out"), table)()
+    assert list(read.columns) == list(wanted.columns)
+    assert list(read["run_id"]) == list(wanted["run_id"])
+    if table == "curves":
+        np.testing.assert_allclose(read["train/loss"], wanted["train/loss"], rtol=1e-6)
+
+
+def test_export_refuses_an_unknown_metric(trained):
+    result = call("export", trained / "out", "--metric", "train/los")
+    assert result.exit_code == 2
+    assert "did you mean train/loss?" in result.output
+
+
+def test_figure_writes_png_and_svg(trained):
+    result = call("figure", "curves", trained / "out")
+    assert result.exit_code == 0, result.output
+    for ending in ("png", "svg"):
+        assert (trained / "out" / "figures" / f"curves.{ending}").stat().st_size > 1000
+
+
+def test_an_unknown_figure_is_bad_input(trained):
+    result = call("figure", "curvs", trained / "out")
+    assert result.exit_code == 2
+    assert "curves" in result.output
+
+
+def test_help_starts_no_jax_and_imports_no_wandb_or_matplotlib():
+    code = (
+        "import sys, grokjax.cli\n"
+        "try: grokjax.cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('jax', 'wandb', 'matplotlib', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(tmp_path):
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    settings = ["--set", "train.steps=200000", "--set", "log.every=100", "--set", "log.eval_every=1000"]
+    command = [sys.executable, "-m", "grokjax.cli", "run", "small.yaml", "--out", "out", *settings]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("out/curves/*.parquet")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        os.sched_yield()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 75, said
+    assert "the same command goes on" in said
+    results = grokjax.open_results(tmp_path / "out")
+    curves = results.curves("train/loss")
+    assert len(curves) > 0
+    assert set(results.runs()["status"]) <= {"running", "planned"}
+    assert curves.groupby("run_id")["step"].is_monotonic_increasing.all()
+    assert not [path.name for path in tmp_path.glob("out/**/*.part")]
+    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
+    assert plan["common"]["train.steps"] == 200000

@@ -1,0 +1,227 @@
+"""Planning: from runs to buckets, chunks and segments, as a pure function of the sweep and the device."""
+
+import math
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grokjax.sweep import cost
+from grokjax.sweep.expand import expand
+from grokjax.sweep.load import parse_sweep
+from grokjax.sweep.plan import MEMORY_SHARE, RECORD_BYTES, Device, disk_bytes, make_plan, remarks
+from grokjax.sweep.shapes import parameter_count, parameter_shapes
+
+
+def sweep(text):
+    return expand(parse_sweep(text, "s.yaml", Path(".")))
+
+
+def device(platform="cpu", count=1, gigabytes=8.0):
+    return Device(platform, platform, count, int(gigabytes * 2**30), "test")
+
+
+def one(base):
+    return sweep(f"base: {{{base}}}\n").runs[0].spec
+
+
+MIXED = """\
+base: {task: {p: 7, train_fraction: 0.5}, model: {d_model: 8, heads: 2, d_mlp: 16}}
+parameters:
+  seed: {min: 0, max: 9}
+  optimizer.lr: {values: [0.1, 0.01]}
+zip: [{train.steps: [50, 300, 1000], optimizer.warmup_steps: [0, 1, 2]}]
+arms:
+  adam: {base: {optimizer: {name: adam}}}
+  sgd: {base: {optimizer: {name: sgd}}, zip: [{train.steps: [10, 20]}]}
+"""
+
+
+def test_equal_sweeps_have_equal_plans():
+    assert make_plan(sweep(MIXED), device()) == make_plan(sweep(MIXED), device())
+
+
+def test_runs_are_in_chunks_of_like_length():
+    plan = make_plan(sweep(MIXED), device())
+    for chunk in plan.chunks:
+        assert [run.spec.train.steps for run in chunk.runs] == sorted(run.spec.train.steps for run in chunk.runs)
+
+
+TEXTS = st.builds(
+    lambda seeds, steps, log, lanes, model: (
+        f"base: {{task: {{p: 7, train_fraction: 0.5}}, train: {{steps: {steps}}}, model: {model}}}\n"
+        f"log: {log}\nengine: {{lanes: {lanes}}}\nparameters: {{seed: {{min: 0, max: {seeds}}}}}\n"
+    ),
+    st.integers(0, 90),
+    st.integers(1, 5000),
+    st.sampled_from(
+        [
+            "{every: 10}",
+            "{every: 7}",
+            "{every: 1, eval_every: 1}",
+            "{every: 50, eval_every: 1000}",
+            "{every: 10, dense_first: 130}",
+            "{every: 10, dense_first: 100000}",
+        ]
+    ),
+    st.sampled_from(["auto", 1, 3, 8, 200]),
+    st.sampled_from(["{d_model: 8, heads: 2, d_mlp: 16}", "{name: mlp, widths: [4]}", "{d_model: 256, layers: 3}"]),
+)
+DEVICES = st.builds(
+    device, st.sampled_from(["cpu", "gpu"]), st.sampled_from([1, 2, 3, 8]), st.sampled_from([0.01, 1, 64])
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS, DEVICES)
+def test_every_run_is_in_one_chunk_of_at_most_the_width_and_is_trained_to_its_end(text, on):
+    made = sweep(text)
+    plan = make_plan(made, on)
+    placed = [run.run_id for chunk in plan.chunks for run in chunk.runs]
+    assert sorted(placed) == sorted(run.run_id for run in made.runs)
+    assert [chunk.index for chunk in plan.chunks] == list(range(len(plan.chunks)))
+    for chunk in plan.chunks:
+        assert 0 < len(chunk.runs) <= chunk.bucket.width
+    for bucket in plan.buckets:
+        assert bucket.width % on.count == 0
+        dense = bucket.dense_segments * bucket.dense.steps if bucket.dense else 0
+        longest = max(run.spec.train.steps for run in bucket.runs)
+        assert dense + (bucket.segments - bucket.dense_segments) * bucket.schedule.steps >= longest
+        assert dense >= min(bucket.spec.log.dense_first, longest)
+
+
+@settings(max_examples=150, deadline=None)
+@given(TEXTS, DEVICES)
+def test_a_chunk_keeps_to_its_share_of_the_memory_unless_one_lane_a_device_is_more(text, on):
+    for bucket in make_plan(sweep(text), on).buckets:
+        lane = cost.lane_bytes(bucket.spec)
+        assert bucket.memory * on.count >= lane * bucket.width - on.count
+        if bucket.spec.engine.lanes == "auto" and bucket.width > on.count:
+            assert bucket.memory <= MEMORY_SHARE * on.memory
+
+
+@settings(max_examples=100, deadline=None)
+@given(TEXTS, DEVICES)
+def test_the_records_of_a_segment_fit_into_their_bound(text, on):
+    for bucket in make_plan(sweep(text), on).buckets:
+        for schedule in filter(None, (bucket.schedule, bucket.dense)):
+            rows = schedule.records * schedule.evals * bucket.width
+            assert rows * cost.metric_count(bucket.spec) * 4 <= RECORD_BYTES or schedule.records == schedule.evals == 1
+
+
+def test_chunks_of_a_bucket_are_as_equal_as_they_can_be():
+    plan = make_plan(sweep("parameters: {seed: {min: 0, max: 64}}\n"), device("gpu", gigabytes=1.2))
+    sizes = [len(chunk.runs) for chunk in plan.chunks]
+    assert len(sizes) > 2
+    assert max(sizes) - min(sizes) < len(sizes)
+
+
+def test_a_given_number_of_lanes_is_the_width_rounded_up_to_the_devices():
+    text = "engine: {lanes: 5}\nparameters: {seed: {min: 0, max: 19}}\n"
+    assert make_plan(sweep(text), device()).buckets[0].width == 5
+    assert make_plan(sweep(text), device(count=4)).buckets[0].width == 8
+
+
+DYNAMIC = """\
+parameters:
+  seed: {min: 0, max: 1}
+  optimizer.lr: {values: [0.1, 0.2]}
+  optimizer.weight_decay: {values: [0, 1]}
+  optimizer.b1: {values: [0, 0.9]}
+  optimizer.eps: {values: [0, 1e-8]}
+  optimizer.warmup_steps: {values: [0, 10]}
+  optimizer.lr_by_matrix.W_E: {values: [0, 1]}
+  init.scale: {values: [1, 8]}
+  model.logit_scale: {values: [1, 2]}
+  train.steps: {values: [10, 20]}
+"""
+
+
+def test_axes_over_dynamic_values_stay_in_one_bucket():
+    plan = make_plan(sweep(DYNAMIC), device())
+    assert len(plan.sweep.runs) == 1024
+    assert len(plan.buckets) == 1
+
+
+def test_axes_over_static_values_make_a_bucket_for_each_program():
+    text = "parameters: {task.p: {values: [5, 7]}, model.d_mlp: {values: [8, 16, 32]}, seed: {min: 0, max: 3}}\n"
+    plan = make_plan(sweep(text), device())
+    assert [len(bucket.runs) for bucket in plan.buckets] == [4] * 6
+
+
+def test_ten_thousand_runs_load_and_plan_in_under_five_seconds():
+    text = """\
+parameters: {seed: {min: 0, max: 499}, optimizer.weight_decay: {values: [0.1, 0.3, 1, 3, 10]}}
+zip: [{optimizer.lr: [1e-4, 1e-3, 1e-2, 1e-1], init.scale: [1, 2, 4, 8]}]
+"""
+    start = time.process_time()
+    plan = make_plan(sweep(text), device())
+    remarks(plan)
+    assert len(plan.sweep.runs) == 10_000
+    assert time.process_time() - start < 5
+
+
+def test_the_paper_setup_is_as_large_and_costs_as_much_as_it_should():
+    spec = one("task: {p: 113, train_fraction: 0.3}")
+    assert parameter_count(parameter_shapes(spec)) == 226_816
+    d, d_mlp, vocab, examples = 128, 512, 114, 3830
+    assert cost.batch_size(spec) == examples
+    useful = 3 * 2 * examples * (d * d + 2 * d * d_mlp + d * vocab)
+    assert useful == pytest.approx(3.74e9, rel=0.01)
+    assert 0.95 * useful < cost.step_flops(spec) < 2.2 * useful
+
+
+def test_the_cost_of_a_step_grows_with_the_batch_the_width_and_the_layers():
+    base = cost.step_flops(one("train: {batch: 100}"))
+    assert cost.step_flops(one("train: {batch: 200}")) == pytest.approx(2 * base)
+    assert cost.step_flops(one("train: {batch: 100}, model: {d_mlp: 0}")) < 0.8 * base
+    assert cost.step_flops(one("train: {batch: 100}, model: {layers: 2}")) > 1.8 * base
+
+
+def test_a_perceptron_costs_two_flops_a_weight_and_example_forwards_and_twice_that_backwards():
+    spec = one("task: {p: 10, train_fraction: 0.5}, model: {name: mlp, widths: [30], bias: false}")
+    assert cost.step_flops(spec) == 3 * 2 * 50 * (20 * 30 + 30 * 10)
+    assert cost.evaluation_flops(spec) == 2 * 50 * (20 * 30 + 30 * 10)
+
+
+def test_double_precision_needs_more_memory_and_sgd_less():
+    base = cost.lane_bytes(one(""))
+    assert cost.lane_bytes(one("numerics: {params: float64}")) > 1.8 * base
+    assert cost.lane_bytes(one("optimizer: {name: sgd}")) < base
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 400), st.integers(1, 50), st.integers(0, 500))
+def test_the_number_of_records_is_that_of_the_steps_which_have_one(steps, every, dense):
+    spec = one(f"train: {{steps: {steps}}}, log: {{every: {every}, dense_first: {dense}}}")
+    recorded = {step for step in range(steps) if step % every == 0 or step < dense} | {steps}
+    assert cost.record_count(spec) == len(recorded)
+
+
+def test_disk_space_is_that_of_the_records_and_the_final_parameters():
+    plan = make_plan(sweep("base: {train: {steps: 100}}\nparameters: {seed: {min: 0, max: 9}}\n"), device())
+    (bucket,) = plan.buckets
+    raw = 10 * 11 * cost.metric_count(bucket.spec) * 4
+    final = 10 * 226_816 * 4
+    assert final < disk_bytes(bucket) <= final + raw
+
+
+def test_the_plan_says_what_is_slow_about_a_sweep():
+    def said(text):
+        return " ".join(remarks(make_plan(sweep(text), device())))
+
+    assert "5 programs, 5 of them with under 4 runs" in said("parameters: {task.p: {values: [5, 7, 11, 13, 17]}}\n")
+    assert "train.steps from 10 to 1,000" in said("parameters: {train.steps: {values: [10, 1000]}}\n")
+    assert "test evaluations add" in said("log: {every: 1, eval_every: 1}\n")
+    assert "a record every 1 steps" in said("log: {every: 1}\n")
+    assert "float32 is the one that slingshots" in said("base: {optimizer: {weight_decay: 0}}\n")
+    assert said("parameters: {seed: {min: 0, max: 9}}\n") == ""
+
+
+def test_widths_fit_small_and_large_devices():
+    text = "parameters: {seed: {min: 0, max: 63}}\n"
+    small, large = (make_plan(sweep(text), device("gpu", gigabytes=size)).buckets[0] for size in (0.5, 80))
+    assert 1 <= small.width < large.width <= 64
+    assert math.ceil(64 / large.width) < math.ceil(64 / small.width)
