@@ -32,9 +32,7 @@ class Tally:
             run_id = segment.run_ids[lane]
             seen = self._seen.setdefault(run_id, set())
             self._accuracy(run_id, "train/accuracy", self.thresholds.fit, "fit", rows, at, seen)
-            self._accuracy(
-                run_id, "test/accuracy", self.thresholds.generalization, "generalized", rows, at, seen
-            )
+            self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, "generalized", rows, at, seen)
             self._slingshots(run_id, rows, at, seen)
         for end in segment.ends:
             if end.diverged:

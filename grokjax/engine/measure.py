@@ -30,7 +30,9 @@ def run_step_seconds(chunk: Chunk, devices: int) -> float:
     with program.precision():
         seconds = float(np.median(_time(program, chunk, short)))
     evaluation = evaluation_flops(bucket.spec) / flops  # in steps
-    return seconds / (short.steps + evaluation) * (1 + evaluation / (schedule.every * schedule.records)) / len(chunk.runs)
+    return (
+        seconds / (short.steps + evaluation) * (1 + evaluation / (schedule.every * schedule.records)) / len(chunk.runs)
+    )
 
 
 def _platform() -> str:

@@ -28,7 +28,7 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     metrics["train/loss_max"] = loss_max[lane, row]
     evaluation, offset = np.divmod(row, schedule.records)
     metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
-    due = (offset == 0) & (step[lane, row] % log.eval_every == 0)  # a short segment also evaluates between
+    due = (offset == 0) & (step[lane, row] % log.evaluation_steps == 0)  # a short segment also evaluates between
     return Rows(lane.astype(np.int32), step[lane, row], metrics, dict.fromkeys(records.test, due))
 
 

@@ -88,9 +88,7 @@ def _arm(results: Results, arm: str | None) -> str:
     return next((name for name in arms if varied_keys(results, name)), arms[0])
 
 
-def _keys(
-    results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None
-) -> tuple[str, str | None]:
+def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None) -> tuple[str, str | None]:
     """The two keys: as asked for, else axes of the arm; one that moves along with the other is not taken."""
     for key in (x, y):
         if key is not None:

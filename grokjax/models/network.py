@@ -13,9 +13,7 @@ from grokjax.sweep.shapes import Shapes
 Params = dict[str, Array]
 
 
-def initial_params(
-    seed: UInt32[Array, ""], model: spec.Transformer | spec.MLP, scheme: str, shapes: Shapes
-) -> Params:
+def initial_params(seed: UInt32[Array, ""], model: spec.Transformer | spec.MLP, scheme: str, shapes: Shapes) -> Params:
     """Unscaled float32 starting values as a flat dict in the order of `shapes`."""
     declare = declare_with(seed, scheme, shapes)
     is_transformer = isinstance(model, spec.Transformer)
@@ -25,9 +23,7 @@ def initial_params(
     return {name: flat[name] for name in shapes}
 
 
-def forward(
-    params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
-) -> Float[Array, "n v"]:
+def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "n v"]:
     """Logits at the answer, before `logit_scale`."""
     if isinstance(model, spec.Transformer):
         return transformer.forward(params, tokens, model)

@@ -42,9 +42,7 @@ class Transformer(nnx.Module):
         self.W_U = declare("W_U")
 
 
-def forward(
-    params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
-) -> Float[Array, "n d_vocab"]:
+def forward(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "n d_vocab"]:
     """Logits at the last position, before `logit_scale`.
 
     The last layer's queries, MLP and unembedding are computed at the last position only: the loss reads

@@ -58,8 +58,8 @@ def _check_method(data: dict, mistakes: Mistakes) -> None:
         mistakes.at(("method",), "method", what)
     for key, least, most in (("run_cap", 1, MAX_RUNS), ("random_seed", 0, 2**63 - 1)):
         value = data.get(key)
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if key in data and not (whole and least <= value <= most):
+        good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+        if key in data and not good:
             what = f"must be a whole number from {least} to {most:,}, got {describe(value)}"
             mistakes.at((key,), key, what)
         elif key in data and method == "grid":

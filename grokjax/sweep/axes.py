@@ -28,7 +28,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
 }
 OPTIONAL = {"q_uniform": {"q": 1}, "normal": {"mu": 0.0, "sigma": 1.0}}
 # W&B's other words, and what to write instead where there is something
-OTHERS = dict.fromkeys(
+OTHERS: dict[str, str] = dict.fromkeys(
     ("log_uniform", "loguniform", "log-uniform", "log"),
     " (did you mean log_uniform_values? its min and max are values, not exponents)",
 )

@@ -34,8 +34,7 @@ def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
         init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
     if split.seed is None:
         split = split.model_copy(update={"seed": spec.seed})
-    if log.eval_every is None:
-        log = log.model_copy(update={"eval_every": -(-100 // log.every) * log.every})
+    log = log.model_copy(update={"eval_every": log.evaluation_steps})
     if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" not in explicit:
         optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
     task = spec.task.model_copy(update={"split": split})

@@ -33,7 +33,9 @@ def _forward_flops(spec: RunSpec) -> float:
     for name, shape in shapes.items():
         kind, _, layer = name.partition(".")
         inner = layer != "" and int(layer) < spec.model.layers - 1
-        positions = N_CTX if inner or kind in ("W_K", "W_V", "W_E") else 1
+        if kind in ("W_E", "W_pos"):
+            continue  # look-ups
+        positions = N_CTX if inner or kind in ("W_K", "W_V") else 1
         flops += 2 * positions * math.prod(shape)
     return flops
 

@@ -186,8 +186,9 @@ def _report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
     drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
     hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
     if path is not None:
-        for deeper in ((*path, index), (*path, parts[-1])):
-            path = deeper if deeper in mistakes.document.places else path
+        for deeper in (*parts[-1:], index):
+            if deeper is not None and (*path, deeper) in mistakes.document.places:
+                path = (*path, deeper)
     mistakes.at(path, key, _explain(problem, key) + hint)
 
 
@@ -222,7 +223,7 @@ def _explain(problem: Any, key: str) -> str:
         return "must not be empty"
     expected = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
     expected |= {"list": "a list", "dict": "a mapping", "model": "a mapping"}
-    wanted = expected.get(kind.split("_")[0], problem["msg"])
+    wanted = str(expected.get(kind.split("_")[0], problem["msg"]))
     return f"wrong type: expected {wanted}, got {describe(got)}{_unquote(wanted, got)}"
 
 

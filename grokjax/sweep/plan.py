@@ -124,9 +124,8 @@ def schedules(spec: RunSpec, steps: int, width: int, device: Device) -> tuple[Sc
 
     Segments of a bucket are equal and fill the run: lanes that end within one only wait.
     """
-    assert spec.log.eval_every is not None
     every = min(spec.log.every, steps)
-    window = min(spec.log.eval_every, -(-steps // every) * every)  # steps from one evaluation to the next
+    window = min(spec.log.evaluation_steps, -(-steps // every) * every)  # steps from one evaluation to the next
     dense_steps = -(-min(spec.log.dense_first, steps) // window) * window
     flops = (cost.step_flops(spec) + cost.evaluation_flops(spec) / window) * width / device.count
     most = SEGMENT_SECONDS / (OVERHEAD[device.platform] + flops / RATE[device.platform])
@@ -166,9 +165,12 @@ def remarks(plan: Plan) -> list[str]:
                 "lanes that end early wait for the longest of their chunk"
             )
         spec = bucket.spec
-        share = cost.evaluation_flops(spec) / (spec.log.eval_every or 1) / cost.step_flops(spec)
+        share = cost.evaluation_flops(spec) / spec.log.evaluation_steps / cost.step_flops(spec)
         if share > 0.2:
             notes.append(f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every")
+        if bucket.memory > 0.9 * plan.device.memory:
+            need, there = f"{bucket.memory / 1e9:.3g}", f"{plan.device.memory / 1e9:.3g}"
+            notes.append(f"bucket {bucket.index}: needs about {need} GB of the device's {there} GB; lower engine.lanes")
         if spec.log.every < 5 and spec.train.steps > 10_000:
             notes.append(f"bucket {bucket.index}: a record every {spec.log.every} steps costs time and disk")
     return notes

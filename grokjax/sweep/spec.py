@@ -186,6 +186,11 @@ class Log(Section):
     probes: list[str] = []
     """Optional probes; none exist yet."""
 
+    @property
+    def evaluation_steps(self) -> int:
+        """Steps between test evaluations, also where `eval_every` is null."""
+        return self.eval_every or -(-100 // self.every) * self.every
+
 
 class Events(Section):
     fit: Share = 0.99

@@ -100,7 +100,7 @@ def heed_evaluation(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Fl
     held = jnp.where(test_accuracy >= hyper.stop_accuracy, state.held + 1, 0)
     stops = (hyper.stop_after >= 0) & (held >= hyper.stop_hold)
     end = jnp.where(stops, jnp.minimum(state.end, state.step + hyper.stop_after), state.end)
-    heeded = is_active(state) & (state.step % spec.log.eval_every == 0)
+    heeded = is_active(state) & (state.step % spec.log.evaluation_steps == 0)
     return state._replace(held=jnp.where(heeded, held, state.held), end=jnp.where(heeded, end, state.end))
 
 
