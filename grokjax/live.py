@@ -15,6 +15,7 @@ from grokjax.results.segment import Segment
 from grokjax.sweep.plan import Bucket, Plan
 
 PLAIN_SECONDS = 10.0  # between lines where the output is no terminal
+NARROW = 110  # columns below which a line is shortened
 SPEED_SECONDS = 20.0  # the speed shown is that of about so many last seconds
 
 
@@ -45,7 +46,7 @@ class Line:
             longest = next(run.spec.train.steps for run in self.bucket.runs if run.run_id == end.run_id)
             self.total -= longest - end.step
 
-    def text(self, many: bool) -> str:
+    def text(self, many: bool, narrow: bool = False) -> str:
         counts = self.tally.counts()
         names = ("fit", "generalized", "slingshot", "diverged")
         head = f"bucket {self.bucket.index}: " if many else ""
@@ -109,7 +110,8 @@ class LiveScreen:
         for index, line in self.lines.items():
             waiting = "compiling" if index == compiling else "waiting"
             begun = line.segments_done > 0
-            rows.append(line.text(many) if begun else f"bucket {index}: {waiting}, {len(line.bucket.runs)} runs")
+            narrow = self.console.size.width < NARROW
+            rows.append(line.text(many, narrow) if begun else f"bucket {index}: {waiting}, {len(line.bucket.runs)} runs")
         room = max(3, self.console.size.height - 2)
         if len(rows) > room:  # a small terminal shows the buckets that move
             busy = [row for row, line in zip(rows, self.lines.values(), strict=True) if 0 < line.done < line.total]

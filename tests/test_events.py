@@ -238,6 +238,14 @@ def test_a_slingshot_between_records_counts_through_the_largest_loss():
     assert slingshot_steps(Curves(EVERY_10, FLAT, loss_max=raised((500, 0.2)))) == [500]
 
 
+def test_the_median_is_of_the_100_steps_before():
+    """0.3 is ten times 0.01 and not ten times 0.05, the median where five of ten records are 0.09."""
+    half = [(t, 0.09) for t in range(400, 450, 10)]
+    assert slingshot_steps(Curves(EVERY_10, raised(*half, (500, 0.3)))) == []
+    one_too_early = [(t, 0.09) for t in range(390, 440, 10)]
+    assert slingshot_steps(Curves(EVERY_10, raised(*one_too_early, (500, 0.3)))) == [500]
+
+
 def test_no_slingshot_before_step_200_or_under_the_floor():
     assert slingshot_steps(Curves(EVERY_10, raised((190, 5.0)))) == []
     assert slingshot_steps(Curves(EVERY_10, raised((200, 5.0)))) == [200]
@@ -297,6 +305,16 @@ def test_a_run_without_a_record_has_no_events_but_its_divergence():
 )
 def test_outcome(train, test, expected: str):
     assert outcome(Curves([0, 10], [1, 1], train=train, test=test).events()) == expected
+
+
+def test_the_tally_remembers_the_last_five_records_of_a_sparse_run():
+    loss = [1e-3, 8e-3, 8e-3, 1e-3, 1e-3, 0.03]  # the median of five is 1e-3, that of four 4.5e-3
+    curves = Curves(range(0, 1800, 300), loss)
+    tally = Tally(Thresholds())
+    for index in range(6):
+        tally.update(Segment(0, index, ("run",), curves.rows(index, index + 1), (), 0))
+    assert slingshot_steps(curves) == [1500]
+    assert tally.counts() == {"slingshot": 1}
 
 
 def test_the_tally_keeps_runs_apart_and_counts_each_once():

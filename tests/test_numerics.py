@@ -114,7 +114,13 @@ CASES = {
         (replace(MOMENTUM, nesterov=True, decay="decoupled", weight_decay=0.2, clip_norm=0.5, **FACTORS),),
     ),
     "transformer mse, identity": Case(transformer(), (replace(ADAMW, loss="mse", activation="identity"),)),
-    "mlp adamw": Case(mlp(), (ADAMW, replace(ADAMW, lr_by_matrix={"W": 2.0, "W.1": 0.0, "b.0": 0.1}))),
+    "mlp adamw": Case(
+        mlp(),
+        (
+            replace(ADAMW, lr_by_matrix={"W": 2.0, "W.1": 0.0, "b.0": 0.1}),
+            replace(ADAMW, lr=0.03, logit_scale=20.0, weight_decay=0.0, steps=100),
+        ),
+    ),
     "mlp adamw, all parameters on a sphere": Case(mlp(), (fixed(ADAMW, "global"),)),
     "mlp adamw, every matrix on a sphere": Case(mlp(), (fixed(ADAMW, "matrix"),)),
     "mlp momentum, embedded": Case(mlp((12, 9), d_model=5), (MOMENTUM, replace(MOMENTUM, weight_decay=0.02))),
@@ -265,6 +271,27 @@ def _check_weights(found: Params, expected: Params, case: Case):
         assert found[name].dtype == case.params
         error = np.linalg.norm(found[name] - values) / np.linalg.norm(values)
         assert error < (1e-9 if case.params == "float64" else 5e-5), f"{name}: off by {error:.1e}"
+
+
+def test_a_network_that_memorized_keeps_its_gradient_under_the_exact_loss_alone(tmp_path: Path):
+    """At a loss of some 1e-10, where float32's log_softmax has rounded most of the gradient away."""
+    network, sets = mlp(), reference.modular_addition(P, FRACTION, SPLIT_SEED)
+    memorize = replace(ADAMW, lr=0.03, logit_scale=20.0, weight_decay=0.0, steps=100)
+    trained = reference.train(network.weights(), *sets, memorize)[-1].params
+    sharp = replace(memorize, logit_scale=75.0, steps=1)
+    off = {}
+    for precision in ("exact", "float32"):
+        case = Case(network, (sharp,), precision=precision)
+        start = reference.train(_as_stored(trained, case), *sets, sharp)[0]
+        assert 1e-11 < start.loss < 1e-8
+        (tmp_path / precision).mkdir()
+        record = _train(case, trained, tmp_path / precision).curves().iloc[0]
+        assert record["step"] == 0
+        off[precision] = max(
+            abs(record[f"grad_norm/{name}"] / np.linalg.norm(gradient) - 1) for name, gradient in start.grads.items()
+        )
+    assert off["exact"] < 1e-4
+    assert off["float32"] > 0.1
 
 
 def test_a_factor_of_0_freezes_a_matrix_to_the_bit(tmp_path: Path):

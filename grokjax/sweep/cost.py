@@ -33,8 +33,8 @@ def _forward_flops(spec: RunSpec) -> float:
     for name, shape in shapes.items():
         kind, _, layer = name.partition(".")
         inner = layer != "" and int(layer) < spec.model.layers - 1
-        if kind in ("W_E", "W_pos"):
-            continue  # look-ups
+        if kind in ("W_E", "W_pos") or (spec.model.layers == 1 and kind in ("W_Q", "W_K", "W_V")):
+            continue  # look-ups, and tables over the vocabulary, small against the examples
         positions = N_CTX if inner or kind in ("W_K", "W_V") else 1
         flops += 2 * positions * math.prod(shape)
     return flops
@@ -56,9 +56,9 @@ def _activations(spec: RunSpec) -> int:
     if not isinstance(model, Transformer):
         return sum(shape[-1] for name, shape in parameter_shapes(spec).items() if name.startswith("W"))
     p = spec.task.p
-    layer = N_CTX * (4 * model.d_model + 2 * model.d_mlp)
-    last = N_CTX * 3 * model.d_model + 2 * model.d_model + 2 * model.d_mlp
-    return N_CTX * (p + 1) + (model.layers - 1) * layer + last + 2 * (p + 1)
+    inner = (model.layers - 1) * N_CTX * (4 * model.d_model + 2 * model.d_mlp)
+    last = N_CTX * 2 * model.d_model + 2 * model.d_model + 2 * model.d_mlp
+    return N_CTX * (p + 1) + inner + last + 2 * (p + 1)
 
 
 def metric_count(spec: RunSpec) -> int:
