@@ -111,7 +111,9 @@ class LiveScreen:
             waiting = "compiling" if index == compiling else "waiting"
             begun = line.segments_done > 0
             narrow = self.console.size.width < NARROW
-            rows.append(line.text(many, narrow) if begun else f"bucket {index}: {waiting}, {len(line.bucket.runs)} runs")
+            rows.append(
+                line.text(many, narrow) if begun else f"bucket {index}: {waiting}, {len(line.bucket.runs)} runs"
+            )
         room = max(3, self.console.size.height - 2)
         if len(rows) > room:  # a small terminal shows the buckets that move
             busy = [row for row, line in zip(rows, self.lines.values(), strict=True) if 0 < line.done < line.total]

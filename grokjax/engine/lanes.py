@@ -28,10 +28,10 @@ Metrics = dict[str, Array]
 class Records(NamedTuple):
     """Stacked observations of a segment. A row counts only where the run was still training."""
 
-    train: dict[str, Float[Array, records]]
-    test: dict[str, Float[Array, evals]]
-    step: Int[Array, records]
-    counts: Bool[Array, records]
+    train: dict[str, Float[Array, " records"]]
+    test: dict[str, Float[Array, " evals"]]
+    step: Int[Array, " records"]
+    counts: Bool[Array, " records"]
 
 
 class Close(NamedTuple):

@@ -17,7 +17,6 @@ from matplotlib.patches import Patch, Rectangle
 from grokjax.figures.groups import (
     check_key,
     chosen_arms,
-    nothing_yet,
     ordered_values,
     plain_value,
     runs_of,

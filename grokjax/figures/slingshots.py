@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokjax.figures.groups import chosen_arms, nothing_yet, plain_value, runs_of
+from grokjax.figures.groups import chosen_arms, nothing_yet, plain_value
 from grokjax.figures.style import PALETTE, WIDTH, paper, plain_steps, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.sweep.shapes import last_layer

@@ -16,7 +16,7 @@ MOST_LANES = {"cpu": 64}
 # A step takes about OVERHEAD + FLOPs / RATE seconds; a segment should take SEGMENT_SECONDS.
 OVERHEAD = {"cpu": 1e-4, "gpu": 5e-4, "tpu": 5e-4}
 RATE = {"cpu": 5e10, "gpu": 1e13, "tpu": 1e13}
-SEGMENT_SECONDS = 3.0
+SEGMENT_SECONDS = 8.0  # a longer one answers Ctrl-C late, a shorter one makes many files
 MEMORY_SHARE = 0.6
 RECORD_BYTES = 2**28  # of one segment's stacked records
 
