@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 
@@ -17,6 +17,7 @@ from grokjax.figures.groups import MOST_GROUPS
 from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors, is_number
 
 MOST_POINTS = 600  # of a band's outline
+STYLES = ("-", "--", "-.", ":")
 LETTER = 0.062  # inches, at the legend's size
 LINE = 0.16  # inches, of a legend's line
 
@@ -35,6 +36,11 @@ def arm_colors(arm: ArmBands) -> list[Any]:
     return group_colors(arm.grouping.numeric, len(arm.grouping.groups))
 
 
+def line_style(arm: ArmBands, group: int) -> Any:
+    """Values without a scale also differ in their dashes: where two curves are equal, both are seen."""
+    return "-" if arm.grouping.numeric else STYLES[group % len(STYLES)]
+
+
 def _norm(arm: ArmBands) -> Normalize:
     values = [group.values[0] for group in arm.grouping.groups if is_number(group.values[0])]
     low, high = min(values), max(values)
@@ -51,11 +57,12 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, log: bool) -> None:
         if floor is not None:
             columns = ["median", "low", "high"]
             part[columns] = part[columns].clip(lower=floor)
-        color = colors[int(index)]  # pyright: ignore[reportArgumentType]
-        if arm.sizes[int(index)] > 1 and not thin:  # pyright: ignore[reportArgumentType]
+        group = int(index)  # pyright: ignore[reportArgumentType]
+        color, dashes = colors[group], line_style(arm, group)
+        if arm.sizes[group] > 1 and not thin:
             step, low, high = outline(part)
             axes.fill_between(step, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(part["step"], part["median"], color=color, linewidth=0.6 if thin else None)
+        axes.plot(part["step"], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
     if log:
         axes.set_yscale("log")
 
@@ -90,7 +97,7 @@ def _legend_rows(arm: ArmBands) -> int:
 
 def _legend_columns(arm: ArmBands) -> int:
     longest = max(len(group.label) for group in arm.grouping.groups)
-    return max(1, min(len(arm.grouping.groups), int((WIDTH - 0.6) / (LETTER * longest + 0.42))))
+    return max(1, min(len(arm.grouping.groups), int((WIDTH - 0.6) / (LETTER * longest + 0.52))))
 
 
 def draw_head(axes: Axes, arm: ArmBands, name_arm: bool) -> None:
@@ -102,10 +109,11 @@ def draw_head(axes: Axes, arm: ArmBands, name_arm: bool) -> None:
     axes.text(0, 1, title, transform=axes.transAxes, va="top", fontsize=7.5)
     if has_color_bar(arm):
         bar = axes.inset_axes((0.0, 0.38, 0.5, 0.2))
-        mappable = matplotlib.cm.ScalarMappable(_norm(arm), SEQUENTIAL)
+        mappable = ScalarMappable(_norm(arm), SEQUENTIAL)
         axes.figure.colorbar(mappable, cax=bar, orientation="horizontal")
     elif grouping.keys:
-        lines = [Line2D([], [], color=color, linewidth=2) for color in arm_colors(arm)]
+        styles = [(color, line_style(arm, group)) for group, color in enumerate(arm_colors(arm))]
+        lines = [Line2D([], [], color=color, linestyle=dashes, linewidth=2) for color, dashes in styles]
         legend = axes.legend(
             lines,
             [group.label for group in grouping.groups],
@@ -114,7 +122,7 @@ def draw_head(axes: Axes, arm: ArmBands, name_arm: bool) -> None:
             ncols=_legend_columns(arm),
             borderaxespad=0,
             borderpad=0,
-            handlelength=1.4,
+            handlelength=2.2,
             columnspacing=1.4,
             labelspacing=0.3,
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -120,7 +122,7 @@ def _labels(column: pd.Series) -> tuple[list[str], list[str]]:
     log = numbers[0] > 0 and numbers[-1] > 20 * numbers[0]
     space = np.geomspace if log else np.linspace
     edges = space(numbers[0], numbers[-1], BINS + 1)
-    labels = [f"{number_text(float(f'{a:.2g}'))}–{number_text(float(f'{b:.2g}'))}" for a, b in zip(edges, edges[1:])]
+    labels = [f"{number_text(float(f'{a:.2g}'))}–{number_text(float(f'{b:.2g}'))}" for a, b in pairwise(edges)]
     places = np.clip(np.searchsorted(edges, np.asarray(plain, float), side="right") - 1, 0, BINS - 1)
     return [labels[place] for place in places], labels
 
@@ -154,8 +156,9 @@ def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
     for cell in data.cells[data.cells["panel"] == panel].to_dict("records"):
         at = column[cell["x"]], row[cell["y"]]
         color = "#E4E4E4" if cell["marked"] else SEQUENTIAL(norm(max(cell["median"], 1.0)))
-        look = {"hatch": HATCH, "edgecolor": "#9A9A9A"} if cell["marked"] else {"edgecolor": "white"}
-        axes.add_patch(Rectangle((at[0] - 0.5, at[1] - 0.5), 1, 1, facecolor=color, linewidth=0.6, **look))
+        hatch, edge = (HATCH, "#9A9A9A") if cell["marked"] else (None, "white")
+        corner = (at[0] - 0.5, at[1] - 0.5)
+        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, linewidth=0.6, hatch=hatch, edgecolor=edge))
         if texts:
             _write_cell(axes, at, cell, color)
     axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
@@ -170,7 +173,7 @@ def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
     axes.set_xlabel(short_key(data.x))
 
 
-def _write_cell(axes: Axes, at: tuple[int, int], cell: dict[str, Any], color: Any) -> None:
+def _write_cell(axes: Axes, at: tuple[int, int], cell: Mapping[Any, Any], color: Any) -> None:
     share = f"{cell['reached']}/{cell['runs']}"
     text = share if cell["marked"] else steps_text(cell["median"])
     if not cell["marked"] and cell["reached"] < cell["runs"]:

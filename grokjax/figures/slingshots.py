@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ MOST_CONTRASTS = 2
 METRICS = ("train/loss", "train/loss_max", "test/accuracy")
 BLUE, ORANGE, GREEN = PALETTE[0], PALETTE[1], PALETTE[2]
 PALE = "#9CC3E0"
+LABEL = 38  # characters of a title that fit on a line
 PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
 
 
@@ -106,7 +108,7 @@ def figure(data: SlingshotData) -> Figure:
     columns = {1: 1, 2: 2, 4: 2}.get(len(blocks), 3)
     rows = math.ceil(len(blocks) / columns)
     with paper():
-        picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.55) + 0.5), layout="constrained")
+        picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
         outer = picture.add_gridspec(rows * len(PANELS), columns, height_ratios=[*PANELS] * rows)
         first: list[Axes] = []
         for index, run in enumerate(blocks):
@@ -140,7 +142,7 @@ def _draw_run(panels: list[Axes], run: ShownRun, leftmost: bool) -> None:
         axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
     count = len(run.slingshots)
     what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"
-    loss.set_title(f"{run.label}\n{what}   run {run.run_id[:8]}", fontsize=7)
+    loss.set_title(f"{textwrap.fill(run.label, LABEL)}\n{what}   run {run.run_id[:8]}", fontsize=7)
     accuracy.set_xlabel("step")
     if leftmost:
         loss.set_ylabel("train loss")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
+from numpy.typing import ArrayLike
 
 from grokjax.results.files import write_whole
 
@@ -26,7 +27,7 @@ SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8
 GREY = "#8C8C8C"
 # Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
-RC: dict[str, Any] = {
+RC: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 7.5,
     "axes.titlesize": 8,
@@ -132,7 +133,7 @@ def group_colors(numeric: bool, count: int) -> list[Any]:
     return list(PALETTE[:count])
 
 
-def first_step(steps: Sequence[int] | np.ndarray) -> int:
+def first_step(steps: ArrayLike) -> int:
     """The smallest step after 0, from where an axis of steps is logarithmic."""
     later = np.asarray(steps)
     later = later[later > 0]

@@ -1,0 +1,155 @@
+"""The data behind every picture against values computed by hand, and that pictures are written."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import grokjax
+from grokjax.figures import KINDS, curves, draw, norms, phase, save, slingshots
+from grokjax.figures.bands import over_runs
+from grokjax.figures.groups import group_runs
+from grokjax.figures.phase import _cell
+
+SWEEP = """
+base:
+  task: {p: 7, train_fraction: 0.6}
+  model: {name: mlp, widths: [16]}
+  optimizer: {lr: 0.03}
+  train: {steps: 60}
+log: {every: 10, eval_every: 20}
+arms:
+  decay:
+    parameters:
+      seed: {values: [0, 1, 2]}
+      optimizer.weight_decay: {values: [0, 1]}
+  exploding:
+    base: {optimizer: {name: sgd, lr: 1e30}, seed: 5}
+"""
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("figures")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    return grokjax.run(folder / "sweep.yaml", folder / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_written_as_png_and_svg(results, kind, tmp_path):
+    paths = save(draw(kind, results), tmp_path / kind)
+    assert [path.name for path in paths] == [f"{kind}.png", f"{kind}.svg"]
+    assert paths[0].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in paths[1].read_text()
+
+
+def test_equal_pictures_give_equal_files(results, tmp_path):
+    first, second = (save(draw("norms", results), tmp_path / name)[1].read_text() for name in ("a", "b"))
+    assert first == second
+
+
+def test_curves_are_the_median_and_range_over_seeds(results):
+    arm = next(arm for arm in curves.data(results) if arm.grouping.arm == "decay")
+    assert arm.grouping.keys == ("optimizer.weight_decay",)
+    assert [group.values for group in arm.grouping.groups] == [(0.0,), (1.0,)]
+    assert arm.sizes == (3, 3)
+    assert arm.note == "median and min–max band over 3 seeds"
+    runs = results.runs().query("arm == 'decay' and `optimizer.weight_decay` == 1")
+    values = results.curves("train/loss", runs["run_id"]).query("step == 40")["train/loss"].astype(float)
+    row = arm.bands.query("group == 1 and metric == 'train/loss' and step == 40").iloc[0]
+    assert (row["median"], row["low"], row["high"]) == pytest.approx((values.median(), values.min(), values.max()))
+
+
+def test_another_key_pools_what_it_does_not_color(results):
+    grouping = group_runs(results, results.planned(), "decay", by="seed")
+    assert [group.values for group in grouping.groups] == [(0,), (1,), (2,)]
+    assert grouping.pooled == ("optimizer.weight_decay",)
+
+
+def test_of_five_runs_on_the_band_is_10_to_90_percent():
+    frame = pd.DataFrame({"run_id": list("abcdefghijk"), "step": 0, "x": np.arange(11.0)})
+    bands = over_runs(frame, dict.fromkeys("abcdefghijk", 0), ["x"])
+    assert bands[["median", "low", "high"]].to_numpy().tolist() == [[5.0, 1.0, 9.0]]
+
+
+def test_a_line_ends_where_less_than_half_of_its_runs_go_on():
+    rows = [("a", step, 1.0) for step in (0, 10, 20)] + [("b", 0, 3.0), ("b", 10, 3.0), ("c", 0, 5.0)]
+    frame = pd.DataFrame(rows, columns=["run_id", "step", "x"])
+    bands = over_runs(frame, {"a": 0, "b": 0, "c": 0}, ["x"])
+    assert bands["step"].tolist() == [0, 10]
+    assert bands["median"].tolist() == [3.0, 2.0]
+    assert bands["runs"].tolist() == [3, 2]
+
+
+def test_not_recorded_is_left_out_and_does_not_count(results):
+    arm = next(arm for arm in curves.data(results) if arm.grouping.arm == "decay")
+    steps = arm.bands.query("group == 0 and metric == 'test/loss'")["step"].tolist()
+    assert steps == [0, 20, 40, 60]
+
+
+def test_norms_show_matrices_and_the_total_but_no_biases(results):
+    arm = norms.data(results, arm="decay")[0]
+    assert list(dict.fromkeys(arm.bands["metric"])) == ["norm/W.0", "norm/W.1", "norm/total"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "cell"),
+    [
+        ([100, 300, 200], (200.0, 3, 3, False)),
+        ([100, np.nan, 200], (200.0, 2, 3, False)),  # who never got there is later than any other
+        ([100, np.nan, np.nan, 200], (200.0, 2, 4, False)),
+        ([100, np.nan, np.nan], (np.nan, 1, 3, True)),
+        ([np.nan, np.nan], (np.nan, 0, 2, True)),
+    ],
+)
+def test_a_phase_cell_is_a_censored_median(steps, cell):
+    median, *rest = _cell(np.array(steps, float))
+    assert median == pytest.approx(cell[0], nan_ok=True)
+    assert tuple(rest) == cell[1:]
+
+
+def test_phase_cells_hold_the_runs_of_their_values(results):
+    data = phase.data(results, x="optimizer.weight_decay", y="seed", arm="decay")
+    assert (data.x_values, data.y_values) == (("0", "1"), ("0", "1", "2"))
+    assert len(data.cells) == 2 * 6
+    runs = results.runs()
+    run = runs[(runs["arm"] == "decay") & (runs["seed"] == 2) & (runs["optimizer.weight_decay"] == 1)].iloc[0]
+    cell = data.cells.query("panel == 'fit' and x == '1' and y == '2'").iloc[0]
+    assert cell["median"] == pytest.approx(run["fit_step"], nan_ok=True)
+    assert cell["marked"] == np.isnan(run["fit_step"])
+
+
+def test_without_slingshots_the_picture_says_so(results):
+    data = slingshots.data(results, arm="decay")
+    assert data.found == 0
+    assert len(data.contrast) > 0
+    assert "No slingshot was found in 6 runs." in slingshots.figure(data).get_suptitle()
+
+
+def test_diverged_runs_are_counted_in_the_legend(results):
+    grouping = group_runs(results, results.planned(), "exploding")
+    assert grouping.groups[0].diverged == 1
+    assert "1/1 diverged" in grouping.groups[0].label
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("curvs", {}, "did you mean curves"),
+        ("phase", {"by": "seed"}, "the figure phase takes no 'by'"),
+        ("curves", {"by": "weight_decy"}, "did you mean optimizer.weight_decay"),
+        ("curves", {"arm": "decai"}, "did you mean decay"),
+        ("phase", {"x": "seed", "y": "seed"}, "x and y are both seed"),
+        ("slingshots", {"runs": ["nope"]}, "no run 'nope'"),
+    ],
+)
+def test_a_wrong_option_is_an_error_that_says_what_there_is(results, kind, options, message):
+    with pytest.raises(ValueError, match=message):
+        draw(kind, results, **options)
+
+
+def test_importing_figures_does_not_import_matplotlib():
+    code = "import sys, grokjax.figures; print('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "False"
