@@ -29,7 +29,8 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     evaluation, offset = np.divmod(row, schedule.records)
     metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
     due = (offset == 0) & (step[lane, row] % log.evaluation_steps == 0)  # a short segment also evaluates between
-    return Rows(lane.astype(np.int32), step[lane, row], metrics, dict.fromkeys(records.test, due))
+    recorded: dict[str, np.ndarray] = dict.fromkeys(records.test, due)
+    return Rows(lane.astype(np.int32), step[lane, row], metrics, recorded)
 
 
 def with_close(rows: Rows, close: Close, ended: np.ndarray, step: np.ndarray, carried: np.ndarray) -> Rows:

@@ -92,7 +92,7 @@ def _axes(results: Results, arm: str) -> list[str]:
 
 def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     row = table[table["run_id"] == run_id].iloc[0]
-    parts = [f"{short_key(key)} {value_text(plain_value(row[key]))}" for key in _axes(results, row["arm"])]
+    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in _axes(results, row["arm"])]
     arm = [row["arm"]] if len(results.manifest["axes"]) > 1 else []
     last = last_layer(results.parameters(run_id))
     names = [name for name in (*METRICS, f"norm/{last}") if name in results.metrics()]
