@@ -28,9 +28,9 @@ def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.nda
     metrics["train/loss_max"] = loss_max[lane, row]
     evaluation, offset = np.divmod(row, schedule.records)
     metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
-    due = (offset == 0) & (step[lane, row] % log.evaluation_steps == 0)  # a short segment also evaluates between
-    recorded: dict[str, np.ndarray] = dict.fromkeys(records.test, due)
-    return Rows(lane.astype(np.int32), step[lane, row], metrics, recorded)
+    # a segment shorter than log.eval_every also evaluates where none is due
+    due: np.ndarray = (offset == 0) & (step[lane, row] % log.evaluation_steps == 0)
+    return Rows(lane.astype(np.int32), step[lane, row], metrics, dict.fromkeys(records.test, due))
 
 
 def with_close(rows: Rows, close: Close, ended: np.ndarray, step: np.ndarray, carried: np.ndarray) -> Rows:
