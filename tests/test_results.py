@@ -156,3 +156,17 @@ class Countdown:
             import signal
 
             os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_short_segments_record_the_same_rows_as_one_long_one(folder, monkeypatch):
+    settings = {"log.dense_first": 3, "log.every": 5, "train.steps": 47, "seed": 0}
+    frames = []
+    for number, seconds in enumerate((8.0, 1e-9)):
+        monkeypatch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", seconds)
+        out = folder / f"segments-{number}"
+        frames.append(grokjax.run(folder / "sweep.yaml", out, set=settings).curves())
+        files = len(list((out / "curves").iterdir()))
+        assert files > 10 if number else files <= 4
+    pd.testing.assert_frame_equal(frames[0], frames[1], rtol=1e-3, atol=1e-6)
+    steps = frames[0].groupby("run_id")["step"].apply(list).tolist()
+    assert steps == [[0, 1, 2, 5, 10, 15, 20, 25, 30, 35, 40, 45, 47]] * 2
