@@ -73,6 +73,10 @@ def outcome_text(results: Results) -> str:
     """How many runs did what, an arm a line."""
     runs = results.runs()
     lines = [f"{results.manifest['name']}: {len(runs)} runs"]
+    going = runs[runs["status"] == "running"]
+    if len(going):
+        reached = results.curves("train/loss", going["run_id"])["step"].max()
+        lines[0] += f"; {len(going)} are training, at step {reached:,} of {going['train.steps'].max():,}"
     for arm, group in runs.groupby("arm", sort=False):
         status = ", ".join(f"{n} {name}" for name, n in group["status"].value_counts().items())
         done = ", ".join(f"{n} {name}" for name, n in group["outcome"].value_counts().items())

@@ -57,6 +57,17 @@ def test_run_says_its_device_and_what_the_runs_did(tmp_path):
     assert set(runs["seed"]) == {0}
 
 
+def test_run_warns_of_an_accelerator_that_jax_does_not_use(tmp_path, monkeypatch):
+    (tmp_path / "small.yaml").write_text(SWEEP)
+    monkeypatch.setattr("grokjax.engine.devices.shutil.which", lambda name: f"/usr/bin/{name}")
+    result = call(
+        "run", tmp_path / "small.yaml", "--out", tmp_path / "out", "--set", "seed=0", "--set", "train.steps=1"
+    )
+    assert result.exit_code == 0, result.output
+    assert "note: this machine has an NVIDIA GPU, but the installed JAX computes on the CPU" in result.output
+    assert "pip install 'grokjax[cuda]'" in result.output
+
+
 def test_a_second_run_of_the_same_command_changes_nothing(trained):
     curves = sorted((trained / "out" / "curves").iterdir())
     before = [(path, path.stat().st_mtime_ns) for path in curves]
@@ -206,6 +217,7 @@ def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(t
     assert "the same command goes on" in said
     results = grokjax.open_results(tmp_path / "out")
     curves = results.curves("train/loss")
+    assert f"are training, at step {curves['step'].max():,} of 200,000" in call("status", tmp_path / "out").output
     assert len(curves) > 0
     assert set(results.runs()["status"]) <= {"running", "planned"}
     assert curves.groupby("run_id")["step"].is_monotonic_increasing.all()

@@ -76,7 +76,7 @@ def read_sweep(path: str | Path) -> Document:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         near = path.parent.glob("*.y*ml") if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, [other.name for other in near])
+        hint = did_you_mean(path.name, [other.name for other in near], cutoff=0.8)
         raise SweepError([Mistake(str(path), 0, 0, "", f"no such file{hint}")]) from None
     except IsADirectoryError:
         raise SweepError([Mistake(str(path), 0, 0, "", "is a directory, not a sweep file")]) from None
