@@ -100,11 +100,12 @@ def run(
         from grokjax.launch import device_warning, plan_sweep, train
         from grokjax.live import LiveScreen
         from grokjax.sweep.plan import remarks
-        from grokjax.tables import device_text, outcome_text
+        from grokjax.tables import outcome_text
 
-        made = plan_sweep(_load(sweep, settings))
-        where = out or Path("runs") / made.sweep.name
-        typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {device_text(made.device)}")
+        loaded = _load(sweep, settings)
+        where = out or Path("runs") / loaded.name
+        made = plan_sweep(loaded, where)
+        typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {made.device.text}")
         for note in [*device_warning(made.device), *remarks(made)]:
             typer.echo(f"note: {note}")
         results = train(made, where, LiveScreen(Console(highlight=False)))
@@ -176,6 +177,35 @@ def export(
 
         path = export_table(open_results(directory), table, out, format, metric)
         typer.echo(path)
+
+
+@app.command()
+def bench(
+    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP]", help="With --tune: tune its programs.")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
+    ] = False,
+    case: Annotated[list[str] | None, typer.Option(help="Only cases that begin so; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, of which the median counts.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write what was measured here too.")] = None,
+) -> None:
+    """Measure speed here: grokjax, plain jax.vmap, a large matmul; or find the best widths with --tune."""
+    with _exit_codes(), _bad_value():
+        from grokjax.bench import report
+
+        if sweep and not tune:
+            raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
+        cases = report.chosen(case or [])
+        if tune:
+            from grokjax.bench.tune import tune_cases, tune_sweep
+
+            path = tune_sweep(_load(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
+            typer.echo(f"written to {path}; plans made from now on use it")
+            return
+        found = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
+        if json:
+            report.write_json(found, json)
 
 
 def main(arguments: Any = None) -> None:

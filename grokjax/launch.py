@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.sweep.expand import Sweep, load_sweep
 from grokjax.sweep.plan import Bucket, Device, Plan, make_plan
+from grokjax.sweep.tuning import cache_folder, read_tuning, tuned_from
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results
@@ -33,18 +34,35 @@ class Screen(Protocol):
 
 
 def prepare_jax() -> None:
-    """Settings that JAX reads when it starts: no GPU kernel may depend on timing or atomics."""
+    """Settings that JAX reads when it starts.
+
+    No GPU kernel may depend on timing or atomics. Each CPU core is a device: small matmuls of one lane run faster on
+    one core than divided over several. What was compiled is kept for this user, by kind of machine.
+    """
     flags = os.environ.get("XLA_FLAGS", "")
-    if "xla_gpu_deterministic_ops" not in flags:
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = {"xla_gpu_deterministic_ops": "true", "xla_force_host_platform_device_count": str(cores)}
+    missing = [f"--{name}={value}" for name, value in wanted.items() if name not in flags]
+    os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
+    from grokjax.engine.devices import keep_compiled
+
+    keep_compiled(cache_folder())
 
 
-def plan_sweep(sweep: Sweep) -> Plan:
-    """The plan of a sweep on this machine's devices."""
+def plan_sweep(sweep: Sweep, out: Path | None = None) -> Plan:
+    """The plan of a sweep on this machine's devices, by the tuning table of this user; where `out` already holds
+    results, by what they were planned with."""
     prepare_jax()
     from grokjax.engine.devices import describe_device
 
-    return make_plan(sweep, describe_device())
+    device = describe_device()
+    if out and (out / "plan.json").exists():
+        from grokjax.results.manifest import read_manifest
+
+        tuning = tuned_from(read_manifest(out)["tuning"])
+    else:
+        tuning = read_tuning(device.text)
+    return make_plan(sweep, device, tuning)
 
 
 def run(
@@ -58,8 +76,9 @@ def run(
     out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set.
     Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM.
     """
-    plan = plan_sweep(load_sweep(sweep, set))
-    return train(plan, Path(out) if out else Path("runs") / plan.sweep.name, screen)
+    loaded = load_sweep(sweep, set)
+    where = Path(out) if out else Path("runs") / loaded.name
+    return train(plan_sweep(loaded, where), where, screen)
 
 
 def train(plan: Plan, out: Path, screen: Screen | None = None) -> Results:

@@ -26,8 +26,8 @@ class Line:
     bucket: Bucket
     tally: Tally
     total: int  # run-steps
-    segments: int
     done: int = 0
+    lane_steps: int = 0
     segments_done: int = 0
     ended: int = 0
     speed: float = 0.0  # run-steps a second
@@ -36,6 +36,7 @@ class Line:
     def update(self, segment: Segment, now: float) -> None:
         self.tally.update(segment)
         self.done += segment.run_steps
+        self.lane_steps += segment.lane_steps
         self.segments_done += 1
         self.ended += len(segment.ends)
         took = max(now - self.last, 1e-9)
@@ -54,7 +55,8 @@ class Line:
             f", {duration((self.total - self.done) / self.speed)} left" if self.speed and self.done < self.total else ""
         )
         return (
-            f"{head}segment {self.segments_done}/{self.segments}, {self.speed:,.0f} run-steps/s{left} | "
+            f"{head}{self.done / max(self.total, 1):.0%}, {self.speed:,.0f} run-steps/s{left}, "
+            f"lanes {self.done / max(self.lane_steps, 1):.0%} used | "
             f"{len(self.bucket.runs)} runs: " + ", ".join(f"{counts[name]} {name}" for name in names)
         )
 
@@ -76,7 +78,7 @@ class LiveScreen:
             total = sum(run.spec.train.steps for chunk in chunks for run in chunk.runs)
             events = bucket.spec.events
             tally = Tally(Thresholds(events.fit, events.generalization, events.hold))
-            self.lines[bucket.index] = Line(bucket, tally, total, bucket.segments * len(chunks))
+            self.lines[bucket.index] = Line(bucket, tally, total)
         if done:
             self.console.print(f"{len(done)} of {len(plan.chunks)} chunks were finished before", highlight=False)
         if self.console.is_terminal and self.lines:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from grokjax.live import duration, size
 from grokjax.sweep import cost
-from grokjax.sweep.plan import Bucket, Device, Plan, disk_bytes, remarks
+from grokjax.sweep.plan import Bucket, Plan, disk_bytes, remarks
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import Transformer
 
@@ -14,16 +14,12 @@ if TYPE_CHECKING:
     from grokjax.results.read import Results
 
 
-def device_text(device: Device) -> str:
-    return f"{device.count} x {device.kind} ({device.platform}, {device.versions})"
-
-
 def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
     """What `grokjax plan` prints. run_seconds: bucket -> measured seconds a run-step."""
     runs = len(plan.sweep.runs)
     lines = [
         f"sweep {plan.sweep.name}: {runs} runs, {len(plan.buckets)} buckets, {len(plan.chunks)} chunks",
-        f"device: {device_text(plan.device)}, {size(plan.device.memory)} each",
+        f"device: {plan.device.text}, {size(plan.device.memory)} each",
     ]
     for arm, keys in plan.sweep.axes.items():
         count = sum(arm in run.arms for run in plan.sweep.runs)
@@ -61,8 +57,8 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
     return [
         f"bucket {bucket.index}: {spec.task.op} mod {spec.task.p} ({spec.task.train_fraction:g} train), {network} "
         f"({count:,} parameters), {spec.optimizer.name}, {loss}",
-        f"  {len(bucket.runs)} runs of {shown} steps in {chunks} chunks of {bucket.width} lanes; "
-        f"{bucket.segments} segments of {bucket.schedule.steps:,} steps; "
+        f"  {len(bucket.runs)} runs of {shown} steps, {bucket.width} at once, in {chunks} "
+        f"chunk{'s' * (chunks > 1)}; segments of {bucket.schedule.steps:,} steps; "
         f"{cost.step_flops(spec) / 1e9:.3g} GFLOP a run-step",
         f"  memory {size(bucket.memory)} a device; {records:,} records of {cost.metric_count(spec)} metrics; "
         f"disk {size(disk_bytes(bucket))}",

@@ -167,7 +167,7 @@ def test_live_counts_agree_with_the_events_however_the_records_are_cut(data, cur
     cuts = sorted(data.draw(st.sets(st.integers(0, n), max_size=n)) | {0, n})
     tally = Tally(thresholds)
     for index, (begin, end) in enumerate(itertools.pairwise(cuts)):
-        tally.update(Segment(0, index, ("run",), curves.rows(begin, end), (), 0))
+        tally.update(Segment(0, index, ("run",), curves.rows(begin, end), (), 0, 0))
     found = {event.kind for event in curves.events(thresholds)}
     expected = {"fit": "fit", "generalization": "generalized", "slingshot": "slingshot"}
     assert tally.counts() == {name: 1 for kind, name in expected.items() if kind in found}
@@ -312,7 +312,7 @@ def test_the_tally_remembers_the_last_five_records_of_a_sparse_run():
     curves = Curves(range(0, 1800, 300), loss)
     tally = Tally(Thresholds())
     for index in range(6):
-        tally.update(Segment(0, index, ("run",), curves.rows(index, index + 1), (), 0))
+        tally.update(Segment(0, index, ("run",), curves.rows(index, index + 1), (), 0, 0))
     assert slingshot_steps(curves) == [1500]
     assert tally.counts() == {"slingshot": 1}
 
@@ -323,11 +323,11 @@ def test_the_tally_keeps_runs_apart_and_counts_each_once():
     for index in range(10):
         rows = [curves.rows(10 * index, 10 * index + 10, lane) for lane, curves in enumerate([spiky, dull])]
         both = Rows(
-            np.concatenate([part.lane for part in rows]),
+            np.concatenate([part.run for part in rows]),
             np.concatenate([part.step for part in rows]),
             {name: np.concatenate([part.metrics[name] for part in rows]) for name in rows[0].metrics},
             {name: np.concatenate([part.recorded[name] for part in rows]) for name in rows[0].recorded},
         )
         ends = (End("b", 1000, True, "W_E"),) if index == 9 else ()
-        tally.update(Segment(0, index, ("a", "b"), both, ends, 0))
+        tally.update(Segment(0, index, ("a", "b"), both, ends, 0, 0))
     assert tally.counts() == {"slingshot": 1, "fit": 1, "diverged": 1}

@@ -70,6 +70,7 @@ class Memory:
 
     runs: dict[str, Seen] = field(default_factory=dict)
     run_steps: int = 0
+    lane_steps: int = 0
 
     def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, np.ndarray]) -> None:
         for row, run_id in enumerate(run_ids):
@@ -78,8 +79,9 @@ class Memory:
     def segment(self, segment: Segment) -> None:
         rows = segment.rows
         self.run_steps += segment.run_steps
-        for row, lane in enumerate(rows.lane):
-            seen = self.runs.setdefault(segment.run_ids[lane], Seen())
+        self.lane_steps += segment.lane_steps
+        for row, run in enumerate(rows.run):
+            seen = self.runs.setdefault(segment.run_ids[run], Seen())
             seen.steps.append(int(rows.step[row]))
             for name, values in rows.metrics.items():
                 recorded = name not in rows.recorded or rows.recorded[name][row]
@@ -187,10 +189,11 @@ def together(eight: Lanes) -> dict[str, Seen]:
 def test_lanes_are_spread_over_all_devices(eight: Lanes):
     assert jax.local_device_count() == 4
     with eight.program.precision():
-        state, hyper, _ = begin_chunk(eight.program, Chunk(0, eight.bucket, eight.bucket.runs[:WIDTH]))
-    for value in jax.tree.leaves((state, hyper)):
-        assert len(value.sharding.device_set) == 4
-        assert {shard.data.shape[0] for shard in value.addressable_shards} == {WIDTH // 4}
+        board, queue = begin_chunk(eight.program, Chunk(0, eight.bucket, eight.bucket.runs[:WIDTH]))
+    for part, rows in ((board.state, WIDTH), (board.run, WIDTH), (queue, eight.bucket.queue)):
+        for value in jax.tree.leaves(part):
+            assert len(value.sharding.device_set) == 4
+            assert {shard.data.shape[0] for shard in value.addressable_shards} == {rows // 4}
 
 
 def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
@@ -202,7 +205,7 @@ def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
         rows = split(spec.task, len(table.labels), train_size(spec)).train
         train = Examples(jnp.asarray(table.tokens[rows]), jnp.asarray(table.labels[rows]))
         hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 40))
-        values = eight.program.starts.stack([eight.named[name]], 1)
+        values = eight.program.starts.stack([eight.named[name]])
         params = {matrix: jnp.asarray(value[0]) for matrix, value in values.items()}
         state = jax.jit(partial(start, eight.bucket.spec))(params, hyper)
         losses = []
@@ -280,7 +283,7 @@ def test_divergence_names_the_matrix_and_keeps_the_last_finite_parameters(moment
     seen = momentum.train(["overflows"])["overflows"]
     assert seen.end == End(momentum.named["overflows"].run_id, 0, True, "W.1")
     assert seen.steps == [0], "the step before whose update the run went, and nothing after"
-    start = momentum.program.starts.stack([momentum.named["overflows"]], 1)
+    start = momentum.program.starts.stack([momentum.named["overflows"]])
     for name, value in seen.params.items():
         np.testing.assert_array_equal(value, start[name][0])
 
@@ -393,10 +396,11 @@ def test_stop_after_generalization_ends_that_many_steps_later_and_changes_nothin
 
 
 def train_all(plan: Plan) -> list[list[str]]:
-    """What each chunk of a plan of one bucket compiled."""
+    """What each chunk compiled, of a plan of one bucket cut into chunks of its width."""
     (bucket,) = plan.buckets
     program, found = Program(bucket, plan.device.count), []
-    for chunk in plan.chunks:
+    for begin in range(0, len(bucket.runs), bucket.width):
+        chunk = Chunk(0, bucket, bucket.runs[begin : begin + bucket.width])
         with compilations() as seen:
             assert train_chunk(program, chunk, Memory(), lambda: False)
         found.append(seen)

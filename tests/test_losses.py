@@ -19,8 +19,9 @@ _COMPILED = {name: jax.jit(jax.value_and_grad(loss)) for name, loss in LOSSES.it
 
 
 def loss_and_gradient(name: str, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-    value, gradient = _COMPILED[name](jnp.asarray(logits), jnp.asarray(labels, jnp.int32))
-    return float(value), np.asarray(gradient, np.float64)
+    """Of logits [n, v], an example a row, and so is the gradient; the losses take and give [v, n]."""
+    value, gradient = _COMPILED[name](jnp.asarray(logits.T), jnp.asarray(labels, jnp.int32))
+    return float(value), np.asarray(gradient, np.float64).T
 
 
 def true_cross_entropy(logits: np.ndarray, label: int) -> tuple[float, np.ndarray]:
@@ -140,7 +141,7 @@ def test_mse_is_the_mean_over_examples_and_classes():
 
 def test_accuracy_is_the_share_of_largest_logits_at_the_label():
     logits = jnp.array([[1.0, 0.0, 2.0], [0.5, 0.4, -1.0], [0.0, 3.0, 9.0], [7.0, 3.0, 1.0]])
-    found = accuracy(logits, jnp.array([2, 0, 1, 0]))
+    found = accuracy(logits.T, jnp.array([2, 0, 1, 0]))
     assert float(found) == 0.75
     assert found.dtype == jnp.float32
 

@@ -21,6 +21,7 @@ FLOORS = [
     ("figures",),
     ("report", "sinks"),
     ("launch",),
+    ("bench",),
     ("live",),
     ("tables",),
     ("cli", "__main__"),
@@ -106,7 +107,7 @@ def test_an_import_from_below_would_be_found(code):
     assert not wrong_imports(ast.parse("from grokjax.sweep import spec\nimport jax"), PACKAGE / "sweep" / "plan.py")
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) not in ("engine", "analysis")],
+@pytest.mark.parametrize("path", [path for path in FILES if room_of(path) not in ("engine", "analysis", "bench")],
                          ids=lambda path: str(path.relative_to(PACKAGE)))  # fmt: skip
 def test_many_runs_at_once_are_the_engine_s_business(path):
     assert not MANY_RUNS & set(words(parsed(path)))

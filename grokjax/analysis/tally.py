@@ -27,9 +27,9 @@ class Tally:
     def update(self, segment: Segment) -> None:
         """Take in a segment's rows."""
         rows = segment.rows
-        for lane in np.unique(rows.lane):
-            at = np.nonzero(rows.lane == lane)[0]
-            run_id = segment.run_ids[lane]
+        for run in np.unique(rows.run):
+            at = np.nonzero(rows.run == run)[0]
+            run_id = segment.run_ids[run]
             seen = self._seen.setdefault(run_id, set())
             self._accuracy(run_id, "train/accuracy", self.thresholds.fit, "fit", rows, at, seen)
             self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, "generalized", rows, at, seen)

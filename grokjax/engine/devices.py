@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
 import platform
 import shutil
+from pathlib import Path
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -23,10 +25,26 @@ def describe_device() -> Device:
     versions = " ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jax", "jaxlib", "optax"))
     kind = first.device_kind
     if first.platform == "cpu":
-        kind = f"{platform.machine()} with {os.cpu_count()} cores"
+        kind = f"{platform.machine()} core"
     memory = int(stats.get("bytes_limit", 0)) or _host_memory() // len(devices)
     name = "gpu" if first.platform in ("gpu", "cuda", "rocm") else first.platform
     return Device(name, kind, len(devices), memory, versions)
+
+
+def keep_compiled(folder: Path) -> None:
+    """Keep compiled programs under `folder`, unless JAX was told where to. CPU code is for one kind of processor."""
+    if jax.config.jax_compilation_cache_dir is None:  # pyright: ignore[reportAttributeAccessIssue]
+        kind = hashlib.sha256(f"{platform.machine()} {_cpu_features()}".encode()).hexdigest()[:12]
+        jax.config.update("jax_compilation_cache_dir", str(folder / "compiled" / kind))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+
+
+def _cpu_features() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
 
 
 def _host_memory() -> int:

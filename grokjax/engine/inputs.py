@@ -1,9 +1,9 @@
-"""The arrays of a chunk: hyperparameters, splits and starting values, stacked over lanes."""
+"""The arrays of a chunk: hyperparameters, splits and starting values, stacked over its runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,13 +18,16 @@ from grokjax.sweep.spec import SGD, FixedNorm, RunSpec
 from grokjax.tasks.modular import Indices, split
 from grokjax.train.state import Hyper, Params
 
-T = TypeVar("T")
+
+def dealt(runs: int, queue: int, devices: int) -> np.ndarray:
+    """[devices, places]: which run stands where in each device's part of the queue, dealt round; -1 is padding."""
+    order = np.arange(queue).reshape(-1, devices).T
+    return np.where(order < runs, order, -1)
 
 
-def stack_hyper(runs: Sequence[Run], width: int) -> Hyper:
-    """Hyperparameters [width]; lanes beyond the runs repeat the last run with 0 steps, so they never train."""
-    padded = pad(runs, width)
-    rows = [hyper_of(run.spec, run.spec.train.steps if lane < len(runs) else 0) for lane, run in enumerate(padded)]
+def stack_hyper(runs: Sequence[Run], real: Sequence[bool] | np.ndarray) -> Hyper:
+    """Hyperparameters [runs]; a run that is not `real` has 0 steps, so it never trains."""
+    rows = [hyper_of(run.spec, run.spec.train.steps if own else 0) for run, own in zip(runs, real, strict=True)]
     return jax.tree.map(lambda *values: np.stack(values), *rows)
 
 
@@ -65,11 +68,10 @@ def hyper_of(spec: RunSpec, steps: int) -> Hyper:
     )
 
 
-def stack_indices(runs: Sequence[Run], width: int, n: int) -> Indices:
-    """Train and test rows [width, ...] of a table of n examples."""
+def stack_indices(runs: Sequence[Run], n: int) -> Indices:
+    """Train and test rows [runs, ...] of a table of n examples."""
     rows = [split(run.spec.task, n, train_size(run.spec)) for run in runs]
-    padded = pad(rows, width)
-    return Indices(np.stack([row.train for row in padded]), np.stack([row.test for row in padded]))
+    return Indices(np.stack([row.train for row in rows]), np.stack([row.test for row in rows]))
 
 
 class Starts:
@@ -78,16 +80,15 @@ class Starts:
     def __init__(self) -> None:
         self._draws: dict[str, Callable[[Any], Params]] = {}
 
-    def stack(self, runs: Sequence[Run], width: int) -> dict[str, np.ndarray]:
-        """Parameters [width, ...] in the runs' precision, whatever a file's is."""
+    def stack(self, runs: Sequence[Run]) -> dict[str, np.ndarray]:
+        """Parameters [runs, ...] in the runs' precision, whatever a file's is."""
         shapes, dtype = parameter_shapes(runs[0].spec), runs[0].spec.numerics.params
         drawn = self._drawn(runs)
         rows = []
         for run in runs:
             path = run.spec.init.from_file
             rows.append(load_file(path) if path else drawn[(run.spec.init.scheme or "", run.spec.seed)])
-        padded = pad(rows, width)
-        return {name: np.stack([row[name] for row in padded]).astype(dtype) for name in shapes}
+        return {name: np.stack([row[name] for row in rows]).astype(dtype) for name in shapes}
 
     def _drawn(self, runs: Sequence[Run]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
         wanted: dict[str, set[int]] = {}
@@ -102,7 +103,3 @@ class Starts:
             for seed in seeds:
                 found[(scheme, seed)] = jax.device_get(self._draws[scheme](np.uint32(seed)))
         return found
-
-
-def pad(items: Sequence[T], width: int) -> list[T]:
-    return [*items, *[items[-1]] * (width - len(items))]

@@ -1,4 +1,7 @@
-"""Many runs as lanes of compiled programs: start, segment and close, each vmapped, sharded and jitted once."""
+"""Many runs as lanes of one compiled program, on every device of a mesh. Arrays are [lanes, ...] here, [B, ...] below.
+
+Each device has its own part of the lanes and of the queue, so devices never talk to each other.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
@@ -19,28 +21,48 @@ from grokjax.sweep.plan import Schedule
 from grokjax.sweep.shapes import parameter_shapes
 from grokjax.sweep.spec import RunSpec
 from grokjax.tasks.modular import Indices, Table
+from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, Hyper, Params, State
 from grokjax.train.step import evaluate, heed_evaluation, is_active, start, step
 
 Metrics = dict[str, Array]
+Scalar = Int[Array, ""]
+
+
+class Queue(NamedTuple):
+    """The runs of a chunk, [R, ...]: all that a lane needs to begin one."""
+
+    hyper: Hyper
+    indices: Indices
+    starts: Params  # unscaled
+
+
+class Board(NamedTuple):
+    """What continues: the lanes, which run of the queue each holds (-1: none yet), and the queue's next run."""
+
+    state: State  # [B]
+    run: Int[Array, " B"]
+    next: Int[Array, " D"]  # one a device
 
 
 class Records(NamedTuple):
     """Stacked observations of a segment. A row counts only where the run was still training."""
 
-    train: dict[str, Float[Array, " records"]]
-    test: dict[str, Float[Array, " evals"]]
-    step: Int[Array, " records"]
-    counts: Bool[Array, " records"]
+    train: dict[str, Float[Array, "rows B"]]
+    test: dict[str, Float[Array, "evals B"]]
+    step: Int[Array, "rows B"]
+    counts: Bool[Array, "rows B"]
+    taken: Int[Array, " D"]  # steps that each device's lanes took
 
 
 class Close(NamedTuple):
-    """A run's end: its last record, and which matrices are not finite where it diverged."""
+    """Runs as they ended: their last record, and for those that diverged which matrices are not finite."""
 
-    train: dict[str, Float[Array, ""]]
-    test: dict[str, Float[Array, ""]]
-    bad_gradient: dict[str, Bool[Array, ""]]
-    bad_proposal: dict[str, Bool[Array, ""]]
+    train: dict[str, Float[Array, " B"]]
+    test: dict[str, Float[Array, " B"]]
+    bad_gradient: dict[str, Bool[Array, " B"]]
+    bad_proposal: dict[str, Bool[Array, " B"]]
+    growth: dict[str, Float[Array, " B"]]  # norm over initial norm; 0 for what started at 0
 
 
 def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
@@ -50,74 +72,166 @@ def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
     return jax.jit(partial(initial_params, model=spec.model, scheme=spec.init.scheme, shapes=shapes))
 
 
-def start_program(spec: RunSpec, mesh: Mesh) -> Callable[[Params, Hyper], State]:
-    """(starting values [B, ...], hyper [B]) -> state [B]."""
-    return jax.jit(_over_lanes(partial(start, spec), mesh, "BB"))
+def empty_board(spec: RunSpec, queue: Queue, width: int, devices: int) -> Board:
+    """Lanes that hold nothing yet: shapes and dtypes only, for the caller to fill with zeros."""
+
+    def lane(queue: Queue) -> State:
+        return start(spec, *jax.tree.map(lambda value: value[0], (queue.starts, queue.hyper)))
+
+    def many(queue: Queue) -> Board:
+        state = jax.tree.map(lambda value: jnp.zeros((width, *value.shape), value.dtype), lane(queue))
+        return Board(state, jnp.zeros(width, jnp.int32), jnp.zeros(devices, jnp.int32))
+
+    return jax.eval_shape(many, queue)
 
 
-def segment_program(
-    spec: RunSpec, schedule: Schedule, mesh: Mesh
-) -> Callable[[State, Hyper, Indices, Table], tuple[State, Records]]:
-    """(state [B], hyper [B], indices [B], table) -> (state [B], records [B, ...]); the state is donated."""
-    return jax.jit(_over_lanes(partial(lane_segment, spec, schedule), mesh, "BBB-"), donate_argnums=0)
+Segment = Callable[[Board, Queue, Table, Any, Any, Any], tuple[Board, Records]]
 
 
-def close_program(spec: RunSpec, mesh: Mesh) -> Callable[[State, Hyper, Indices, Table], Close]:
-    """(state [B], hyper [B], indices [B], table) -> close [B]."""
-    return jax.jit(_over_lanes(partial(lane_close, spec), mesh, "BBB-"))
+def segment_program(spec: RunSpec, schedule: Schedule, mesh: Mesh) -> Segment:
+    """(board, queue, table, clock, steps, every) -> (board, records); the board is donated.
+
+    clock: steps of the chunk so far; steps: how many to take, with a record at each `every` (at most
+    `schedule.rows` of them). Where the clock is at a round, finished lanes first take the queue's next runs.
+    """
+    by_lane, rows = PartitionSpec(LANES), PartitionSpec(None, LANES)
+    many = jax.shard_map(
+        partial(_segment, spec, schedule),
+        mesh=mesh,
+        in_specs=(by_lane, by_lane, *[PartitionSpec()] * 4),
+        out_specs=(by_lane, Records(rows, rows, rows, rows, by_lane)),  # pyright: ignore[reportArgumentType]
+        check_vma=False,
+    )
+    return jax.jit(many, donate_argnums=0)
 
 
-def _over_lanes(one: Callable, mesh: Mesh, axes: str) -> Callable:
-    """vmap over lanes (B) on every device of the mesh; lanes never talk to each other."""
-    many = jax.vmap(one, in_axes=tuple(0 if axis == "B" else None for axis in axes))
-    specs = tuple(PartitionSpec(LANES) if axis == "B" else PartitionSpec() for axis in axes)
-    return jax.shard_map(many, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(LANES), check_vma=False)
+def close_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue, Table], Close]:
+    """(board, queue, table) -> close of the run in each lane."""
+    by_lane = PartitionSpec(LANES)
+    return jax.jit(
+        jax.shard_map(
+            partial(_close, spec),
+            mesh=mesh,
+            in_specs=(by_lane, by_lane, PartitionSpec()),
+            out_specs=by_lane,
+            check_vma=False,
+        )
+    )
 
 
-def lane_segment(
-    spec: RunSpec, schedule: Schedule, state: State, hyper: Hyper, indices: Indices, table: Table
-) -> tuple[State, Records]:
-    """One lane's segment: evaluate, then records with plain steps between them, again and again."""
-    train, test = _examples(table, indices.train), _examples(table, indices.test)
+def _segment(
+    spec: RunSpec,
+    schedule: Schedule,
+    board: Board,
+    queue: Queue,
+    table: Table,
+    clock: Scalar,
+    steps: Scalar,
+    every: Scalar,
+) -> tuple[Board, Records]:
+    at_round = clock % schedule.round == 0
+    state, run, next_run = jax.lax.cond(at_round, partial(_refill, spec, queue), lambda board: board, board)
+    hyper, train, test = _of_runs(queue, run, table)
+    many_step, many_core = jax.vmap(partial(step, spec)), jax.vmap(core)
 
-    def plain(state: State, _: None) -> tuple[State, None]:
-        return step(spec, state, hyper, train)[0], None
+    def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
+        i, state, records = carry
+        is_due = (clock + i) % schedule.round == 0
 
-    def record(state: State, _: None) -> tuple[State, tuple[Metrics, Array, Array]]:
-        at, counts = state.step, is_active(state)
-        moved, view = step(spec, state, hyper, train)
-        reset = jnp.where(counts & moved.finite, -jnp.inf, moved.loss_max).astype(state.loss_max.dtype)
-        moved = moved._replace(loss_max=reset)
-        moved, _ = jax.lax.scan(plain, moved, length=schedule.every - 1)
-        return moved, (core(view), at, counts)
+        def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
+            found = jax.vmap(partial(evaluate, spec))(state.params, test, hyper)
+            heeded = jax.vmap(partial(heed_evaluation, spec))(state, hyper, found["test/accuracy"])
+            return heeded, _put(seen, found, i // schedule.round)
 
-    def window(state: State, _: None) -> tuple[State, tuple[Metrics, Metrics, Array, Array]]:
-        tested = _as_float32(evaluate(spec, state.params, test, hyper))
-        state = heed_evaluation(spec, state, hyper, tested["test/accuracy"])
-        state, (trained, at, counts) = jax.lax.scan(record, state, length=schedule.records)
-        return state, (trained, tested, at, counts)
+        state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
+        counts, at = jax.vmap(is_active)(state), state.step
+        state, view = many_step(state, hyper, train)
+        is_record = i % every == 0
 
-    state, (trained, tested, at, counts) = jax.lax.scan(window, state, length=schedule.evals)
-    flat = {name: values.reshape(-1) for name, values in trained.items()}
-    return state, Records(flat, tested, at.reshape(-1), counts.reshape(-1))
+        def recorded(records: Records) -> Records:
+            train = _put(records.train, many_core(view), i // every)
+            row = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, i // every)
+            return records._replace(train=train, **row)
+
+        records = jax.lax.cond(is_record, recorded, lambda records: records, records)
+        covered = is_record & counts & state.finite
+        state = state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max))
+        return i + 1, state, records._replace(test=seen)
+
+    def goes_on(carry: tuple[Scalar, State, Records]) -> Bool[Array, ""]:
+        i, state, _ = carry
+        return (i < steps) & jax.vmap(is_active)(state).any()
+
+    blank = _blank(schedule, state, lambda state: many_core(many_step(state, hyper, train)[1]))
+    taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
+    return Board(state, run, next_run), records._replace(taken=taken[None])
 
 
-def lane_close(spec: RunSpec, state: State, hyper: Hyper, indices: Indices, table: Table) -> Close:
-    """The record at a run's last parameters; where it diverged, the update that it did not survive."""
-    _, view = step(spec, state, hyper, _examples(table, indices.train))
+def _refill(spec: RunSpec, queue: Queue, board: Board) -> Board:
+    """Lanes that have finished take the next runs of the queue, in order of lane, while there are any."""
+    free = ~jax.vmap(is_active)(board.state)
+    wanted = board.next[0] + jnp.cumsum(free, dtype=jnp.int32) - 1
+    takes = free & (wanted < queue.hyper.seed.shape[0])
+    run = jnp.where(takes, wanted, board.run)
+    starts, hyper = jax.tree.map(lambda value: value[run], (queue.starts, queue.hyper))
+    fresh = jax.vmap(partial(start, spec))(starts, hyper)
+
+    def choose(new: Array, old: Array) -> Array:
+        return jnp.where(takes.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+
+    state = jax.tree.map(choose, fresh, board.state)
+    return Board(state, run, board.next + takes.sum(dtype=jnp.int32))
+
+
+def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, Examples, Examples]:
+    """Hyperparameters, train and test examples of the run in each lane."""
+    hyper, indices = jax.tree.map(lambda value: value[run], (queue.hyper, queue.indices))
+    tokens, labels = jnp.asarray(table.tokens), jnp.asarray(table.labels)
+    train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
+    return hyper, train, test
+
+
+def _blank(schedule: Schedule, state: State, measure: Callable[[State], Metrics]) -> Records:
+    """Records of a segment before its first step."""
+    lanes = state.step.shape[0]
+
+    def rows(count: int, names: Any, dtype: Any = jnp.float32) -> Metrics:
+        return {name: jnp.zeros((count, lanes), dtype) for name in names}
+
+    at = rows(schedule.rows, ["step"], jnp.int32) | rows(schedule.rows, ["counts"], bool)
+    train = rows(schedule.rows, jax.eval_shape(measure, state))
+    test = rows(schedule.evals, ["test/loss", "test/accuracy"])
+    return Records(train, test, **at, taken=jnp.zeros(1, jnp.int32))
+
+
+def _put(rows: Metrics, values: Metrics, at: Scalar) -> Metrics:
+    return {name: rows[name].at[at].set(value.astype(rows[name].dtype)) for name, value in values.items()}
+
+
+def _close(spec: RunSpec, board: Board, queue: Queue, table: Table) -> Close:
+    """The record at each run's last parameters; where it diverged, the update that it did not survive."""
+    hyper, train, test = _of_runs(queue, board.run, table)
+    return jax.vmap(partial(_close_one, spec))(
+        board.state, jax.tree.map(lambda value: value[board.run], queue.starts), hyper, train, test
+    )
+
+
+def _close_one(spec: RunSpec, state: State, starts: Params, hyper: Hyper, train: Examples, test: Examples) -> Close:
+    _, view = step(spec, state, hyper, train)
     trained = {name: value for name, value in core(view).items() if not name.startswith("update_norm/")}
-    tested = _as_float32(evaluate(spec, state.params, _examples(table, indices.test), hyper))
+    tested = evaluate(spec, state.params, test, hyper)
+    first = {name: norm(value) for name, value in start(spec, starts, hyper).params.items()}
 
     def bad(params: Params) -> dict[str, Array]:
         return {name: ~jnp.isfinite(value).all() for name, value in params.items()}
 
-    return Close(trained, tested, bad(view.grads), bad(view.proposed))
-
-
-def _examples(table: Table, rows: Int[Array | np.ndarray, " n"]) -> Examples:
-    at = jnp.asarray(rows)
-    return Examples(jnp.asarray(table.tokens)[at], jnp.asarray(table.labels)[at])
-
-
-def _as_float32(metrics: Metrics) -> Metrics:
-    return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
+    return Close(
+        train=trained,
+        test={name: value.astype(jnp.float32) for name, value in tested.items()},
+        bad_gradient=bad(view.grads),
+        bad_proposal=bad(view.proposed),
+        growth={
+            name: jnp.where(was > 0, norm(state.params[name]) / jnp.where(was > 0, was, 1), 0)
+            for name, was in first.items()
+        },
+    )

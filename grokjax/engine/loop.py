@@ -1,4 +1,4 @@
-"""The chunk loop: segment after segment, records handed to a writer, until every lane has ended."""
+"""The chunk loop: segment after segment, records handed to a writer, until every run of the queue has ended."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import jax
 import numpy as np
 
 from grokjax.engine.devices import lane_mesh, over_lanes
-from grokjax.engine.inputs import Starts, stack_hyper, stack_indices
-from grokjax.engine.lanes import close_program, segment_program, start_program
-from grokjax.engine.records import run_ends, segment_rows, with_close
+from grokjax.engine.inputs import Starts, dealt, stack_hyper, stack_indices
+from grokjax.engine.lanes import Board, Close, Queue, Records, close_program, empty_board, segment_program
+from grokjax.engine.records import Lanes, run_ends, segment_rows, with_close
 from grokjax.results.segment import End, Segment
 from grokjax.sweep.plan import Bucket, Chunk
-from grokjax.tasks.modular import Indices, table
-from grokjax.train.state import Hyper, State
+from grokjax.tasks.modular import table
 
 
 @runtime_checkable
@@ -43,12 +42,7 @@ class Program:
         spec = self.bucket.spec
         self.mesh = lane_mesh(self.devices)
         self.table = table(spec.task)
-        self.start = start_program(spec, self.mesh)
-        self.segments = {
-            schedule: segment_program(spec, schedule, self.mesh)
-            for schedule in (self.bucket.schedule, self.bucket.dense)
-            if schedule
-        }
+        self.segment = segment_program(spec, self.bucket.schedule, self.mesh)
         self.close = close_program(spec, self.mesh)
 
     @contextlib.contextmanager
@@ -59,6 +53,22 @@ class Program:
         with jax.enable_x64(wide), jax.default_matmul_precision(spec.numerics.matmul):
             yield
 
+    def advance(self, board: Board, queue: Queue, clock: int, steps: int, every: int) -> tuple[Board, Records]:
+        """Take a segment's steps; returns before the device has."""
+        return self.segment(board, queue, self.table, np.int32(clock), np.int32(steps), np.int32(every))
+
+
+@dataclass
+class _Observed:
+    """A segment that the device has finished: what is still to be fetched and written while it runs the next."""
+
+    index: int
+    records: Records
+    lanes: Lanes
+    every: int
+    close: Close | None
+    params: dict[str, np.ndarray]  # of the runs that ended, [runs, ...]
+
 
 def train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool]) -> bool:
     """Train a chunk from step 0. Returns False if `stop()` asked for an end before every run had ended."""
@@ -67,52 +77,87 @@ def train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[
 
 
 def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool]) -> bool:
-    bucket, lanes = chunk.bucket, len(chunk.runs)
-    run_ids = tuple(run.run_id for run in chunk.runs)
-    state, hyper, indices = begin_chunk(program, chunk)
-    first_norms = _norms(state, lanes)
-    training = np.ones(lanes, bool)
-    step = np.zeros(lanes, np.int32)
-    carried = np.full(lanes, -np.inf, np.float32)
-    index = 0
-    while training.any():
-        if stop():
-            return False
-        schedule = bucket.dense if bucket.dense and index < bucket.dense_segments else bucket.schedule
-        state, records = program.segments[schedule](state, hyper, indices, program.table)
-        rows = segment_rows(jax.device_get(records), schedule, bucket.spec.log, carried, lanes)
-        now, finite, end = (np.asarray(value)[:lanes] for value in (state.step, state.finite, state.end))
-        closing = training & ((now >= end) | ~finite)
+    schedule, spec = program.bucket.schedule, program.bucket.spec
+    board, queue = begin_chunk(program, chunk)
+    book = _Book(chunk, program.devices)
+    clock, young_until, observed = 0, schedule.dense, None
+    for index in range(2**31):
+        if book.ended.all() or stop():
+            break
+        if clock % schedule.round == 0 and book.refills(board):
+            young_until = clock + schedule.dense  # a run has just begun; its first steps are all recorded
+        dense = clock < young_until
+        steps, every = (schedule.dense_steps, 1) if dense else (schedule.steps, schedule.every)
+        board, records = program.advance(board, queue, clock, steps, every)
+        if observed:  # while the device is at work
+            book.write(observed, program, writer, spec.log)
+        lanes = book.look(board)  # waits for the device
+        close, params = None, {}
+        if lanes.closing.any():  # before another run takes the lane
+            close = jax.device_get(program.close(board, queue, program.table))
+            params = {name: np.asarray(value)[lanes.closing] for name, value in board.state.params.items()}
+        observed = _Observed(index, records, lanes, every, close, params)
+        clock += steps
+    if observed:
+        book.write(observed, program, writer, spec.log)
+    return bool(book.ended.all())
+
+
+class _Book:
+    """What the host knows of a chunk: how far its runs are, which have ended, and what their next record covers."""
+
+    def __init__(self, chunk: Chunk, devices: int):
+        self.chunk = chunk
+        self.run_ids = tuple(run.run_id for run in chunk.runs)
+        self.place = dealt(len(chunk.runs), chunk.bucket.queue, devices)  # which run stands where
+        self.step = np.zeros(len(chunk.runs), np.int32)
+        self.ended = np.zeros(len(chunk.runs), bool)
+        self.carried = np.full(len(chunk.runs), -np.inf, np.float32)
+
+    def look(self, board: Board) -> Lanes:
+        """Where each lane is after a segment."""
+        state = board.state
+        run, step, finite, end = (np.asarray(value) for value in (board.run, state.step, state.finite, state.end))
+        device = np.repeat(np.arange(len(self.place)), len(run) // len(self.place))
+        run = np.where(run < 0, -1, self.place[device, run])
+        closing = (run >= 0) & ~self.ended[run] & ((step >= end) | ~finite)
+        self.ended[run[closing]] = True
+        return Lanes(run, step, finite, closing)
+
+    def refills(self, board: Board) -> bool:
+        """Whether the next segment begins with a run that some lane takes."""
+        waits = np.asarray(board.next) < self.place.shape[1]
+        free = ~(np.asarray(board.state.finite) & (np.asarray(board.state.step) < np.asarray(board.state.end)))
+        return bool((free.reshape(len(waits), -1).any(1) & waits).any())
+
+    def write(self, observed: _Observed, program: Program, writer: Writer, log: Any) -> None:
+        """Hand a segment's records, and the runs that ended in it, to the writer."""
+        lanes, records = observed.lanes, jax.device_get(observed.records)
+        rows = segment_rows(records, lanes, observed.every, program.bucket.schedule, log, self.carried)
         ends: tuple[End, ...] = ()
-        if closing.any():
-            close = jax.device_get(program.close(state, hyper, indices, program.table))
-            ends = run_ends(close, run_ids, closing, now, finite, _growth(first_norms, _norms(state, lanes)))
-            rows = with_close(rows, close, closing & finite, now, carried)
-            last = {name: np.asarray(value)[:lanes][closing] for name, value in state.params.items()}
-            writer.params(chunk.index, index, [end.run_id for end in ends], last)
-        writer.segment(Segment(chunk.index, index, run_ids, rows, ends, int((now - step).sum())))
-        step, index, training = now, index + 1, training & ~closing
-    return True
+        if observed.close:
+            ends = run_ends(observed.close, self.run_ids, lanes)
+            rows = with_close(rows, observed.close, lanes, self.carried)
+            writer.params(self.chunk.index, observed.index, [end.run_id for end in ends], observed.params)
+        there = lanes.run >= 0
+        took = int((lanes.step - self.step[lanes.run])[there].sum())
+        self.step[lanes.run[there]] = lanes.step[there]
+        lane_steps = int(records.taken.sum()) * len(lanes.run) // len(records.taken)
+        writer.segment(Segment(self.chunk.index, observed.index, self.run_ids, rows, ends, took, lane_steps))
 
 
-def begin_chunk(program: Program, chunk: Chunk) -> tuple[State, Hyper, Indices]:
-    """Everything of a chunk that is stacked over lanes, on its devices: state at step 0, hyper, indices."""
-    width, sharding = program.bucket.width, over_lanes(program.mesh)
+def begin_chunk(program: Program, chunk: Chunk) -> tuple[Board, Queue]:
+    """An empty board, and the runs of a chunk on its devices, dealt out in order."""
+    bucket, devices, sharding = program.bucket, program.devices, over_lanes(program.mesh)
+    place = dealt(len(chunk.runs), bucket.queue, devices).ravel()
+    runs = [chunk.runs[max(at, 0)] for at in place]
 
     def put(tree: Any) -> Any:
         return jax.tree.map(lambda value: jax.device_put(value, sharding), tree)
 
-    hyper = put(stack_hyper(chunk.runs, width))
-    indices = put(stack_indices(chunk.runs, width, len(program.table.labels)))
-    return program.start(put(program.starts.stack(chunk.runs, width)), hyper), hyper, indices
-
-
-def _norms(state: State, lanes: int) -> dict[str, np.ndarray]:
-    """Norms [lanes] of every parameter."""
-    rows = {name: np.asarray(value)[:lanes].reshape(lanes, -1) for name, value in state.params.items()}
-    return {name: np.linalg.norm(row.astype(np.float64), axis=1) for name, row in rows.items()}
-
-
-def _growth(first: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Norm over initial norm [lanes]; 0 for what started at 0, which has no scale to grow against."""
-    return {name: np.divide(now[name], norm, out=np.zeros_like(norm), where=norm > 0) for name, norm in first.items()}
+    hyper = stack_hyper(runs, place >= 0)
+    indices, starts = stack_indices(runs, len(program.table.labels)), program.starts.stack(runs)
+    queue = Queue(put(hyper), put(indices), put(starts))
+    shapes = empty_board(bucket.spec, queue, bucket.width, devices)
+    board = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return put(board._replace(run=np.full(bucket.width, -1, np.int32))), queue

@@ -1,50 +1,55 @@
-"""How long a run-step takes here, for `grokjax plan --measure`."""
+"""How long a run-step takes here, for `grokjax plan --measure` and `grokjax bench`."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from dataclasses import replace
+from collections.abc import Callable
 
 import jax
-import numpy as np
 
 from grokjax.engine.loop import Program, begin_chunk
-from grokjax.sweep.cost import evaluation_flops, step_flops
-from grokjax.sweep.plan import Chunk, Schedule
+from grokjax.sweep.cost import step_flops
+from grokjax.sweep.plan import Chunk
 
 REPEATS = 3
 TARGET_FLOPS = {"cpu": 2e10, "accelerator": 2e12}  # of one timed call: well under a second
 
 
 def run_step_seconds(chunk: Chunk, devices: int) -> float:
-    """Median seconds a run-step over a few timed calls, after a warm-up, with the plan's records.
-
-    The timed segment is short, so it holds more than its share of evaluations: by the cost model's FLOPs of
-    an evaluation they are put back to one every `log.eval_every` steps.
-    """
-    bucket = chunk.bucket
-    schedule, flops = bucket.schedule, step_flops(bucket.spec)
-    most = TARGET_FLOPS[_platform()] / (flops * bucket.width * schedule.every)
-    short = replace(schedule, records=max(1, min(int(most), schedule.records)), evals=1)
-    program = Program(replace(bucket, schedule=short, dense=None, dense_segments=0), devices)
-    with program.precision():
-        seconds = float(np.median(_time(program, chunk, short)))
-    evaluation = evaluation_flops(bucket.spec) / flops  # in steps
-    return (
-        seconds / (short.steps + evaluation) * (1 + evaluation / (schedule.every * schedule.records)) / len(chunk.runs)
+    """Median seconds a run-step over a few timed segments, after a warm-up, with the plan's records."""
+    program = Program(chunk.bucket, devices)
+    schedule = chunk.bucket.schedule
+    most = TARGET_FLOPS["cpu" if jax.default_backend() == "cpu" else "accelerator"] / (
+        step_flops(chunk.bucket.spec) * chunk.bucket.width
     )
+    # one evaluation a round, or the share of one in a segment that is a part of a round
+    steps = min(schedule.steps, max(1, int(most / schedule.round)) * schedule.round)
+    advance = stepper(program, chunk)
+    advance(1)
+    seconds = statistics.median(_seconds(lambda: advance(steps)) for _ in range(REPEATS))
+    return seconds / steps / min(len(chunk.runs), chunk.bucket.width)
 
 
-def _platform() -> str:
-    return "cpu" if jax.default_backend() == "cpu" else "accelerator"
+def stepper(program: Program, chunk: Chunk) -> Callable[[int], float]:
+    """A function that trains the lanes of a chunk by so many further steps (a segment's at most), waits, and returns
+    the train loss of the first lane before the first of them."""
+    with program.precision():
+        board, queue = begin_chunk(program, chunk)
+    every, clock = program.bucket.schedule.every, 0
+
+    def advance(steps: int) -> float:
+        nonlocal board, clock
+        with program.precision():
+            board, records = program.advance(board, queue, clock, steps, every)
+            jax.block_until_ready(board)
+        clock += steps
+        return float(records.train["train/loss"][0, 0])
+
+    return advance
 
 
-def _time(program: Program, chunk: Chunk, schedule: Schedule) -> list[float]:
-    state, hyper, indices = begin_chunk(program, chunk)
-    seconds = []
-    for _ in range(REPEATS + 1):
-        begin = time.perf_counter()
-        state, _ = program.segments[schedule](state, hyper, indices, program.table)
-        jax.block_until_ready(state)
-        seconds.append(time.perf_counter() - begin)
-    return seconds[1:]
+def _seconds(do: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    do()
+    return time.perf_counter() - begin

@@ -1,8 +1,9 @@
-"""From a segment's stacked arrays [lanes, records] to rows: which count, and what a run's end adds."""
+"""From a segment's stacked arrays [rows, lanes] to rows: which count, and what a run's end adds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,33 +13,46 @@ from grokjax.sweep.plan import Schedule
 from grokjax.sweep.spec import Log
 
 
-def segment_rows(records: Records, schedule: Schedule, log: Log, carried: np.ndarray, lanes: int) -> Rows:
-    """The records that count. `carried` [lanes] is the train/loss_max of computed rows that are no records,
+@dataclass(frozen=True)
+class Lanes:
+    """Where each lane is after a segment."""
+
+    run: np.ndarray  # [B] of the chunk; -1: none
+    step: np.ndarray  # [B]
+    finite: np.ndarray  # [B]
+    closing: np.ndarray  # [B] whether its run ended in this segment
+
+
+def segment_rows(records: Records, lanes: Lanes, every: int, schedule: Schedule, log: Log, carried: np.ndarray) -> Rows:
+    """The records that count. `carried` [runs] is the train/loss_max of computed rows that are no records,
     which the next record's takes over; it is updated in place."""
-    step, counts = np.asarray(records.step)[:lanes], np.asarray(records.counts)[:lanes]
-    # only a dense segment has rows that are no records: between those at `every`, past dense_first
-    kept = counts & ((schedule.every > 1) | (step < log.dense_first) | (step % log.every == 0))
-    loss_max = np.array(records.train["train/loss_max"])[:lanes]
-    for row in range(loss_max.shape[1]) if (kept != counts).any() or (carried > -np.inf).any() else ():
-        largest = np.maximum(carried, loss_max[:, row])
-        loss_max[:, row] = largest
-        carried[:] = np.where(kept[:, row], -np.inf, np.where(counts[:, row], largest, carried))
-    lane, row = np.nonzero(kept)
-    metrics = {name: np.asarray(values)[lane, row] for name, values in records.train.items()}
-    metrics["train/loss_max"] = loss_max[lane, row]
-    evaluation, offset = np.divmod(row, schedule.records)
-    metrics |= {name: np.asarray(values)[lane, evaluation] for name, values in records.test.items()}
-    # a segment shorter than log.eval_every also evaluates where none is due
-    due: np.ndarray = (offset == 0) & (step[lane, row] % log.evaluation_steps == 0)
-    return Rows(lane.astype(np.int32), step[lane, row], metrics, dict.fromkeys(records.test, due))
+    step, counts = np.asarray(records.step), np.asarray(records.counts) & (lanes.run >= 0)
+    train, test = ({name: np.asarray(of[name]) for name in of} for of in (records.train, records.test))
+    # with a record computed at every step, there are some that are none: between those at log.every, past dense_first
+    kept = counts & ((every > 1) | (step < log.dense_first) | (step % log.every == 0))
+    loss_max, loose = train["train/loss_max"].copy(), carried[lanes.run]
+    for row in range(len(step)) if (kept != counts).any() or (loose > -np.inf).any() else ():
+        largest = np.maximum(loose, loss_max[row])
+        loss_max[row] = largest
+        loose = np.where(kept[row], -np.inf, np.where(counts[row], largest, loose))
+    carried[lanes.run[lanes.run >= 0]] = loose[lanes.run >= 0]
+    lane, row = np.nonzero(kept.T)
+    metrics = {name: values[row, lane] for name, values in train.items()}
+    metrics["train/loss_max"] = loss_max[row, lane]
+    at = step[row, lane]
+    evaluation = row * every // schedule.round
+    metrics |= {name: values[evaluation, lane] for name, values in test.items()}
+    due: np.ndarray = at % log.evaluation_steps == 0
+    return Rows(lanes.run[lane].astype(np.int32), at, metrics, dict.fromkeys(test, due))
 
 
-def with_close(rows: Rows, close: Close, ended: np.ndarray, step: np.ndarray, carried: np.ndarray) -> Rows:
-    """The rows, and one at the end of each run in `ended` [lanes]; its update_norm is null."""
-    lane = np.nonzero(ended)[0].astype(np.int32)
+def with_close(rows: Rows, close: Close, lanes: Lanes, carried: np.ndarray) -> Rows:
+    """The rows, and one at the end of each run that ended well; its update_norm is null."""
+    lane = np.nonzero(lanes.closing & lanes.finite)[0]
+    run = lanes.run[lane].astype(np.int32)
     last = {name: np.asarray(values)[lane] for name, values in (close.train | close.test).items()}
-    last["train/loss_max"] = np.maximum(last["train/loss_max"], carried[lane])
-    old, new = len(rows.lane), len(lane)
+    last["train/loss_max"] = np.maximum(last["train/loss_max"], carried[run])
+    old, new = len(rows.run), len(run)
     metrics, recorded = {}, {}
     for name, values in rows.metrics.items():
         metrics[name] = np.concatenate([values, last.get(name, np.zeros(new, np.float32))])
@@ -46,30 +60,23 @@ def with_close(rows: Rows, close: Close, ended: np.ndarray, step: np.ndarray, ca
         mask = np.concatenate([before, np.full(new, name in last)])
         if not mask.all():
             recorded[name] = mask
-    return Rows(np.concatenate([rows.lane, lane]), np.concatenate([rows.step, step[lane]]), metrics, recorded)
+    return Rows(np.concatenate([rows.run, run]), np.concatenate([rows.step, lanes.step[lane]]), metrics, recorded)
 
 
-def run_ends(
-    close: Close,
-    run_ids: Sequence[str],
-    closing: np.ndarray,
-    step: np.ndarray,
-    finite: np.ndarray,
-    growth: dict[str, np.ndarray],
-) -> tuple[End, ...]:
-    """How each run in `closing` [lanes] ended. growth: name -> [lanes], norm over initial norm."""
+def run_ends(close: Close, run_ids: Sequence[str], lanes: Lanes) -> tuple[End, ...]:
+    """How each run that ended did, in order of lane."""
     ends = []
-    for lane in np.nonzero(closing)[0]:
-        matrix = None if finite[lane] else first_to_go(close, int(lane), growth)
-        ends.append(End(run_ids[int(lane)], int(step[lane]), not finite[lane], matrix))
+    for lane in np.nonzero(lanes.closing)[0]:
+        matrix = None if lanes.finite[lane] else first_to_go(close, int(lane))
+        ends.append(End(run_ids[int(lanes.run[lane])], int(lanes.step[lane]), not lanes.finite[lane], matrix))
     return tuple(ends)
 
 
-def first_to_go(close: Close, lane: int, growth: dict[str, np.ndarray]) -> str:
+def first_to_go(close: Close, lane: int) -> str:
     """The matrix whose gradient, or else whose update, is the first that is not finite. Where several go in
     the same step, the one that had grown most against its initial norm."""
     for flags in (close.bad_gradient, close.bad_proposal):
-        bad = [name for name, flag in flags.items() if np.asarray(flag)[lane]]
+        bad = [name for name, flag in flags.items() if flag[lane]]
         if bad:
-            return max(bad, key=lambda name: growth[name][lane])
-    return max(growth, key=lambda name: growth[name][lane])  # the loss alone overflowed
+            return max(bad, key=lambda name: close.growth[name][lane])
+    return max(close.growth, key=lambda name: close.growth[name][lane])  # the loss alone overflowed

@@ -1,13 +1,17 @@
-"""An MLP on both operands side by side, as one-hot vectors or through one learned table."""
+"""An MLP on both operands side by side, as one-hot vectors or through one learned table.
+
+Activations are [features, examples].
+"""
 
 from __future__ import annotations
 
-import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.declare import Declare
+from grokjax.models.features import linear, one_hot
 from grokjax.sweep import spec
 
 Params = dict[str, Array]
@@ -27,18 +31,18 @@ class MLP(nnx.Module):
         self.blocks = nnx.List([Linear(model, layer, declare) for layer in range(len(model.widths) + 1)])
 
 
-def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> Float[Array, "n p"]:
+def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> Float[Array, "p n"]:
     """Logits before `logit_scale`. Reads the two operands; the `=` token is the transformer's."""
     first = params["W.0"]
     p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2
-    x = jax.nn.one_hot(tokens[:, :2], p, dtype=first.dtype)
+    operands = [one_hot(tokens[:, position], p, first.dtype) for position in (0, 1)]
     if model.input == "embedded":
-        x = x @ params["W_E"]
-    x = x.reshape(x.shape[0], -1)
+        operands = [linear(params["W_E"], operand) for operand in operands]
+    x = jnp.concatenate(operands)
     for layer in range(len(model.widths) + 1):
         if layer:
             x = ACTIVATIONS[model.activation](x)
-        x = x @ params[f"W.{layer}"]
+        x = linear(params[f"W.{layer}"], x)
         if model.bias:
-            x = x + params[f"b.{layer}"]
+            x = x + params[f"b.{layer}"][:, None]
     return x

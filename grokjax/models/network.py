@@ -23,7 +23,7 @@ def initial_params(seed: UInt32[Array, ""], model: spec.Transformer | spec.MLP, 
     return {name: flat[name] for name in shapes}
 
 
-def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "n v"]:
+def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "v n"]:
     """Logits at the answer, before `logit_scale`."""
     if isinstance(model, spec.Transformer):
         return transformer.forward(params, tokens, model)

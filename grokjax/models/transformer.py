@@ -1,19 +1,28 @@
 """A causal transformer read at its last position, on tokens [a, b, =].
 
-`Transformer` declares names, shapes and starting values; `forward` is a plain function of the flat dict.
+`Transformer` declares names, shapes and starting values; `forward` is a plain function of the flat dict. It computes
+only what the loss reads, so its function and gradient are those of `textbook.transformer`:
+- the last layer's queries, MLP and unembedding at the last position;
+- before positions mix, all that depends on (position, token) alone, as tables over the vocabulary: keys and values,
+  and the scores of the last token's query, since that token is always `=`;
+- the first position, which sees only itself, as a table through all layers.
+Activations are [features, examples], tables [features, d_vocab].
 """
 
 from __future__ import annotations
 
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.declare import Declare
+from grokjax.models.features import linear, one_hot, spread, total
 from grokjax.sweep import spec
-from grokjax.sweep.shapes import head_width
 
 Params = dict[str, Array]
 
@@ -42,81 +51,108 @@ class Transformer(nnx.Module):
         self.W_U = declare("W_U")
 
 
-def forward(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "n d_vocab"]:
-    """Logits at the last position, before `logit_scale`; the last token is `=`, the last of the vocabulary.
-
-    Only what the loss reads is computed, so the function and its gradient are those of the whole sequence:
-    the last layer's queries, MLP and unembedding at the last position, and in one layer the keys and values
-    of a (position, token) once, in a table over the vocabulary.
-    """
-    if model.layers == 1:
-        x = _attend_by_table(params, tokens, model)
-        x = x + _mlp(params, x, model, 0) if model.d_mlp else x
-    else:
-        x = _residual_stream(params, tokens, model)
-    return _layernorm(params, x, model, "ln_final", "") @ params["W_U"]
+def forward(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d_vocab n"]:
+    """Logits at the last position, before `logit_scale`; the last token is `=`, the last of the vocabulary."""
+    d_vocab = params["W_E"].shape[0]
+    sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
+    x = _first_layer(params, sees, model)
+    for layer in range(1, model.layers):
+        x = _layer(params, x, sees, model, layer)
+    return linear(params["W_U"], _layernorm(params, x[-1], model, "ln_final", ""))
 
 
-def _attend_by_table(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "n d"]:
-    """The residual stream at the last position after the first attention.
-
-    Before positions mix, keys and values depend on (position, token) alone, and so do the scores, since the
-    last token, whose query it is, is always the same. Examples look them up by a one-hot matmul: its gradient is
-    a matmul too, where that of a gather would be a scatter-add, slow and on GPUs not deterministic.
-    """
-    d_vocab, heads = params["W_E"].shape[0], model.heads
-    x = params["W_pos"][:, None] + params["W_E"]  # [n_ctx, d_vocab, d_model]
-    y = _layernorm(params, x, model, "ln1", ".0")
-    query = jnp.einsum("d,hde->he", y[-1, -1], params["W_Q.0"]) / head_width(model) ** 0.5
-    scores = jnp.einsum("pvd,hd->pvh", y, jnp.einsum("hde,he->hd", params["W_K.0"], query))
-    values = jnp.einsum("pvd,hde->pvhe", y, params["W_V.0"])
-    table = jnp.concatenate([scores, values.reshape(*scores.shape[:2], -1)], axis=-1)
-    before = jax.nn.one_hot(tokens[:, :-1], d_vocab, dtype=x.dtype)  # the last position's row is known
-    found = jnp.einsum("npv,pvc->npc", before, table[:-1])
-    n = found.shape[0]
-    last_score = jnp.broadcast_to(scores[-1, -1], (n, 1, heads))
-    weights = jax.nn.softmax(jnp.concatenate([found[..., :heads], last_score], axis=1), axis=1)
-    found_values = found[..., heads:].reshape(n, -1, *values.shape[2:])
-    z = jnp.einsum("nph,nphe->nhe", weights[:, :-1], found_values) + weights[:, -1, :, None] * values[-1, -1]
-    return x[-1, -1] + jnp.einsum("nhe,hed->nd", z, params["W_O.0"])
+Stream = list[Float[Array, "d _"]]  # the residual stream at each position that is still needed
 
 
-def _residual_stream(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "n d"]:
-    """The residual stream at the last position after all layers, of which the last is computed there only."""
-    x = jax.nn.one_hot(tokens, params["W_E"].shape[0], dtype=params["W_E"].dtype) @ params["W_E"] + params["W_pos"]
-    for layer in range(model.layers):
-        here = slice(-1, None) if layer == model.layers - 1 else slice(None)
-        x = x[:, here] + _attention(params, x, model, layer, here)
-        if model.d_mlp:
-            x = x + _mlp(params, x, model, layer)
-    return x[:, -1]
+def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Transformer) -> Stream:
+    """The stream after layer 0. Of one layer only the last position is needed, of more the others too."""
+    deeper = model.layers > 1
+    tables = [params["W_E"].T + position[:, None] for position in params["W_pos"]]
+    x = [tables[0], tables[1], tables[2][:, -1:]]
+    y = [_layernorm(params, at, model, "ln1", ".0") for at in x]
+    k, v = ([_heads(params[f"{name}.0"], at) for at in y] for name in ("W_K", "W_V"))
+    q = [_heads(params["W_Q.0"], at) for at in y[1:]] if deeper else [None, _heads(params["W_Q.0"], y[2])]
+    # what each token says to the queries behind it, looked up at once: scores of the last query, values, ...
+    of_first, of_second = [_scores(q[1], k[0]), v[0]], [_scores(q[1], k[1]), v[1]]
+    if deeper:
+        of_first += [k[0]]
+        of_second += [_scores(q[0], k[1]), q[0], x[1]]
+    s20, v0, *rest_first = _look_up(of_first, sees[0])
+    s21, v1, *rest_second = _look_up(of_second, sees[1])
+    z2 = _attend([s20, s21, _scores(q[1], k[2])], [v0, v1, v[2]])
+    if not deeper:
+        return [_after_attention(params, x[2], z2, model, 0)]
+    (k0,), (s11, q1, x1) = rest_first, rest_second
+    z1 = _attend([_scores(q1, k0), s11], [v0, v1])
+    heard = zip([x[0], x1, x[2]], [v[0], z1, z2], strict=True)
+    return [_after_attention(params, at, z, model, 0) for at, z in heard]
 
 
-def _attention(
-    params: Params, x: Float[Array, "n n_ctx d"], model: spec.Transformer, layer: int, here: slice
-) -> Float[Array, "n n_here d"]:
-    y = _layernorm(params, x, model, "ln1", f".{layer}")
-    q = jnp.einsum("nqd,hde->nhqe", y[:, here], params[f"W_Q.{layer}"])
-    k = jnp.einsum("nkd,hde->nhke", y, params[f"W_K.{layer}"])
-    v = jnp.einsum("nkd,hde->nhke", y, params[f"W_V.{layer}"])
-    scores = jnp.einsum("nhqe,nhke->nhqk", q, k) / head_width(model) ** 0.5
-    causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))[here]
-    weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
-    z = jnp.einsum("nhqk,nhke->nqhe", weights, v)
-    return jnp.einsum("nqhe,hed->nqd", z, params[f"W_O.{layer}"])
+def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: spec.Transformer, layer: int) -> Stream:
+    """The stream after a later layer: the first position a table, the others known for each example."""
+    y = [_layernorm(params, at, model, "ln1", f".{layer}") for at in x]
+    k, v = ([_heads(params[f"{name}.{layer}"], at) for at in y] for name in ("W_K", "W_V"))
+    k0, v0 = _look_up([k[0], v[0]], sees[0])
+    keys, values = [k0, *k[1:]], [v0, *v[1:]]
+    deeper = layer < model.layers - 1
+    after = [_after_attention(params, x[0], v[0], model, layer)] if deeper else []
+    for position in (1, 2) if deeper else (2,):
+        q = _heads(params[f"W_Q.{layer}"], y[position])
+        z = _attend([_scores(q, key) for key in keys[: position + 1]], values[: position + 1])
+        after.append(_after_attention(params, x[position], z, model, layer))
+    return after
 
 
-def _mlp(params: Params, x: Float[Array, "*n d"], model: spec.Transformer, layer: int) -> Float[Array, "*n d"]:
+def _heads(W: Float[Array, "h d e"], y: Float[Array, "d m"]) -> Float[Array, "h e m"]:
+    heads, d, e = W.shape
+    return linear(W.transpose(1, 0, 2).reshape(d, heads * e), y).reshape(heads, e, -1)
+
+
+def _scores(q: Float[Array, "h e _"], k: Float[Array, "h e _"]) -> Float[Array, "h _"]:
+    return total(q * k) / q.shape[1] ** 0.5
+
+
+def _look_up(tables: list[Float[Array, "... v"]], sees: Float[Array, "v n"]) -> list[Float[Array, "... n"]]:
+    """Each example's column of the tables, in one matmul."""
+    rows = [table.reshape(-1, table.shape[-1]) for table in tables]
+    found = jnp.split(jnp.concatenate(rows) @ sees, np.cumsum([len(row) for row in rows])[:-1])
+    return [part.reshape(*table.shape[:-1], -1) for part, table in zip(found, tables, strict=True)]
+
+
+def _attend(scores: list[Float[Array, "h _"]], values: list[Float[Array, "h e _"]]) -> Float[Array, "h e n"]:
+    """The mean of the values under the softmax of the scores over positions; what is [.., 1] holds for all examples."""
+    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, scores))
+    weights = [jnp.exp(score - largest) for score in scores]
+    norm = functools.reduce(jnp.add, weights)
+    mixed = [_weigh(weight / norm, value) for weight, value in zip(weights, values, strict=True)]
+    return functools.reduce(jnp.add, mixed)
+
+
+def _weigh(weight: Float[Array, "h n"], value: Float[Array, "h e _"]) -> Float[Array, "h e n"]:
+    if value.shape[-1] == 1 and weight.shape[-1] > 1:  # a matmul's gradient is a matmul, a broadcast's a slow sum
+        return jnp.einsum("hn,he->hen", weight, value[..., 0])
+    return spread(weight, value.shape[1]) * value
+
+
+def _after_attention(
+    params: Params, x: Float[Array, "d _"], z: Float[Array, "h e m"], model: spec.Transformer, layer: int
+) -> Float[Array, "d m"]:
+    """The stream with what the heads wrote to it, and then the MLP."""
+    W_O = params[f"W_O.{layer}"]
+    x = x + linear(W_O.reshape(-1, W_O.shape[-1]), z.reshape(-1, z.shape[-1]))
+    if not model.d_mlp:
+        return x
     y = _layernorm(params, x, model, "ln2", f".{layer}")
-    hidden = ACTIVATIONS[model.activation](y @ params[f"W_in.{layer}"] + params[f"b_in.{layer}"])
-    return hidden @ params[f"W_out.{layer}"] + params[f"b_out.{layer}"]
+    hidden = ACTIVATIONS[model.activation](linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None])
+    return x + linear(params[f"W_out.{layer}"], hidden) + params[f"b_out.{layer}"][:, None]
 
 
 def _layernorm(
-    params: Params, x: Float[Array, "*n d"], model: spec.Transformer, name: str, suffix: str
-) -> Float[Array, "*n d"]:
+    params: Params, x: Float[Array, "d m"], model: spec.Transformer, name: str, suffix: str
+) -> Float[Array, "d m"]:
     if model.layernorm == "none":
         return x
-    centered = x - x.mean(-1, keepdims=True)
-    scale = jax.lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + 1e-5)
-    return centered * scale * params[f"{name}_w{suffix}"] + params[f"{name}_b{suffix}"]
+    d = x.shape[0]
+    centered = x - spread(total(x) / d, d)
+    scale = jax.lax.rsqrt(total(jnp.square(centered)) / d + 1e-5)
+    return centered * spread(scale, d) * params[f"{name}_w{suffix}"][:, None] + params[f"{name}_b{suffix}"][:, None]

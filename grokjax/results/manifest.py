@@ -13,7 +13,7 @@ from grokjax.sweep.plan import Bucket, Plan
 from grokjax.sweep.shapes import parameter_shapes
 from grokjax.sweep.spec import RunSpec
 
-FORMAT = 1
+FORMAT = 2
 
 
 def describe_plan(plan: Plan) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def describe_plan(plan: Plan) -> dict[str, Any]:
         "set": plan.sweep.overrides,
         "axes": {arm: list(keys) for arm, keys in plan.sweep.axes.items()},
         "device": asdict(plan.device),
+        "tuning": {key: asdict(tuned) for key, tuned in plan.tuning.items()},
         "buckets": [_describe_bucket(bucket) for bucket in plan.buckets],
         "chunks": [chunk.bucket.index for chunk in plan.chunks],
         "keys": keys,
@@ -51,8 +52,8 @@ def _describe_bucket(bucket: Bucket) -> dict[str, Any]:
     return {
         "runs": len(bucket.runs),
         "width": bucket.width,
+        "queue": bucket.queue,
         "schedule": asdict(bucket.schedule),
-        "dense": asdict(bucket.dense) if bucket.dense else None,
         "parameters": {name: list(shape) for name, shape in parameter_shapes(bucket.spec).items()},
     }
 

@@ -21,7 +21,7 @@ class End:
 class Rows:
     """Records of several runs, one row each. `recorded` tells null from a value, where some are null."""
 
-    lane: np.ndarray  # [rows] int32
+    run: np.ndarray  # [rows] int32, of the segment's run_ids
     step: np.ndarray  # [rows] int32
     metrics: dict[str, np.ndarray]  # name -> [rows] float32
     recorded: dict[str, np.ndarray]  # name -> [rows] bool; a metric not named is recorded everywhere
@@ -33,7 +33,8 @@ class Segment:
 
     chunk: int
     index: int
-    run_ids: tuple[str, ...]  # of the chunk's lanes
+    run_ids: tuple[str, ...]  # of the chunk
     rows: Rows
     ends: tuple[End, ...]
-    run_steps: int  # steps that counted
+    run_steps: int  # steps that trained a run
+    lane_steps: int  # steps that lanes took, whether a run was in them or not

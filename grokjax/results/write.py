@@ -35,16 +35,19 @@ class DirectoryWriter:
     def segment(self, segment: Segment) -> None:
         """The rows of a segment; which runs ended in it, and how, stands in the file's metadata."""
         rows = segment.rows
+        there, run = np.unique(rows.run, return_inverse=True)
+        names = pa.array([segment.run_ids[at] for at in there], pa.string())
         columns: dict[str, pa.Array] = {
-            "run_id": pa.DictionaryArray.from_arrays(pa.array(rows.lane), pa.array(segment.run_ids)),
+            "run_id": pa.DictionaryArray.from_arrays(pa.array(run.astype(np.int32)), names),
             "step": pa.array(rows.step.astype(np.int64)),
         }
         for name, values in rows.metrics.items():
             mask = ~rows.recorded[name] if name in rows.recorded else None
             columns[name] = pa.array(values, pa.float32(), mask=mask, from_pandas=False)
         ends = [asdict(end) for end in segment.ends]
-        meta = {META: json.dumps({"chunk": segment.chunk, "segment": segment.index, "ends": ends}).encode()}
-        table = pa.table(columns).replace_schema_metadata(meta)
+        steps = {"run_steps": segment.run_steps, "lane_steps": segment.lane_steps}
+        meta = {"chunk": segment.chunk, "segment": segment.index, "ends": ends} | steps
+        table = pa.table(columns).replace_schema_metadata({META: json.dumps(meta).encode()})
         path = curves_file(self.out, segment.chunk, segment.index)
         write_whole(path, lambda temporary: _write_parquet(table, temporary))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from grokjax.sweep.check import pairs, train_size
-from grokjax.sweep.shapes import N_CTX, parameter_count, parameter_shapes
+from grokjax.sweep.shapes import N_CTX, head_width, parameter_count, parameter_shapes
 from grokjax.sweep.spec import SGD, RunSpec, Transformer
 
 BYTES = {"float32": 4, "float64": 8}
@@ -15,29 +15,50 @@ def batch_size(spec: RunSpec) -> int:
     return spec.train.batch or train_size(spec)
 
 
-def step_flops(spec: RunSpec) -> float:
-    """FLOPs of one training step as it is computed: forward and twice that backward."""
+def useful_flops(spec: RunSpec) -> float:
+    """FLOPs of a training step that the loss needs: forward and twice that backward, twice the multiply-adds.
+
+    Of a transformer that is everything at the last position, and of layers before the last at the second one too;
+    look-ups, tables over the vocabulary and a one-hot input are not counted, however they are computed."""
     return 3 * batch_size(spec) * _forward_flops(spec)
 
 
+def step_flops(spec: RunSpec) -> float:
+    """FLOPs of a training step as it is computed: look-ups are matmuls with one-hot columns."""
+    return 3 * batch_size(spec) * (_forward_flops(spec) + _look_up_flops(spec))
+
+
 def evaluation_flops(spec: RunSpec) -> float:
-    return (pairs(spec) - train_size(spec)) * _forward_flops(spec)
+    return (pairs(spec) - train_size(spec)) * (_forward_flops(spec) + _look_up_flops(spec))
 
 
 def _forward_flops(spec: RunSpec) -> float:
-    """FLOPs an example: twice the multiply-adds."""
+    """Useful FLOPs an example."""
     shapes = parameter_shapes(spec)
     if not isinstance(spec.model, Transformer):
-        return 2 * parameter_count(shapes)
+        looked_up = "W.0" if spec.model.input == "one_hot" else "W_E"
+        return 2 * sum(math.prod(shape) for name, shape in shapes.items() if name != looked_up)
     flops = 0.0
     for name, shape in shapes.items():
         kind, _, layer = name.partition(".")
-        inner = layer != "" and int(layer) < spec.model.layers - 1
-        if kind in ("W_E", "W_pos") or (spec.model.layers == 1 and kind in ("W_Q", "W_K", "W_V")):
-            continue  # look-ups, and tables over the vocabulary, small against the examples
-        positions = N_CTX if inner or kind in ("W_K", "W_V") else 1
-        flops += 2 * positions * math.prod(shape)
+        if kind in ("W_E", "W_pos") or (kind in ("W_Q", "W_K", "W_V") and layer == "0"):
+            continue  # tables over the vocabulary, small against the examples
+        deeper = layer != "" and int(layer) < spec.model.layers - 1
+        flops += 2 * (2 if deeper or kind in ("W_K", "W_V") else 1) * math.prod(shape)
     return flops
+
+
+def _look_up_flops(spec: RunSpec) -> float:
+    """FLOPs an example of the matmuls with one-hot columns."""
+    shapes, model = parameter_shapes(spec), spec.model
+    if not isinstance(model, Transformer):
+        p = spec.task.p
+        return 2 * (2 * p * shapes["W.0"][1] if model.input == "one_hot" else 2 * p * shapes["W_E"][1])
+    heads = model.heads * head_width(model)
+    rows = 2 * (model.heads + heads)  # of both tables: scores of the last query, and values
+    if model.layers > 1:
+        rows += 2 * heads + model.heads + model.d_model + 2 * heads * (model.layers - 1)
+    return 2 * (spec.task.p + 1) * rows
 
 
 def lane_bytes(spec: RunSpec) -> int:
@@ -48,6 +69,11 @@ def lane_bytes(spec: RunSpec) -> int:
     held = copies * parameter_count(shapes)
     examples = max(batch_size(spec), pairs(spec) - train_size(spec))
     return size * (held + 3 * examples * _activations(spec)) + 16 * pairs(spec)
+
+
+def queue_bytes(spec: RunSpec) -> int:
+    """Device memory of a run that waits: its starting values and its split."""
+    return BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * pairs(spec)
 
 
 def _activations(spec: RunSpec) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from grokjax.sweep import cost
@@ -9,15 +10,20 @@ from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.identity import program_key
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import RunSpec
+from grokjax.sweep.tuning import Tuned, cost_key
 
-# Lane-steps are wide enough at this many FLOPs; more lanes then only leave the cache (CPU) or fill memory.
-FULL_STEP = {"cpu": 4e8}
-MOST_LANES = {"cpu": 64}
-# A step takes about OVERHEAD + FLOPs / RATE seconds; a segment should take SEGMENT_SECONDS.
+# On a CPU core the lanes of a step should stay in its cache: this many FLOPs a step, measured, with few lanes at most.
+# An accelerator takes all that its memory holds, up to where it is surely full.
+FULL_STEP = {"cpu": 1e8}
+MOST_LANES = {"cpu": 32, "gpu": 4096, "tpu": 4096}
+# A step takes about OVERHEAD + FLOPs / RATE seconds on one device (a CPU device is one core).
 OVERHEAD = {"cpu": 1e-4, "gpu": 5e-4, "tpu": 5e-4}
 RATE = {"cpu": 5e10, "gpu": 1e13, "tpu": 1e13}
-SEGMENT_SECONDS = 8.0  # a longer one answers Ctrl-C late, a shorter one makes many files
-MEMORY_SHARE = 0.6
+SEGMENT_SECONDS = 8.0  # at most: a longer one answers Ctrl-C late
+SHORT_SEGMENT_SECONDS = 0.5  # at least, where lanes are recycled: a shorter one is mostly overhead, and a file
+RECYCLING_SEGMENTS = 40  # of the longest run: a run that ends waits half a segment for the next
+QUEUE = 8  # runs of a chunk a lane, at most
+MEMORY_SHARE, QUEUE_SHARE = 0.6, 0.2  # of a device's memory, for lanes and for the runs that wait
 RECORD_BYTES = 2**28  # of one segment's stacked records
 
 
@@ -31,18 +37,36 @@ class Device:
     memory: int  # bytes a device
     versions: str
 
+    @property
+    def text(self) -> str:
+        return f"{self.count} x {self.kind} ({self.platform}, {self.versions})"
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps of one segment: `evals` evaluations, each followed by `records` records `every` steps apart."""
+    """One segment: `steps` steps with a record every `every`. A round is the steps from one test evaluation to the
+    next; segments are whole rounds or whole parts of one, so all lanes are evaluated, and refilled, together."""
 
     every: int
-    records: int
-    evals: int
+    round: int
+    steps: int
+    dense: int  # a run's first steps that each have a record (log.dense_first), in whole rounds
 
     @property
-    def steps(self) -> int:
-        return self.every * self.records * self.evals
+    def rows(self) -> int:
+        """Records of a segment."""
+        return self.steps // self.every
+
+    @property
+    def evals(self) -> int:
+        return max(1, self.steps // self.round)
+
+    @property
+    def dense_steps(self) -> int:
+        """Steps of a segment with a record at each: as many as it has rows for, in whole rounds or parts of one."""
+        if self.rows >= self.round:
+            return self.rows // self.round * self.round
+        return max(part for part in range(1, self.rows + 1) if self.round % part == 0)
 
 
 @dataclass(frozen=True)
@@ -53,22 +77,14 @@ class Bucket:
     spec: RunSpec  # of its first run; only its static part is read
     runs: tuple[Run, ...]
     width: int  # lanes
+    queue: int  # runs of a chunk at most; a multiple of the device count, as is the width
     schedule: Schedule
-    dense: Schedule | None  # of the segments that a chunk begins with, with a record every step
-    dense_segments: int
     memory: int  # bytes on each device
-
-    @property
-    def segments(self) -> int:
-        """Segments of a chunk whose longest run trains to the end."""
-        longest = max(run.spec.train.steps for run in self.runs)
-        dense = self.dense_segments * self.dense.steps if self.dense else 0
-        return self.dense_segments + max(0, -(-(longest - dense) // self.schedule.steps))
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Runs of one bucket that are trained together; the unit of scheduling and retry."""
+    """A queue of runs of one bucket that is trained together; the unit of scheduling and retry."""
 
     index: int
     bucket: Bucket
@@ -81,71 +97,86 @@ class Plan:
     device: Device
     buckets: tuple[Bucket, ...]
     chunks: tuple[Chunk, ...]
+    tuning: dict[str, Tuned]  # what was measured before, of the table's entries those that were used
 
 
-def make_plan(sweep: Sweep, device: Device) -> Plan:
-    """Group runs by program, choose each bucket's width and segment length, cut it into chunks."""
+def make_plan(sweep: Sweep, device: Device, tuning: Mapping[str, Tuned] | None = None) -> Plan:
+    """Group runs by program, choose each bucket's width and segment length, cut it into chunks.
+
+    tuning: cost key -> what `grokjax bench --tune` measured on such a device; without, the built-in model decides.
+    """
     grouped: dict[str, list[Run]] = {}
     for run in sweep.runs:
         grouped.setdefault(program_key(run.spec), []).append(run)
-    buckets = tuple(_bucket(index, tuple(runs), device) for index, runs in enumerate(grouped.values()))
+    used = {key: (tuning or {})[key] for runs in grouped.values() if (key := cost_key(runs[0].spec)) in (tuning or {})}
+    buckets = tuple(_bucket(index, tuple(runs), device, used) for index, runs in enumerate(grouped.values()))
     chunks: list[Chunk] = []
     for bucket in buckets:
-        # runs of like length share a chunk, so that few lanes wait for a long neighbour
-        order = sorted(bucket.runs, key=lambda run: run.spec.train.steps)
-        for start in range(0, len(order), bucket.width):
-            chunks.append(Chunk(len(chunks), bucket, tuple(order[start : start + bucket.width])))
-    return Plan(sweep, device, buckets, tuple(chunks))
+        for runs in _queues(bucket):
+            chunks.append(Chunk(len(chunks), bucket, runs))
+    return Plan(sweep, device, buckets, tuple(chunks), used)
 
 
-def _bucket(index: int, runs: tuple[Run, ...], device: Device) -> Bucket:
+def _bucket(index: int, runs: tuple[Run, ...], device: Device, tuning: Mapping[str, Tuned]) -> Bucket:
     spec = runs[0].spec
-    width = choose_width(spec, len(runs), device)
-    schedule, dense, dense_segments = schedules(spec, max(run.spec.train.steps for run in runs), width, device)
-    memory = cost.lane_bytes(spec) * width // device.count
-    return Bucket(index, spec, runs, width, schedule, dense, dense_segments, memory)
+    tuned = tuning.get(cost_key(spec))
+    width = choose_width(spec, len(runs), device, tuned)
+    schedule = choose_schedule(spec, runs, width, device, tuned)
+    queue = _queue_length(spec, len(runs), width, device)
+    memory = (cost.lane_bytes(spec) * width + cost.queue_bytes(spec) * queue) // device.count
+    return Bucket(index, spec, runs, width, queue, schedule, memory)
 
 
-def choose_width(spec: RunSpec, runs: int, device: Device) -> int:
-    """Lanes of a chunk: a multiple of the device count, chunks of a bucket as equal as can be."""
+def _queue_length(spec: RunSpec, runs: int, width: int, device: Device) -> int:
+    """Runs of a chunk: chunks of a bucket as equal as can be."""
+    fits = int(QUEUE_SHARE * device.memory / cost.queue_bytes(spec)) * device.count
+    most = max(width, min(QUEUE * width, fits))
+    equal = -(-runs // -(-runs // most))
+    return max(width, -(-equal // device.count) * device.count)
+
+
+def _queues(bucket: Bucket) -> Iterator[tuple[Run, ...]]:
+    """Runs of like length share a chunk, the longest first, so that no long run starts when the others are done."""
+    order = sorted(bucket.runs, key=lambda run: -run.spec.train.steps)
+    for start in range(0, len(order), bucket.queue):
+        yield tuple(order[start : start + bucket.queue])
+
+
+def choose_width(spec: RunSpec, runs: int, device: Device, tuned: Tuned | None = None) -> int:
+    """Lanes of a chunk: a multiple of the device count, and runs of a bucket in as equal turns as can be."""
     if isinstance(spec.engine.lanes, int):
         most = spec.engine.lanes
     else:
-        fits = int(MEMORY_SHARE * device.memory / cost.lane_bytes(spec)) * device.count
-        wide = int(FULL_STEP.get(device.platform, 1e15) / cost.step_flops(spec)) * device.count
-        most = min(max(wide, 4 * device.count), MOST_LANES.get(device.platform, 4096) * device.count, max(fits, 1))
-        chunks = -(-runs // most)
-        most = -(-runs // chunks)
+        fits = int(MEMORY_SHARE * device.memory / cost.lane_bytes(spec))
+        full = int(FULL_STEP.get(device.platform, 1e15) / cost.step_flops(spec))
+        wide = tuned.lanes if tuned else min(max(full, 1), MOST_LANES[device.platform])
+        most = max(1, min(wide, fits)) * device.count
+        turns = -(-runs // most)
+        most = -(-runs // turns)
     return -(-most // device.count) * device.count
 
 
-def schedules(spec: RunSpec, steps: int, width: int, device: Device) -> tuple[Schedule, Schedule | None, int]:
-    """The segment that a bucket repeats; before it, where `log.dense_first` asks for every step, others and how many.
-
-    Segments of a bucket are equal and fill the run: lanes that end within one only wait.
-    """
-    every = min(spec.log.every, steps)
-    window = min(spec.log.evaluation_steps, -(-steps // every) * every)  # steps from one evaluation to the next
-    dense_steps = -(-min(spec.log.dense_first, steps) // window) * window
-    flops = (cost.step_flops(spec) + cost.evaluation_flops(spec) / window) * width / device.count
-    most = SEGMENT_SECONDS / (OVERHEAD[device.platform] + flops / RATE[device.platform])
-    dense = _schedule(1, window, dense_steps, most, width, spec) if dense_steps else None
-    schedule = _schedule(every, window // every, max(1, steps - dense_steps), most, width, spec)
-    return schedule, dense, -(-dense_steps // dense.steps) if dense else 0
-
-
-def _schedule(every: int, records: int, steps: int, most: float, width: int, spec: RunSpec) -> Schedule:
-    """Equal segments of at most about `most` steps that cover `steps`. Where already the `records` of one
-    evaluation are more, a segment is a part of them, and only the evaluations that are due are recorded."""
-    most = min(most, every * RECORD_BYTES / (4 * cost.metric_count(spec) * width))
-    if records * every > most:
-        part = max(
-            part for part in range(1, records + 1) if records % part == 0 and (part * every <= most or part == 1)
-        )
-        return Schedule(every, part, 1)
-    windows = -(-steps // (records * every))
-    segments = -(-windows // int(most / (records * every)))
-    return Schedule(every, records, -(-windows // segments))
+def choose_schedule(
+    spec: RunSpec, runs: tuple[Run, ...], width: int, device: Device, tuned: Tuned | None = None
+) -> Schedule:
+    """Segments short enough for Ctrl-C and memory, and where lanes are recycled short against the runs."""
+    longest = max(run.spec.train.steps for run in runs)
+    every = min(spec.log.every, longest)
+    turn = min(spec.log.evaluation_steps, -(-longest // every) * every)
+    flops = (cost.step_flops(spec) + cost.evaluation_flops(spec) / turn) * width / device.count
+    seconds = OVERHEAD[device.platform] + flops / RATE[device.platform]
+    if tuned:
+        seconds = tuned.seconds * width / device.count
+    whole = -(-longest // turn) * turn
+    most = min(SEGMENT_SECONDS / seconds, every * RECORD_BYTES / (4 * cost.metric_count(spec) * width), whole)
+    if len(runs) > width:
+        most = min(most, max(longest / RECYCLING_SEGMENTS, SHORT_SEGMENT_SECONDS / seconds))
+    records = turn // every
+    dense = -(-min(spec.log.dense_first, longest) // turn) * turn
+    if most >= turn:
+        return Schedule(every, turn, int(most / turn) * turn, dense)
+    part = max(part for part in range(1, records + 1) if records % part == 0 and (part * every <= most or part == 1))
+    return Schedule(every, turn, part * every, dense)
 
 
 def remarks(plan: Plan) -> list[str]:
@@ -158,12 +189,6 @@ def remarks(plan: Plan) -> list[str]:
             "leaves the device mostly idle. Axes over shapes (p, d_model, train_fraction, ...) cost this; seeds do not"
         )
     for bucket in plan.buckets:
-        steps = [run.spec.train.steps for run in bucket.runs]
-        if max(steps) > 2 * min(steps):
-            notes.append(
-                f"bucket {bucket.index}: train.steps from {min(steps):,} to {max(steps):,}: "
-                "lanes that end early wait for the longest of their chunk"
-            )
         spec = bucket.spec
         share = cost.evaluation_flops(spec) / spec.log.evaluation_steps / cost.step_flops(spec)
         if share > 0.2:

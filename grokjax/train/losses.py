@@ -1,4 +1,4 @@
-"""Losses on logits [n, v] and labels [n], each a mean over examples."""
+"""Losses on logits [v, n] (examples last) and labels [n], each a mean over examples."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-Logits = Float[Array, "n v"]
+from grokjax.models.features import total
+
+Logits = Float[Array, "v n"]
 Labels = Int[Array, " n"]
 
 
@@ -19,14 +21,18 @@ def exact(logits: Logits, labels: Labels) -> Float[Array, ""]:
     which is log1p(sum_j exp(d_j)) where m = 0. A loss of 1e-12 keeps its digits, and so does its gradient:
     the label's own share is minus the sum of the others', never 1 - p_y.
     """
-    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    at_label = jnp.where(is_label, logits, 0).sum(-1, keepdims=True)
+    is_label = _is_label(logits, labels)
+    at_label = total(jnp.where(is_label, logits, 0))
     d = jnp.where(is_label, -jnp.inf, logits - at_label)
-    m = jax.lax.stop_gradient(jnp.maximum(d.max(-1), 0))
-    others = jnp.exp(d - m[:, None]).sum(-1)
+    m = jax.lax.stop_gradient(jnp.maximum(d.max(0), 0))
+    others = total(jnp.exp(d - m))
     inside = jnp.where(m == 0, others, 1)  # keeps log1p's branch finite where it is not taken
     rest = jnp.where(m == 0, 1, jnp.exp(-m) + others)
     return jnp.where(m == 0, jnp.log1p(inside), m + jnp.log(rest)).mean()
+
+
+def _is_label(logits: Logits, labels: Labels) -> Bool[Array, "v n"]:
+    return jnp.arange(logits.shape[0])[:, None] == labels
 
 
 def float32(logits: Logits, labels: Labels) -> Float[Array, ""]:
@@ -40,13 +46,13 @@ def float64(logits: Logits, labels: Labels) -> Float[Array, ""]:
 
 
 def _log_softmax(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-    return -jnp.where(is_label, jax.nn.log_softmax(logits), 0).sum(-1).mean()
+    at_label = total(jnp.where(_is_label(logits, labels), jax.nn.log_softmax(logits, axis=0), 0))
+    return -at_label.mean()
 
 
 def mse(logits: Logits, labels: Labels) -> Float[Array, ""]:
     """Squared distance to the one-hot label, mean over examples and classes (as torch.nn.MSELoss)."""
-    return jnp.square(logits - jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)).mean()
+    return jnp.square(logits - _is_label(logits, labels)).mean()
 
 
 LOSSES: dict[str, Callable[[Logits, Labels], Float[Array, ""]]] = {
@@ -59,4 +65,4 @@ LOSSES: dict[str, Callable[[Logits, Labels], Float[Array, ""]]] = {
 
 def accuracy(logits: Logits, labels: Labels) -> Float[Array, ""]:
     """Share of examples whose largest logit is the label's."""
-    return (logits.argmax(-1) == labels).mean(dtype=jnp.float32)
+    return (logits.argmax(0) == labels).mean(dtype=jnp.float32)

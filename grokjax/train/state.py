@@ -57,7 +57,7 @@ class View(NamedTuple):
 
     loss: Float[Array, ""]
     loss_max: Float[Array, ""]  # over (previous record, this one]
-    logits: Float[Array, "n v"]
+    logits: Float[Array, "v n"]
     labels: Int[Array, " n"]
     params: Params
     grads: Params

@@ -43,7 +43,7 @@ def loss_dtype(spec: RunSpec) -> str:
 
 def loss_and_logits(
     spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""]
-) -> tuple[Float[Array, ""], Float[Array, "n v"]]:
+) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
     logits = forward(params, examples.tokens, spec.model) * logit_scale
     name = "mse" if isinstance(spec.loss, MSE) else spec.loss.precision
     return LOSSES[name](logits, examples.labels), logits

@@ -1,0 +1,160 @@
+"""How it is measured: in one process, after a warm-up, medians of interleaved repeats, beside a roofline."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from grokjax.bench.cases import Case, planned
+from grokjax.bench.contestants import Contestant, grokjax
+from grokjax.engine.loop import Program, train_chunk
+from grokjax.results.segment import Segment
+from grokjax.results.write import DirectoryWriter
+from grokjax.sweep import cost
+from grokjax.sweep.plan import Device, Plan
+
+CALL_SECONDS = 0.5  # of one timed call, about
+ROUND = 100  # steps: calls are whole rounds where they can be, so that each has its share of evaluations
+MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One contestant at one number of lanes."""
+
+    case: str
+    lanes: int
+    contestant: str
+    matmul: str
+    ms_per_run_step: float
+    run_steps_per_second: float
+    useful_gflops: float
+    roofline_share: float  # of a large matmul in the same precision, in the same process
+    compile_seconds: float  # the first call's, with one step
+    peak_bytes: int  # of the device, or of the process on a CPU, so far
+    loss: float  # of lane 0 after the warm-up: all contestants train the same function
+
+
+def measure(
+    case: Case, lanes: int, device: Device, contestants: Mapping[str, Contestant], matmul: str, repeats: int
+) -> list[Row]:
+    """All contestants at one number of lanes, their repeats interleaved."""
+    base = case.base | {"numerics": {"matmul": matmul}}
+    plan = planned(base, lanes, device)
+    useful = cost.useful_flops(plan.buckets[0].spec)
+    advance, compiling, losses, steps = {}, {}, {}, {}
+    for name, contestant in contestants.items():
+        advance[name] = contestant(plan)
+        compiling[name] = _seconds(lambda name=name: advance[name](1))
+        advance[name](8)
+        losses[name] = advance[name](1)  # before the tenth step
+        # the second call of so many steps is the warm one
+        once = min(_seconds(lambda name=name: advance[name](10)) for _ in range(2)) / 10
+        most = plan.buckets[0].schedule.steps
+        rounds = max(1, min(int(CALL_SECONDS / once / ROUND), most // ROUND))
+        steps[name] = rounds * ROUND if once * ROUND < 4 * CALL_SECONDS else max(1, int(CALL_SECONDS / once))
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name in contestants:
+            seconds[name].append(_seconds(lambda name=name: advance[name](steps[name])) / steps[name] / lanes)
+    peak, limit = _peak_bytes(), roofline(device, matmul)
+    rows = []
+    for name in contestants:
+        median = statistics.median(seconds[name])
+        speed = useful / median
+        rows.append(
+            Row(
+                case.name, lanes, name, matmul, median * 1e3, 1 / median, speed / 1e9, speed / limit, compiling[name],
+                peak, losses[name],
+            )
+        )  # fmt: skip
+    return rows
+
+
+def roofline(device: Device, matmul: str = "highest") -> float:
+    """FLOPs per second that a large float32 matmul reaches on all local devices together."""
+    n = MATMUL_SIZE[device.platform]
+    with jax.default_matmul_precision(matmul):
+        sides = [jax.device_put(jnp.full((n, n), 0.5), at) for at in jax.local_devices()]
+        square = jax.jit(lambda a: a @ a)
+
+        def all_at_once() -> None:
+            jax.block_until_ready([square(a) for a in sides])
+
+        all_at_once()
+        seconds = statistics.median(_seconds(all_at_once) for _ in range(7))
+    return len(sides) * 2 * n**3 / seconds
+
+
+@dataclass
+class _Nowhere:
+    """A writer that drops what it is handed."""
+
+    run_steps: int = 0
+
+    def params(self, chunk: int, segment: int, run_ids: Any, params: Any) -> None:
+        pass
+
+    def segment(self, segment: Segment) -> None:
+        self.run_steps += segment.run_steps
+
+
+def logging_cost(case: Case, lanes: int, device: Device, repeats: int) -> float:
+    """Share of the time that all logging takes at the defaults: records, evaluations, fetching, and files on disk,
+    against the same training with a record at the start and the end only."""
+    once = _probe_seconds(case, lanes, device)
+    steps = max(1, round(6 * CALL_SECONDS / once / ROUND)) * ROUND
+    plans = {
+        "logged": planned(case.base, lanes, device, steps),
+        "bare": planned(case.base, lanes, device, steps, {"every": steps, "eval_every": steps}),
+    }
+    programs = {name: Program(plan.buckets[0], device.count) for name, plan in plans.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in plans}
+    with tempfile.TemporaryDirectory() as folder:
+        for repeat in range(repeats + 1):
+            for name, plan in plans.items():
+                writer = DirectoryWriter(Path(folder) / str(repeat)) if name == "logged" else _Nowhere()
+                train = lambda name=name, plan=plan, writer=writer: train_chunk(  # noqa: E731
+                    programs[name], plan.chunks[0], writer, lambda: False
+                )
+                took = _seconds(train)
+                if repeat:  # the first one compiles
+                    seconds[name].append(took)
+    logged, bare = (statistics.median(seconds[name]) for name in ("logged", "bare"))
+    return 1 - bare / logged
+
+
+def lane_seconds(plan: Plan) -> float:
+    """Seconds that a device takes for one step of one of its lanes."""
+    advance = grokjax(plan)
+    advance(1)
+    once = _seconds(lambda: advance(10)) / 10
+    steps = max(10, min(int(CALL_SECONDS / once), plan.buckets[0].schedule.steps))
+    lanes = plan.buckets[0].width // plan.device.count
+    return statistics.median(_seconds(lambda: advance(steps)) / steps for _ in range(3)) / lanes
+
+
+def _probe_seconds(case: Case, lanes: int, device: Device) -> float:
+    """Seconds of one step of all lanes."""
+    plan = planned(case.base, lanes, device)
+    return lane_seconds(plan) * plan.buckets[0].width / device.count
+
+
+def _peak_bytes() -> int:
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return int(stats.get("peak_bytes_in_use", 0)) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _seconds(do: Callable[[], object]) -> float:
+    begin = time.perf_counter()
+    do()
+    return time.perf_counter() - begin

@@ -1,0 +1,105 @@
+"""The whole bench: cases by lanes by contestants, the cost of logging, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from grokjax.bench.cases import CASES, Case, planned
+from grokjax.bench.contestants import CONTESTANTS, Contestant
+from grokjax.bench.measure import Row, logging_cost, measure, roofline
+from grokjax.launch import prepare_jax
+from grokjax.sweep import cost
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.plan import Device
+
+HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}" + (
+    f"{'GFLOP/s':>9}{'roofline':>10}{'compile':>9}"
+)
+
+
+def local_device() -> Device:
+    prepare_jax()
+    from grokjax.engine.devices import describe_device
+
+    return describe_device()
+
+
+def chosen(names: Iterable[str]) -> list[Case]:
+    """Cases whose name begins with one of `names`; all without. Raises ValueError for a name that none begins with."""
+    names = list(names)
+    for name in names:
+        if not any(case.name.startswith(name) for case in CASES):
+            raise ValueError(f"no case {name!r}{did_you_mean(name, [case.name for case in CASES])}; there are: "
+                             + ", ".join(case.name for case in CASES))  # fmt: skip
+    return [case for case in CASES if not names or any(case.name.startswith(name) for name in names)]
+
+
+def bench(
+    cases: Iterable[Case],
+    device: Device,
+    contestants: Mapping[str, Contestant] = CONTESTANTS,
+    repeats: int = 5,
+    full: bool = False,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Measure, saying each row as it is found; what is returned is JSON. full: with highest and the fast matmul mode,
+    and lanes up to the device's memory."""
+    modes = ("highest", "default") if full else ("highest",)
+    limits = {matmul: roofline(device, matmul) for matmul in modes}
+    say(f"{device.text}, {date.today()}")
+    for matmul, limit in limits.items():
+        say(f"roofline, float32 matmul {matmul}: {limit / 1e9:,.0f} GFLOP/s")
+    say(HEAD)
+    rows: list[Row] = []
+    logging = {}
+    for case in cases:
+        for matmul in modes:
+            for lanes in _lanes(case, device, full):
+                found = measure(case, lanes, device, contestants, matmul, repeats)
+                rows += found
+                for row in found:
+                    say(row_text(row, found[-1]))
+        logging[case.name] = logging_cost(case, _best_lanes(rows, case), device, repeats)
+        say(f"{case.name:24}{_best_lanes(rows, case):6}  logging costs {logging[case.name]:.1%}")
+    return {
+        "device": asdict(device),
+        "date": str(date.today()),
+        "roofline_gflops": {matmul: limit / 1e9 for matmul, limit in limits.items()},
+        "rows": [asdict(row) for row in rows],
+        "logging_share": logging,
+    }
+
+
+def _lanes(case: Case, device: Device, full: bool) -> list[int]:
+    if not full:
+        return list(case.lanes)
+    lane = cost.lane_bytes(planned(case.base, 1, device).buckets[0].spec)
+    lanes = [case.lanes[0]]
+    while lanes[-1] * 4 * lane <= 0.6 * device.memory * device.count and lanes[-1] < 4096:
+        lanes.append(lanes[-1] * 4)
+    return lanes
+
+
+def _best_lanes(rows: list[Row], case: Case) -> int:
+    """Where grokjax, the last contestant, was fastest."""
+    ours = [row for row in rows if row.case == case.name and row.contestant == rows[-1].contestant]
+    return min(ours, key=lambda row: row.ms_per_run_step).lanes
+
+
+def row_text(row: Row, ours: Row) -> str:
+    slower = row.ms_per_run_step / ours.ms_per_run_step
+    name = row.contestant + (" fast" if row.matmul != "highest" else "")
+    return (
+        f"{row.case:24}{row.lanes:6}  {name:16}{row.ms_per_run_step:12.4g}{row.run_steps_per_second:13,.0f}"
+        f"{row.useful_gflops:9,.0f}{row.roofline_share:10.0%}{row.compile_seconds:7.1f} s"
+        + (f"  grokjax is {slower:.1f}x as fast" if row is not ours else "")
+    )
+
+
+def write_json(found: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
