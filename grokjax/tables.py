@@ -9,6 +9,7 @@ from grokjax.sweep import cost
 from grokjax.sweep.plan import Bucket, Plan, disk_bytes, remarks
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import Transformer
+from grokjax.sweep.tuning import cost_key
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results
@@ -53,11 +54,12 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
         network = f"mlp {'-'.join(map(str, model.widths))} {model.input}"
     count = parameter_count(parameter_shapes(spec))
     precision = getattr(spec.loss, "precision", None)
+    tuned = cost_key(spec) in plan.tuning and spec.engine.lanes == "auto"
     loss = f"{spec.loss.name} {precision}" if precision else spec.loss.name
     return [
         f"bucket {bucket.index}: {spec.task.op} mod {spec.task.p} ({spec.task.train_fraction:g} train), {network} "
         f"({count:,} parameters), {spec.optimizer.name}, {loss}",
-        f"  {len(bucket.runs)} runs of {shown} steps, {bucket.width} at once, in {chunks} "
+        f"  {len(bucket.runs)} runs of {shown} steps on {bucket.width} lanes{' (tuned)' * tuned}, in {chunks} "
         f"chunk{'s' * (chunks > 1)}; segments of {bucket.schedule.steps:,} steps; "
         f"{cost.step_flops(spec) / 1e9:.3g} GFLOP a run-step",
         f"  memory {size(bucket.memory)} a device; {records:,} records of {cost.metric_count(spec)} metrics; "
@@ -69,6 +71,9 @@ def outcome_text(results: Results) -> str:
     """How many runs did what, an arm a line."""
     runs = results.runs()
     lines = [f"{results.manifest['name']}: {len(runs)} runs"]
+    run_steps, lane_steps = results.steps_taken()
+    if lane_steps:
+        lines[0] += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
     going = runs[runs["status"] == "running"]
     if len(going):
         reached = results.curves("train/loss", going["run_id"])["step"].max()

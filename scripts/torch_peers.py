@@ -63,12 +63,11 @@ def stacked(spec: RunSpec, starts: dict[str, np.ndarray], tokens: np.ndarray, la
     models, data = prepare(spec, starts, tokens, labels)
     inputs, answers = (torch.stack(part) for part in zip(*data, strict=True))
     params, _ = stack_module_state(models)
-    model = models[0]  # lends its forward pass only
     optimizer = adamw(spec, params.values())
     schedule = warm_up(spec, optimizer)
 
     def loss_of(params: Weights, inputs: Tensor, answers: Tensor) -> Tensor:
-        return cross_entropy(functional_call(model, params, (inputs,)), answers)
+        return cross_entropy(functional_call(models[0], params, (inputs,)), answers)
 
     gradient = vmap(grad_and_value(loss_of))
 

@@ -37,7 +37,7 @@ def spec_of(**sections: Any) -> RunSpec:
 def draw(spec: RunSpec, seeds: list[int], starts: Starts | None = None) -> dict[str, np.ndarray]:
     """Starting values [seeds, ...] before any scale, of a chunk with a run a seed."""
     runs = [Run(str(seed), spec.model_copy(update={"seed": seed}), ("main",)) for seed in seeds]
-    return (starts or Starts()).stack(runs, len(runs))
+    return (starts or Starts()).stack(runs)
 
 
 def started(spec: RunSpec) -> State:

@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from grokjax.results.files import chunk_of, curves_files, snapshot_file
 from grokjax.results.manifest import read_manifest
-from grokjax.results.write import ends_of
+from grokjax.results.write import ends_of, steps_of
 from grokjax.sweep.load import did_you_mean
 
 KEYS = ("run_id", "step")
@@ -114,6 +114,10 @@ class Results:
     def ends(self) -> dict[str, dict[str, Any]]:
         """run id -> step, diverged, matrix, segment, of the runs that have ended."""
         return {run_id: end for chunk in ends_of(self.path).values() for run_id, end in chunk.items()}
+
+    def steps_taken(self) -> tuple[int, int]:
+        """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
+        return steps_of(self.path)
 
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, status."""

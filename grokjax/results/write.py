@@ -80,3 +80,9 @@ def ends_of(out: Path) -> dict[int, dict[str, dict[str, Any]]]:
         runs = found.setdefault(meta["chunk"], {})
         runs |= {end["run_id"]: end | {"segment": meta["segment"]} for end in meta["ends"]}
     return found
+
+
+def steps_of(out: Path) -> tuple[int, int]:
+    """(run-steps, lane-steps) of all segments: steps that trained a run, of those that lanes took."""
+    metas = [json.loads(pq.read_schema(path).metadata[META]) for path in curves_files(out)]
+    return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
