@@ -187,6 +187,7 @@ def bench(
         bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
     ] = False,
     case: Annotated[list[str] | None, typer.Option(help="Only cases that begin so; repeatable.")] = None,
+    lanes: Annotated[list[int] | None, typer.Option(min=1, help="Only so many lanes; repeatable.")] = None,
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, of which the median counts.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write what was measured here too.")] = None,
 ) -> None:
@@ -196,7 +197,7 @@ def bench(
 
         if sweep and not tune:
             raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
-        cases = report.chosen(case or [])
+        cases = report.chosen(case or [], lanes or [])
         if tune:
             from grokjax.bench.tune import tune_cases, tune_sweep
 

@@ -19,11 +19,12 @@ from grokjax.sweep.plan import Plan
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--case", action="append", default=[], help="only cases that begin so; repeatable")
+    parser.add_argument("--lanes", type=int, action="append", default=[], help="only so many lanes; repeatable")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the rows here too")
     options = parser.parse_args()
     try:
-        cases = chosen(options.case)
+        cases = chosen(options.case, options.lanes)
     except ValueError as error:
         parser.error(str(error))
     device = local_device()

@@ -28,8 +28,12 @@ from grokjax.train.losses import exact
 
 Params = dict[str, Any]
 
-# no optimization by LLVM, and XLA's older and quicker code generator: a fourth of the time to compile
-QUICK: dict[str, Any] = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+# no optimization by LLVM, XLA's older and quicker code generator, one piece of code: a fourth of the time to compile
+QUICK: dict[str, Any] = {
+    "xla_backend_optimization_level": 0,
+    "xla_cpu_use_fusion_emitters": False,
+    "xla_cpu_parallel_codegen_split_count": 1,
+}
 
 
 # --- networks -------------------------------------------------------------------------------------------------

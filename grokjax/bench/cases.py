@@ -25,7 +25,7 @@ class Case:
 
 
 CASES = (
-    Case("nanda p=113 d=128", {"task": {"p": 113, "train_fraction": 0.3}}, (1, 8, 32)),
+    Case("nanda p=113 d=128", {"task": {"p": 113, "train_fraction": 0.3}}, (1, 2, 8, 32)),
     Case(
         "transformer p=31 d=32",
         {"task": {"p": 31, "train_fraction": 0.6}, "model": {"d_model": 32, "d_mlp": 128}},

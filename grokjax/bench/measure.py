@@ -41,7 +41,7 @@ class Row:
     roofline_share: float  # of a large matmul in the same precision, in the same process
     compile_seconds: float  # the first call's, with one step
     peak_bytes: int  # of the device, or of the process on a CPU, so far
-    loss: float  # of lane 0 after the warm-up: all contestants train the same function
+    loss: float  # of lane 0 before its fourth step: all contestants train the same function
 
 
 def measure(
@@ -55,13 +55,9 @@ def measure(
     for name, contestant in contestants.items():
         advance[name] = contestant(plan)
         compiling[name] = _seconds(lambda name=name: advance[name](1))
-        advance[name](8)
-        losses[name] = advance[name](1)  # before the tenth step
-        # the second call of so many steps is the warm one
-        once = min(_seconds(lambda name=name: advance[name](10)) for _ in range(2)) / 10
-        most = plan.buckets[0].schedule.steps
-        rounds = max(1, min(int(CALL_SECONDS / once / ROUND), most // ROUND))
-        steps[name] = rounds * ROUND if once * ROUND < 4 * CALL_SECONDS else max(1, int(CALL_SECONDS / once))
+        advance[name](2)
+        losses[name] = advance[name](1)  # before the fourth step
+        steps[name] = _steps_of_a_call(advance[name], plan.buckets[0].schedule.steps)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name in contestants:
@@ -80,8 +76,20 @@ def measure(
     return rows
 
 
+def _steps_of_a_call(advance: Callable[[int], float], most: int) -> int:
+    """As many steps as take about `CALL_SECONDS`, in whole rounds if that is not much longer."""
+    steps, took = 1, _seconds(lambda: advance(1))
+    while took < CALL_SECONDS / 5 and steps < most:
+        steps = min(4 * steps, most)
+        took = _seconds(lambda steps=steps: advance(steps))
+    wanted = CALL_SECONDS * steps / took
+    if wanted > ROUND / 4:
+        wanted = max(1, round(wanted / ROUND)) * ROUND
+    return max(1, min(int(wanted), most))
+
+
 def roofline(device: Device, matmul: str = "highest") -> float:
-    """FLOPs per second that a large float32 matmul reaches on all local devices together."""
+    """FLOPs per second that a large float32 matmul reaches at best, on all local devices together."""
     n = MATMUL_SIZE[device.platform]
     with jax.default_matmul_precision(matmul):
         sides = [jax.device_put(jnp.full((n, n), 0.5), at) for at in jax.local_devices()]
@@ -90,8 +98,7 @@ def roofline(device: Device, matmul: str = "highest") -> float:
         def all_at_once() -> None:
             jax.block_until_ready([square(a) for a in sides])
 
-        all_at_once()
-        seconds = statistics.median(_seconds(all_at_once) for _ in range(7))
+        seconds = min(_seconds(all_at_once) for _ in range(10))
     return len(sides) * 2 * n**3 / seconds
 
 

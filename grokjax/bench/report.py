@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,16 @@ def local_device() -> Device:
     return describe_device()
 
 
-def chosen(names: Iterable[str]) -> list[Case]:
-    """Cases whose name begins with one of `names`; all without. Raises ValueError for a name that none begins with."""
+def chosen(names: Iterable[str], lanes: Iterable[int] = ()) -> list[Case]:
+    """Cases whose name begins with one of `names`, all without; at their own numbers of lanes, or at `lanes`.
+    Raises ValueError for a name that none begins with."""
     names = list(names)
     for name in names:
         if not any(case.name.startswith(name) for case in CASES):
             raise ValueError(f"no case {name!r}{did_you_mean(name, [case.name for case in CASES])}; there are: "
                              + ", ".join(case.name for case in CASES))  # fmt: skip
-    return [case for case in CASES if not names or any(case.name.startswith(name) for name in names)]
+    cases = [case for case in CASES if not names or any(case.name.startswith(name) for name in names)]
+    return [replace(case, lanes=tuple(lanes) or case.lanes) for case in cases]
 
 
 def bench(

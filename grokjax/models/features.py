@@ -27,7 +27,8 @@ def _linear_forward(W: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _linear_backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
     W, x = kept
-    if W.shape[0] < W.shape[1]:  # the longer side comes first in the product
+    # The longer side comes first in the product. Where little is gained XLA's CPU compiler can abort on it (jax 0.10).
+    if W.shape[0] < W.shape[1] and x.shape[1] >= 64:
         dW = jax.lax.optimization_barrier(jnp.einsum("on,in->oi", dy, x)).T
     else:
         dW = jnp.einsum("in,on->io", x, dy)
