@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +18,7 @@ from test_lanes import MLP, Lanes, Memory, Seen, compilations, plan_of
 
 from grokjax.engine.inputs import dealt
 from grokjax.engine.loop import Program, train_chunk
+from grokjax.results.segment import Segment
 from grokjax.sweep.plan import Chunk, Schedule
 
 STEPS = {"a": 50, "b": 12, "c": 3, "d": 27, "e": 41, "f": 1, "g": 20, "h": 33}
@@ -122,3 +126,43 @@ def test_runs_are_dealt_round_to_the_devices_and_padding_comes_last(runs: int, d
         assert (row[len(real) :] == -1).all()
     sizes = (place >= 0).sum(1)
     assert sizes.max() - sizes.min() <= 1
+
+
+def test_a_segment_is_written_while_the_next_one_runs(lanes: Lanes, monkeypatch: pytest.MonkeyPatch):
+    order: list[str] = []
+    advance = lanes.program.advance
+
+    class Told(Memory):
+        def segment(self, segment: Segment) -> None:
+            order.append(f"write {segment.index}")
+            super().segment(segment)
+
+    def told(*arguments: Any) -> Any:
+        order.append(f"run {sum(word.startswith('run') for word in order)}")
+        return advance(*arguments)
+
+    monkeypatch.setattr(lanes.program, "advance", told)
+    chunk = Chunk(0, lanes.bucket, (lanes.named["d"],))
+    assert train_chunk(lanes.program, chunk, Told(), lambda: False)
+    assert order == ["run 0", "run 1", "write 0", "run 2", "write 1", "write 2"]
+
+
+STARTED = """
+import os, sys
+from grokjax.launch import prepare_jax
+prepare_jax()
+import jax
+print(jax.local_device_count(), len(os.sched_getaffinity(0)), jax.config.jax_compilation_cache_dir)
+"""
+
+
+@pytest.mark.parametrize("given", [None, 3])
+def test_each_cpu_core_is_a_device_unless_xla_was_told_otherwise_and_programs_are_kept(
+    tmp_path: Path, given: int | None
+):
+    flags = f"--xla_force_host_platform_device_count={given}" if given else ""
+    environment = os.environ | {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", STARTED], env=environment, capture_output=True, text=True, check=True)
+    devices, cores, cache = done.stdout.split()
+    assert devices == (str(given) if given else cores)
+    assert cache.startswith(str(tmp_path / "grokjax" / "compiled"))
