@@ -163,6 +163,18 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path, monkeypatch:
     assert np.isfinite([row["roofline_share"] for row in found["rows"]]).all()
 
 
+def test_the_device_bench_has_both_matmul_modes_and_lanes_up_to_a_bound(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(report, "MOST_LANES", 8)
+    monkeypatch.setattr(measure, "CALL_SECONDS", 0.001)
+    monkeypatch.setattr(measure, "MATMUL_SIZE", {"cpu": 64})
+    ours = {"grokjax": CONTESTANTS["grokjax"]}
+    found = report.bench([Case("tiny", TINY["mlp"], (2,))], describe_device(), ours, 1, full=True, say=lambda _: None)
+    assert [(row["matmul"], row["lanes"]) for row in found["rows"]] == [
+        (matmul, lanes) for matmul in ("highest", "default") for lanes in (2, 8)
+    ]
+    assert set(found["roofline_gflops"]) == {"highest", "default"}
+
+
 def test_an_unknown_case_is_bad_input():
     done = CliRunner().invoke(app, ["bench", "--case", "nandaa"])
     assert done.exit_code == 2

@@ -5,7 +5,6 @@ from __future__ import annotations
 import resource
 import statistics
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import jax.numpy as jnp
 from grokjax.bench.cases import Case, planned
 from grokjax.bench.contestants import Contestant, grokjax
 from grokjax.engine.loop import Program, train_chunk
+from grokjax.engine.measure import timed
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter
 from grokjax.sweep import cost
@@ -54,14 +54,14 @@ def measure(
     advance, compiling, losses, steps = {}, {}, {}, {}
     for name, contestant in contestants.items():
         advance[name] = contestant(plan)
-        compiling[name] = _seconds(lambda name=name: advance[name](1))
+        compiling[name] = timed(lambda name=name: advance[name](1))
         advance[name](2)
         losses[name] = advance[name](1)  # before the fourth step
         steps[name] = _steps_of_a_call(advance[name], plan.buckets[0].schedule.steps)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):
         for name in contestants:
-            seconds[name].append(_seconds(lambda name=name: advance[name](steps[name])) / steps[name] / lanes)
+            seconds[name].append(timed(lambda name=name: advance[name](steps[name])) / steps[name] / lanes)
     peak, limit = _peak_bytes(), roofline(device, matmul)
     rows = []
     for name in contestants:
@@ -78,10 +78,10 @@ def measure(
 
 def _steps_of_a_call(advance: Callable[[int], float], most: int) -> int:
     """As many steps as take about `CALL_SECONDS`, in whole rounds if that is not much longer."""
-    steps, took = 1, _seconds(lambda: advance(1))
+    steps, took = 1, timed(lambda: advance(1))
     while took < CALL_SECONDS / 5 and steps < most:
         steps = min(4 * steps, most)
-        took = _seconds(lambda steps=steps: advance(steps))
+        took = timed(lambda steps=steps: advance(steps))
     wanted = CALL_SECONDS * steps / took
     if wanted > ROUND / 4:
         wanted = max(1, round(wanted / ROUND)) * ROUND
@@ -98,7 +98,7 @@ def roofline(device: Device, matmul: str = "highest") -> float:
         def all_at_once() -> None:
             jax.block_until_ready([square(a) for a in sides])
 
-        seconds = min(_seconds(all_at_once) for _ in range(10))
+        seconds = min(timed(all_at_once) for _ in range(10))
     return len(sides) * 2 * n**3 / seconds
 
 
@@ -133,7 +133,7 @@ def logging_cost(case: Case, lanes: int, device: Device, repeats: int) -> float:
                 train = lambda name=name, plan=plan, writer=writer: train_chunk(  # noqa: E731
                     programs[name], plan.chunks[0], writer, lambda: False
                 )
-                took = _seconds(train)
+                took = timed(train)
                 if repeat:  # the first one compiles
                     seconds[name].append(took)
     logged, bare = (statistics.median(seconds[name]) for name in ("logged", "bare"))
@@ -144,10 +144,10 @@ def lane_seconds(plan: Plan) -> float:
     """Seconds that a device takes for one step of one of its lanes."""
     advance = grokjax(plan)
     advance(1)
-    once = _seconds(lambda: advance(10)) / 10
+    once = timed(lambda: advance(10)) / 10
     steps = max(10, min(int(CALL_SECONDS / once), plan.buckets[0].schedule.steps))
     lanes = plan.buckets[0].width // plan.device.count
-    return statistics.median(_seconds(lambda: advance(steps)) / steps for _ in range(3)) / lanes
+    return statistics.median(timed(lambda: advance(steps)) / steps for _ in range(3)) / lanes
 
 
 def _probe_seconds(case: Case, lanes: int, device: Device) -> float:
@@ -159,9 +159,3 @@ def _probe_seconds(case: Case, lanes: int, device: Device) -> float:
 def _peak_bytes() -> int:
     stats = jax.local_devices()[0].memory_stats() or {}
     return int(stats.get("peak_bytes_in_use", 0)) or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _seconds(do: Callable[[], object]) -> float:
-    begin = time.perf_counter()
-    do()
-    return time.perf_counter() - begin

@@ -17,8 +17,9 @@ from grokjax.sweep import cost
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.plan import Device
 
+MOST_LANES = 4096  # tried where memory has room for more
 HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}" + (
-    f"{'GFLOP/s':>9}{'roofline':>10}{'compile':>9}"
+    f"{'GFLOP/s':>9}{'roofline':>10}{'compile':>9}{'memory':>9}"
 )
 
 
@@ -82,7 +83,7 @@ def _lanes(case: Case, device: Device, full: bool) -> list[int]:
         return list(case.lanes)
     lane = cost.lane_bytes(planned(case.base, 1, device).buckets[0].spec)
     lanes = [case.lanes[0]]
-    while lanes[-1] * 4 * lane <= 0.6 * device.memory * device.count and lanes[-1] < 4096:
+    while lanes[-1] * 4 * lane <= 0.6 * device.memory * device.count and lanes[-1] < MOST_LANES:
         lanes.append(lanes[-1] * 4)
     return lanes
 
@@ -98,7 +99,7 @@ def row_text(row: Row, ours: Row) -> str:
     name = row.contestant + (" fast" if row.matmul != "highest" else "")
     return (
         f"{row.case:24}{row.lanes:6}  {name:16}{row.ms_per_run_step:12.4g}{row.run_steps_per_second:13,.0f}"
-        f"{row.useful_gflops:9,.0f}{row.roofline_share:10.0%}{row.compile_seconds:7.1f} s"
+        f"{row.useful_gflops:9,.0f}{row.roofline_share:10.0%}{row.compile_seconds:7.1f} s{row.peak_bytes / 1e9:6.2f} GB"
         + (f"  grokjax is {slower:.1f}x as fast" if row is not ours else "")
     )
 

@@ -27,7 +27,7 @@ def run_step_seconds(chunk: Chunk, devices: int) -> float:
     steps = min(schedule.steps, max(1, int(most / schedule.round)) * schedule.round)
     advance = stepper(program, chunk)
     advance(1)
-    seconds = statistics.median(_seconds(lambda: advance(steps)) for _ in range(REPEATS))
+    seconds = statistics.median(timed(lambda: advance(steps)) for _ in range(REPEATS))
     return seconds / steps / min(len(chunk.runs), chunk.bucket.width)
 
 
@@ -49,7 +49,8 @@ def stepper(program: Program, chunk: Chunk) -> Callable[[int], float]:
     return advance
 
 
-def _seconds(do: Callable[[], object]) -> float:
+def timed(do: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
     begin = time.perf_counter()
     do()
     return time.perf_counter() - begin
