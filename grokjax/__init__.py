@@ -4,7 +4,7 @@ results = grokjax.run("sweeps/quickstart.yaml", out="runs/quickstart")
 results = grokjax.open_results("runs/quickstart")
 """
 
-from grokjax.launch import Interrupted, open_results, run
+from grokjax.launch import Interrupted, open_results, replay, run
 from grokjax.sweep.load import SweepError
 
-__all__ = ["Interrupted", "SweepError", "open_results", "run"]
+__all__ = ["Interrupted", "SweepError", "open_results", "replay", "run"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -27,12 +28,22 @@ Settings = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Wins over the sweep file and fixes a swept key; repeatable."),
 ]
 FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
+FULL = "; what is recorded is kept, and the same command goes on once there is room"
+HINTS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL}
+OtherDevice = Annotated[
+    bool,
+    typer.Option(
+        "--other-device", help="Go on with what other hardware or versions began: bits are no longer those of one run."
+    ),
+]
 
 
 @contextmanager
 def _exit_codes() -> Iterator[None]:
     """2: bad input; 75: interrupted, the same command goes on; 1: a fault. Without tracebacks where we know why."""
     from grokjax.launch import Interrupted
+    from grokjax.results.files import Damaged
+    from grokjax.results.lock import Locked
 
     try:
         yield
@@ -45,12 +56,27 @@ def _exit_codes() -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
+    except Damaged as damage:
+        typer.echo(f"{damage}; see what else is: grokjax verify DIR, and --repair makes it whole again", err=True)
+        raise typer.Exit(FAULT) from None
+    except Locked as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(FAULT) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(FAULT) from None
     except OSError as error:
         place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{place}{error.strerror or error}", err=True)
+        typer.echo(f"{place}{error.strerror or error}{HINTS.get(error.errno or 0, '')}", err=True)
+        raise typer.Exit(FAULT) from None
+    except MemoryError as error:
+        typer.echo(str(error) or "out of memory", err=True)
+        raise typer.Exit(FAULT) from None
+    except RuntimeError as error:  # JAX's; without importing it
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        typer.echo(f"out of device memory: {str(error).splitlines()[0]}", err=True)
+        typer.echo("what is recorded is kept; free the device for the same command, or lower engine.lanes", err=True)
         raise typer.Exit(FAULT) from None
 
 
@@ -67,9 +93,10 @@ def _bad_value() -> Iterator[None]:
 
 
 def _load(sweep: Path, settings: list[str] | None):
-    from grokjax.sweep.expand import load_sweep, parse_overrides
+    from grokjax.launch import load
+    from grokjax.sweep.expand import parse_overrides
 
-    return load_sweep(sweep, parse_overrides(settings or []))
+    return load(sweep, parse_overrides(settings or []))
 
 
 @app.command()
@@ -92,6 +119,7 @@ def run(
     sweep: SweepFile,
     out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
     settings: Settings = None,
+    other_device: OtherDevice = False,
 ) -> None:
     """Train every run of a sweep. The same command again goes on where it stopped."""
     with _exit_codes():
@@ -104,11 +132,11 @@ def run(
 
         loaded = _load(sweep, settings)
         where = out or Path("runs") / loaded.name
-        made = plan_sweep(loaded, where)
+        made = plan_sweep(loaded, where, typer.echo)
         typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {made.device.text}")
         for note in [*device_warning(made.device), *remarks(made)]:
             typer.echo(f"note: {note}")
-        results = train(made, where, LiveScreen(Console(highlight=False)))
+        results = train(made, where, LiveScreen(Console(highlight=False)), other_device)
         typer.echo(outcome_text(results))
         typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
 
@@ -156,11 +184,77 @@ def params(
         from safetensors.numpy import save_file
 
         from grokjax.launch import open_results
-        from grokjax.results.files import write_whole
+        from grokjax.results.files import write_view
 
         values = open_results(directory).params(run_id, step)
-        write_whole(out, lambda temporary: save_file(values, temporary))
+        write_view(out, lambda temporary: save_file(values, temporary))
         typer.echo(f"{len(values)} parameters in {out}")
+
+
+@app.command()
+def replay(
+    directory: Directory,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id.")],
+    start: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
+    stop: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
+    every: Annotated[int, typer.Option(help="Steps from one saved state to the next.")] = 1,
+    around: Annotated[
+        str | None, typer.Option(metavar="KIND:N", help="Instead of steps: the run's Nth event, as slingshot:3.")
+    ] = None,
+    before: Annotated[int, typer.Option(help="With --around: steps before it.")] = 200,
+    after: Annotated[int, typer.Option(help="With --around: steps after it.")] = 200,
+    probes: Annotated[list[str] | None, typer.Option(help="Evaluate these too; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default DIR/replays/RUN-from-to-every.")] = None,
+    other_device: OtherDevice = False,
+) -> None:
+    """Train a stretch of a stored run again, save every state, and compare it with the stored records."""
+    with _exit_codes(), _bad_value():
+        from grokjax.analysis.replay import save, stretch
+        from grokjax.launch import open_results
+        from grokjax.launch import replay as replay_steps
+
+        results = open_results(directory)
+        start, stop = stretch(results, run_id, start, stop, around, before, after)
+        made = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
+        folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
+        typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.begun}")
+        for path in save(made, folder):
+            typer.echo(path)
+        typer.echo(made.verdict)
+        if made.difference:
+            raise typer.Exit(FAULT)
+
+
+@app.command()
+def verify(
+    directory: Directory,
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged and train it again.")] = False,
+    other_device: OtherDevice = False,
+) -> None:
+    """Read every byte of a results directory. Exit 0: intact; 1: not."""
+    with _exit_codes():
+        from rich.console import Console
+
+        from grokjax.launch import repair as repair_results
+        from grokjax.launch import verify_results
+        from grokjax.live import LiveScreen, size
+
+        report = verify_results(directory)
+        for path in report.unknown:
+            typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
+        for damage in report.damaged:
+            typer.echo(f"{damage.path}: {damage.why}", err=True)
+        typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")
+        if not report.damaged:
+            return
+        if not repair:
+            typer.echo("grokjax verify --repair trains again what they were a part of")
+            raise typer.Exit(FAULT)
+        repair_results(directory, report, LiveScreen(Console(highlight=False)), other_device)
+        after = verify_results(directory)
+        typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
+        if after.damaged:
+            raise typer.Exit(FAULT)
 
 
 @app.command()
@@ -173,7 +267,8 @@ def export(
 ) -> None:
     """Write curves, runs or events as CSV or Parquet."""
     with _exit_codes(), _bad_value():
-        from grokjax.launch import export_table, open_results
+        from grokjax.launch import open_results
+        from grokjax.results.export import export_table
 
         path = export_table(open_results(directory), table, out, format, metric)
         typer.echo(path)

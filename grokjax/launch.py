@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.extend import extend
+from grokjax.sweep.identity import program_key
 from grokjax.sweep.plan import Bucket, Device, Plan, make_plan
-from grokjax.sweep.tuning import cache_folder, read_tuning, tuned_from
+from grokjax.sweep.tuning import Tuned, cache_folder, read_tuning
 
 if TYPE_CHECKING:
+    from grokjax.analysis.replay import Replay
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
+    from grokjax.results.verify import Report
 
 
 class Interrupted(Exception):
@@ -30,6 +34,7 @@ class Screen(Protocol):
     def started(self, plan: Plan, done: set[int]) -> None: ...
     def compiling(self, bucket: Bucket) -> None: ...
     def segment(self, bucket: Bucket, segment: Segment) -> None: ...
+    def say(self, text: str) -> None: ...
     def finished(self) -> None: ...
 
 
@@ -49,20 +54,59 @@ def prepare_jax() -> None:
     keep_compiled(cache_folder())
 
 
-def plan_sweep(sweep: Sweep, out: Path | None = None) -> Plan:
+def load(sweep: str | Path, set: dict[str, Any] | None = None) -> Sweep:
+    """Read, expand and check a sweep file; runs of other results directories are looked up. Raises SweepError."""
+    from grokjax.results.origins import find_parents
+
+    return load_sweep(sweep, set, lambda wanted: find_parents(wanted, open_results))
+
+
+def plan_sweep(sweep: Sweep, out: Path | None = None, say: Callable[[str], None] | None = None) -> Plan:
     """The plan of a sweep on this machine's devices, by the tuning table of this user; where `out` already holds
-    results, by what they were planned with."""
+    results, the plan that they were begun with, and what the sweep adds to it.
+
+    say: is told where a plan does not fit into memory, so that it is made again with half the lanes; None: not tried.
+    """
     prepare_jax()
     from grokjax.engine.devices import describe_device
 
     device = describe_device()
-    if out and (out / "plan.json").exists():
-        from grokjax.results.manifest import read_manifest
+    tuning = read_tuning(device.text)
 
-        tuning = tuned_from(read_manifest(out)["tuning"])
-    else:
-        tuning = read_tuning(device.text)
-    return make_plan(sweep, device, tuning)
+    def plan_new(sweep: Sweep, continues: dict[str, str]) -> Plan:
+        return _fitting(sweep, device, tuning, continues, say)
+
+    if out and (out / "plan.json").exists():
+        from grokjax.results.manifest import stored_plan
+
+        return extend(stored_plan(out), sweep, plan_new, str(out))
+    return plan_new(sweep, {})
+
+
+def _fitting(
+    sweep: Sweep,
+    device: Device,
+    tuning: Mapping[str, Tuned],
+    continues: dict[str, str],
+    say: Callable[[str], None] | None,
+) -> Plan:
+    """A plan whose chunks fit into memory, as far as that is tried."""
+    from grokjax.engine.memory import fits
+
+    most_lanes: dict[str, int] = {}
+    while True:
+        plan = make_plan(sweep, device, tuning, most_lanes, continues)
+        first = {chunk.bucket.index: chunk for chunk in reversed(plan.chunks)}
+        large = next((chunk for chunk in first.values() if say and not fits(chunk, device)), None)
+        if large is None or say is None:
+            return plan
+        width = large.bucket.width
+        if width <= device.count:
+            raise MemoryError(
+                f"a single run of bucket {large.bucket.index} does not fit into the memory of {device.text}"
+            )
+        say(f"bucket {large.bucket.index} is out of device memory with {width} lanes; planned again with {width // 2}")
+        most_lanes[program_key(large.bucket.spec)] = width // 2
 
 
 def run(
@@ -70,57 +114,128 @@ def run(
     out: str | Path | None = None,
     set: dict[str, Any] | None = None,
     screen: Screen | None = None,
+    other_device: bool = False,
 ) -> Results:
     """Train every run of a sweep file and return its results; the same call again goes on where it stopped.
 
-    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set.
-    Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM.
+    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set. other_device: go on
+    with what another kind or number of devices, or other versions, began; bits then differ from those of one machine.
+    Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM, Locked where another
+    process trains there, Damaged where a file is not what was written.
     """
-    loaded = load_sweep(sweep, set)
+    loaded = load(sweep, set)
     where = Path(out) if out else Path("runs") / loaded.name
-    return train(plan_sweep(loaded, where), where, screen)
+    return train(plan_sweep(loaded, where, print), where, screen, other_device)
 
 
-def train(plan: Plan, out: Path, screen: Screen | None = None) -> Results:
+def train(plan: Plan, out: Path, screen: Screen | None = None, other_device: bool = False) -> Results:
     """Train what a plan still lacks in `out`."""
-    from grokjax.results.manifest import settle
+    from grokjax.results.directory import enter
 
-    settle(plan, out)
-    done = finished_chunks(plan, out)
-    if screen:
-        screen.started(plan, done)
-    try:
-        with _stop_on_signal() as stop:
-            _train_chunks(plan, done, out, screen, stop)
-    finally:
+    with enter(out):
+        settled = _settle(plan, out, other_device)
+        done = finished_chunks(settled, out)
         if screen:
-            screen.finished()
+            screen.started(settled, done)
+        try:
+            with stop_on_signal() as stop:
+                _train_chunks(settled, done, out, screen, stop)
+        finally:
+            if screen:
+                screen.finished()
     results = open_results(out)
     results.runs()  # writes the derived tables
     return results
 
 
-def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, stop: Callable[[], bool]) -> None:
-    from grokjax.engine.loop import Program, train_chunk
-    from grokjax.results.write import DirectoryWriter, drop_chunk
+def _settle(plan: Plan, out: Path, other_device: bool) -> Plan:
+    """The plan, written where it is new; what was begun in `out` stays as it was planned."""
+    from grokjax.engine.devices import describe_device
+    from grokjax.results import manifest
+    from grokjax.results.directory import check_machine
 
-    program: Program | None = None
+    machine = describe_device()
+    machines = [machine]
+    if (out / "plan.json").exists():
+        plan = extend(manifest.stored_plan(out), plan.sweep, lambda *_: plan, str(out))
+        machines = check_machine(out, manifest.machines_of(out), machine, other_device)
+    manifest.settle(plan, out, machines)
+    return plan
+
+
+def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, stop: Callable[[], bool]) -> None:
+    from grokjax.engine.devices import describe_device
+    from grokjax.engine.inputs import Starts
+    from grokjax.engine.loop import Program, train_chunk
+    from grokjax.results.directory import drop_checkpoints, resume
+    from grokjax.results.origins import find_start
+
+    devices, program = describe_device().count, None
     for chunk in plan.chunks:
         if chunk.index in done:
+            drop_checkpoints(out, chunk.index)
             continue
-        drop_chunk(out, chunk.index)
         if program is None or program.bucket is not chunk.bucket:
-            program = Program(chunk.bucket, plan.device.count)
+            program = Program(chunk.bucket, devices, Starts(find_start(plan, out, open_results)))
             if screen:
                 screen.compiling(chunk.bucket)
-        writer = _Watched(DirectoryWriter(out), chunk.bucket, screen)
-        if not train_chunk(program, chunk, writer, stop):
+        tell = partial(screen.segment, chunk.bucket) if screen else None
+        with resume(out, chunk, tell, screen.say if screen else print) as (writer, stored):
+            ended = train_chunk(program, chunk, writer, stop, stored)
+        if not ended:
             raise Interrupted(str(out))
+
+
+def replay(
+    results: Results,
+    run_id: str,
+    start: int,
+    stop: int,
+    every: int = 1,
+    probes: Sequence[str] = (),
+    other_device: bool = False,
+) -> Replay:
+    """Iterates over the states of a run before the updates of steps start, start + every, ..., stop (and at its end):
+    each has step, params, opt and record. Restarts from the nearest snapshot, in the program and at the width that
+    trained the run; the replay's `difference` is the first stored record that it does not meet to the bit.
+
+    probes: names from `grokjax.probes.all.PROBES`, evaluated apart from the trajectory. Raises ValueError for an
+    unknown run or probe, or steps outside the run.
+    """
+    prepare_jax()
+    from grokjax.analysis.replay import begin
+    from grokjax.engine.devices import describe_device
+    from grokjax.results.directory import check_machine
+    from grokjax.results.manifest import machines_of
+
+    here = describe_device()
+    check_machine(results.path, machines_of(results.path), here, other_device)
+    return begin(results, run_id, start, stop, every, tuple(probes), here.count, open_results)
+
+
+def verify_results(out: Path) -> Report:
+    """Read every byte of a results directory. Raises Damaged where its plan is broken."""
+    from grokjax.results.verify import verify
+
+    return verify(out)
+
+
+def repair(out: Path, report: Report, screen: Screen | None = None, other_device: bool = False) -> Results:
+    """Remove what is damaged, and train the chunks again that it was a part of."""
+    prepare_jax()
+    from grokjax.results.directory import enter
+    from grokjax.results.manifest import stored_plan
+    from grokjax.results.verify import clear
+
+    plan = stored_plan(out)
+    with enter(out):
+        broken = clear(out, plan, report.damaged)
+    return train(plan, out, screen, other_device) if broken else open_results(out)
 
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:
     """Chunks all of whose runs have ended."""
-    from grokjax.results.write import ends_of
+    from grokjax.results.chunks import ends_of
 
     ends = ends_of(out)
     return {chunk.index for chunk in plan.chunks if len(ends.get(chunk.index, {})) == len(chunk.runs)}
@@ -142,32 +257,6 @@ def measure_plan(plan: Plan) -> dict[int, float]:
     return {index: run_step_seconds(chunk, plan.device.count) for index, chunk in sorted(chunks.items())}
 
 
-def export_table(results: Results, table: str, out: Path | None, format: str | None, metrics: list[str] | None) -> Path:
-    """Write curves, runs or events as CSV or Parquet. Raises ValueError for an unknown table, format or metric."""
-    import pyarrow.parquet as pq
-    from pyarrow import csv
-
-    from grokjax.results.derived import to_arrow
-    from grokjax.results.files import write_whole
-
-    ending = out.suffix.lstrip(".") if out else ""
-    format = format or (ending if ending in ("csv", "parquet") else "csv")
-    if format not in ("csv", "parquet"):
-        raise ValueError(f"format must be csv or parquet, got {format!r}")
-    if table not in ("curves", "runs", "events"):
-        raise ValueError(f"table must be curves, runs or events, got {table!r}")
-    if metrics and table != "curves":
-        raise ValueError("--metric chooses among curves only")
-    if table == "curves":
-        data = results.curves_table(metrics)
-    else:
-        data = to_arrow(results.runs() if table == "runs" else results.events(), lists=format == "parquet")
-    path = out or results.path / f"{table}-export.{format}"
-    write = csv.write_csv if format == "csv" else pq.write_table
-    write_whole(path, lambda temporary: write(data, temporary))
-    return path
-
-
 def open_results(path: str | Path) -> Results:
     """Open a results directory, finished or not. Raises SweepError if it is none."""
     from grokjax.analysis.summary import derive
@@ -177,25 +266,8 @@ def open_results(path: str | Path) -> Results:
     return Results(path, kept(derive))
 
 
-@dataclass(frozen=True)
-class _Watched:
-    """A writer that also tells the screen."""
-
-    writer: Any
-    bucket: Bucket
-    screen: Screen | None
-
-    def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, Any]) -> None:
-        self.writer.params(chunk, segment, run_ids, params)
-
-    def segment(self, segment: Segment) -> None:
-        self.writer.segment(segment)
-        if self.screen:
-            self.screen.segment(self.bucket, segment)
-
-
 @contextmanager
-def _stop_on_signal() -> Iterator[Callable[[], bool]]:
+def stop_on_signal() -> Iterator[Callable[[], bool]]:
     """The first SIGINT or SIGTERM lets the segment finish; a second SIGINT ends at once."""
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():

@@ -101,6 +101,9 @@ class LiveScreen:
             self._printed = time.monotonic()
             self.console.print(line.text(many=True), highlight=False, soft_wrap=True)
 
+    def say(self, text: str) -> None:
+        self.console.print(text, highlight=False, soft_wrap=True)
+
     def finished(self) -> None:
         if self._live is not None:
             self._live.update(self._render())

@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 
 from grokjax.live import duration, size
 from grokjax.sweep import cost
-from grokjax.sweep.plan import Bucket, Plan, disk_bytes, remarks
+from grokjax.sweep.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import Transformer
-from grokjax.sweep.tuning import cost_key
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results
@@ -32,7 +31,9 @@ def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
             per_run = run_seconds[bucket.index]
             hours = per_run * total / 3600
             lines.append(f"  measured {per_run * 1e3:.3g} ms a run-step: {hours:.3g} h for the bucket")
-    lines.append(f"disk: {size(sum(disk_bytes(bucket) for bucket in plan.buckets))} in all")
+    curves = sum(curves_bytes(bucket) for bucket in plan.buckets)
+    kept = sum(snapshot_count(bucket) * cost.snapshot_bytes(bucket.spec) for bucket in plan.buckets)
+    lines.append(f"disk: {size(curves + kept)} in all: curves {size(curves)}, snapshots {size(kept)}")
     if run_seconds:
         every = sum(
             run_seconds[bucket.index] * sum(run.spec.train.steps for run in bucket.runs) for bucket in plan.buckets
@@ -54,16 +55,16 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
         network = f"mlp {'-'.join(map(str, model.widths))} {model.input}"
     count = parameter_count(parameter_shapes(spec))
     precision = getattr(spec.loss, "precision", None)
-    tuned = cost_key(spec) in plan.tuning and spec.engine.lanes == "auto"
     loss = f"{spec.loss.name} {precision}" if precision else spec.loss.name
     return [
         f"bucket {bucket.index}: {spec.task.op} mod {spec.task.p} ({spec.task.train_fraction:g} train), {network} "
         f"({count:,} parameters), {spec.optimizer.name}, {loss}",
-        f"  {len(bucket.runs)} runs of {shown} steps on {bucket.width} lanes{' (tuned)' * tuned}, in {chunks} "
+        f"  {len(bucket.runs)} runs of {shown} steps on {bucket.width} lanes{' (tuned)' * bucket.tuned}, in {chunks} "
         f"chunk{'s' * (chunks > 1)}; segments of {bucket.schedule.steps:,} steps; "
         f"{cost.step_flops(spec) / 1e9:.3g} GFLOP a run-step",
         f"  memory {size(bucket.memory)} a device; {records:,} records of {cost.metric_count(spec)} metrics; "
-        f"disk {size(disk_bytes(bucket))}",
+        f"curves {size(curves_bytes(bucket))}; {snapshot_count(bucket):,} snapshots of "
+        f"{size(cost.snapshot_bytes(spec))}",
     ]
 
 

@@ -56,7 +56,7 @@ def test_a_bad_file_is_refused_with_each_mistake_at_its_place(text, expected, tm
 
 
 def test_the_corpus_is_as_large_as_it_was():
-    assert len(list(corpus())) > 250
+    assert len(list(corpus())) > 270
 
 
 BYTES = {
@@ -153,6 +153,8 @@ SETTINGS = {
     "optimizer.lr.x=1": "optimizer.lr.x: unknown key: optimizer.lr is a single value",
     "optimizer.lr_by_matrix.W_X=1": "optimizer.lr_by_matrix.W_X: this model has no matrix 'W_X'",
     "init.from_file=no.safetensors": "init.from_file: no such file: ",
+    "init.from_run.step=5": "init.from_run.step: no run starts from another: init.from_run needs results",
+    "log.snapshot_steps=5": "log.snapshot_steps: must be null or log:N with N a whole number from 1 to 10000, got 5",
 }
 
 
@@ -220,6 +222,15 @@ parameters:
 arms:
   a: {base: {optimizer: {momentum: 0.9}}}
   b: {base: {<<: *shared}}
+""",
+    """\
+base: {init: {from_run: {results: stored, select: {outcome: generalized, seed: [1, 2]}, optimizer: reset}}}
+log: {snapshot_every: null, snapshot_steps: log:20}
+parameters:
+  init.from_run.step: {values: [100, final, before slingshot:1]}
+arms:
+  a: {parameters: {init.from_run: {values: [null, {run: 0123456789ab}]}}}
+  b: {base: {init: {from_run: null}}}
 """,
 )
 WORDS = ("null", "true", "1e400", "-1", ".nan", "[]", "{}", "0x" + "f" * 5000, "yes", "&a", "*shared", "<<", "!!set",

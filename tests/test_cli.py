@@ -78,10 +78,14 @@ def test_a_second_run_of_the_same_command_changes_nothing(trained):
 
 
 def test_another_sweep_in_the_same_directory_is_refused_and_told(trained):
-    result = call("run", trained / "small.yaml", "--out", trained / "out", "--set", "train.steps=40")
+    result = call("run", trained / "small.yaml", "--out", trained / "out", "--set", "optimizer.lr=0.5")
     assert result.exit_code == 2
     assert "holds another sweep" in result.output
-    assert "train.steps 30 -> 40" in result.output
+    assert "4 of its 4 runs are gone, 4 are new; optimizer.lr 0.001 -> 0.5" in result.output
+    (trained / "other.yaml").write_text(SWEEP.replace("p: 7", "p: 5"))
+    result = call("run", trained / "other.yaml", "--out", trained / "out")
+    assert result.exit_code == 2
+    assert "-  task: {p: 7, train_fraction: 0.6}\n  +  task: {p: 5, train_fraction: 0.6}" in result.output
 
 
 def test_a_directory_with_other_things_is_left_alone(tmp_path):
@@ -154,7 +158,7 @@ def test_params_of_an_unknown_run_or_step_say_what_there_is(trained):
     assert f"did you mean {run_id}?" in result.output
     result = call("params", trained / "out", run_id, "--step", 7, "--out", trained / "no.safetensors")
     assert result.exit_code == 2
-    assert "at step 30 only" in result.output
+    assert "has snapshots at step 30, none at 7; make it with: grokjax replay" in result.output
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

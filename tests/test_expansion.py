@@ -101,6 +101,7 @@ def test_the_resolved_values_follow_from_others():
         "train: {steps: 4e4, batch: 512}",
         "stop: {after_generalization: 0}",
         "numerics: {params: float64, matmul: default}",
+        "log: {snapshot_every: null, snapshot_steps: log:100}",
         "log: {every: 5}\n  events: {hold: 3}\n  engine: {lanes: 8}",
         "optimizer.lr: 0.1\n  task.split.seed: 3\n  optimizer.lr_by_matrix.W_O.0: 2",
         "<<: {seed: 3}",

@@ -86,6 +86,7 @@ def test_a_change_that_decides_the_trajectory_changes_the_id(base, key, value):
         ("", "log.eval_every", 50),
         ("", "log.dense_first", 100),
         ("", "log.snapshot_every", 7),
+        ("", "log.snapshot_steps", "log:7"),
         ("", "events.fit", 0.5),
         ("", "events.generalization", 0.5),
         ("", "events.hold", 5),
@@ -198,7 +199,7 @@ DYNAMIC = {
     "init.scale": 2, "init.scale_by_matrix.W_E": 2, "optimizer.lr": 0.1, "optimizer.b1": 0.8, "optimizer.b2": 0.8,
     "optimizer.eps": 1e-5, "optimizer.weight_decay": 0, "optimizer.warmup_steps": 0, "optimizer.lr_by_matrix.W_E": 0,
     "optimizer.weight_decay_by_matrix.W_E": 0, "train.steps": 7, "stop.after_generalization": 10, "events.hold": 3,
-    "events.fit": 0.5, "log.snapshot_every": 7,
+    "events.fit": 0.5, "log.snapshot_every": 7, "log.snapshot_steps": "log:7",
 }  # fmt: skip
 STATIC = {
     "task.op": "subtract", "task.p": 97, "task.train_fraction": 0.4, "model.layers": 2, "model.d_model": 64,

@@ -51,8 +51,14 @@ class Seen:
 
     steps: list[int] = field(default_factory=list)
     metrics: dict[str, list[float | None]] = field(default_factory=dict)
-    params: dict[str, np.ndarray] = field(default_factory=dict)
     end: End | None = None
+    snapshots: dict[int, dict[str, np.ndarray]] = field(default_factory=dict)  # step -> all that continues
+
+    @property
+    def params(self) -> dict[str, np.ndarray]:
+        """At the end."""
+        last = self.snapshots[max(self.snapshots)]
+        return {name.removeprefix("params/"): value for name, value in last.items() if name.startswith("params/")}
 
     def curve(self, name: str) -> dict[int, float]:
         """Step -> value, where recorded."""
@@ -61,7 +67,10 @@ class Seen:
     def bits(self) -> tuple:
         """Comparable to the bit, nan included."""
         columns = {name: np.array(values, np.float64).tobytes() for name, values in self.metrics.items()}
-        return self.steps, columns, {name: value.tobytes() for name, value in self.params.items()}, self.end
+        snapshots = {
+            step: {name: value.tobytes() for name, value in state.items()} for step, state in self.snapshots.items()
+        }
+        return self.steps, columns, snapshots, self.end
 
 
 @dataclass
@@ -72,9 +81,17 @@ class Memory:
     run_steps: int = 0
     lane_steps: int = 0
 
-    def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, np.ndarray]) -> None:
-        for row, run_id in enumerate(run_ids):
-            self.runs.setdefault(run_id, Seen()).params = {name: value[row] for name, value in params.items()}
+    checkpoints: list[tuple[int, dict[str, np.ndarray]]] = field(default_factory=list)
+    every_segment: bool = False  # whether a checkpoint is wanted after each
+
+    def is_due(self) -> bool:
+        return self.every_segment
+
+    def checkpoint(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
+        self.checkpoints.append((segment, arrays))
+
+    def flush(self) -> None:
+        pass
 
     def segment(self, segment: Segment) -> None:
         rows = segment.rows
@@ -88,6 +105,12 @@ class Memory:
                 seen.metrics.setdefault(name, []).append(float(values[row]) if recorded else None)
         for end in segment.ends:
             self.runs[end.run_id].end = end
+        for part in segment.snapshots:
+            for row, run_id in enumerate(part.run_ids):
+                numbers = {"end": part.end, "held": part.held, "finite": part.finite, "loss_max": part.loss_max}
+                state = {name: value[row] for name, value in (part.state | numbers).items()}
+                assert int(part.step[row]) not in self.runs[run_id].snapshots
+                self.runs[run_id].snapshots[int(part.step[row])] = state
 
 
 def plan_of(folder: Path, base: dict[str, Any], arms: dict[str, dict[str, Any]], **top: Any) -> Plan:
@@ -189,7 +212,7 @@ def together(eight: Lanes) -> dict[str, Seen]:
 def test_lanes_are_spread_over_all_devices(eight: Lanes):
     assert jax.local_device_count() == 4
     with eight.program.precision():
-        board, queue = begin_chunk(eight.program, Chunk(0, eight.bucket, eight.bucket.runs[:WIDTH]))
+        board, queue, _ = begin_chunk(eight.program, Chunk(0, eight.bucket, eight.bucket.runs[:WIDTH]))
     for part, rows in ((board.state, WIDTH), (board.run, WIDTH), (queue, eight.bucket.queue)):
         for value in jax.tree.leaves(part):
             assert len(value.sharding.device_set) == 4

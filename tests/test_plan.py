@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from grokjax.sweep import cost
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import parse_sweep
-from grokjax.sweep.plan import MEMORY_SHARE, QUEUE, QUEUE_SHARE, RECORD_BYTES, Device, disk_bytes, make_plan, remarks
+from grokjax.sweep.plan import (
+    MEMORY_SHARE,
+    QUEUE,
+    QUEUE_SHARE,
+    RECORD_BYTES,
+    Device,
+    curves_bytes,
+    make_plan,
+    remarks,
+    snapshot_count,
+)
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 
 
@@ -206,12 +216,15 @@ def test_the_number_of_records_is_that_of_the_steps_which_have_one(steps, every,
     assert cost.record_count(spec) == len(recorded)
 
 
-def test_disk_space_is_that_of_the_records_and_the_final_parameters():
-    plan = make_plan(sweep("base: {train: {steps: 100}}\nparameters: {seed: {min: 0, max: 9}}\n"), device())
-    (bucket,) = plan.buckets
-    raw = 10 * 11 * cost.metric_count(bucket.spec) * 4
-    final = 10 * 226_816 * 4
-    assert final < disk_bytes(bucket) <= final + raw
+@pytest.mark.parametrize(
+    ("log", "count"), [("", 1), ("snapshot_every: 30", 4), ("snapshot_every: null, snapshot_steps: log:3", 3)]
+)
+def test_disk_space_is_that_of_the_records_and_the_snapshots(log: str, count: int):
+    text = f"base: {{train: {{steps: 100}}}}\nlog: {{{log}}}\nparameters: {{seed: {{min: 0, max: 9}}}}\n"
+    (bucket,) = make_plan(sweep(text), device()).buckets
+    assert 0 < curves_bytes(bucket) <= 10 * 11 * cost.metric_count(bucket.spec) * 4
+    assert snapshot_count(bucket) == 10 * count
+    assert cost.snapshot_bytes(bucket.spec) == 3 * 226_816 * 4
 
 
 def test_the_plan_says_what_is_slow_about_a_sweep():

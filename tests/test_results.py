@@ -119,7 +119,7 @@ def test_derived_tables_are_rebuilt_when_they_are_gone_or_stale(results, folder)
     pd.testing.assert_frame_equal(grokjax.open_results(folder / "out").runs(), wanted)
 
 
-def test_an_unfinished_chunk_is_begun_again_and_ends_alike(results, folder):
+def test_an_unfinished_chunk_goes_on_and_ends_alike(results, folder):
     plan = plan_sweep(load_sweep(folder / "sweep.yaml"))
     stop_after = Countdown(1)
     with pytest.raises(Interrupted):
@@ -146,6 +146,9 @@ class Countdown:
     def compiling(self, bucket):
         pass
 
+    def say(self, text):
+        pass
+
     def finished(self):
         pass
 
@@ -159,6 +162,7 @@ class Countdown:
 
 
 def test_short_segments_record_the_same_rows_as_one_long_one(folder, monkeypatch):
+    monkeypatch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
     settings = {"log.dense_first": 3, "log.every": 5, "train.steps": 47, "seed": 0}
     frames = []
     for number, seconds in enumerate((8.0, 1e-9)):

@@ -17,6 +17,7 @@ from grokjax.bench.cases import Case, planned
 from grokjax.bench.contestants import Contestant, grokjax
 from grokjax.engine.loop import Program, train_chunk
 from grokjax.engine.measure import timed
+from grokjax.results.checkpoints import Checkpoints
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter
 from grokjax.sweep import cost
@@ -108,7 +109,13 @@ class _Nowhere:
 
     run_steps: int = 0
 
-    def params(self, chunk: int, segment: int, run_ids: Any, params: Any) -> None:
+    def is_due(self) -> bool:
+        return False
+
+    def checkpoint(self, segment: int, arrays: Any) -> None:
+        pass
+
+    def flush(self) -> None:
         pass
 
     def segment(self, segment: Segment) -> None:
@@ -129,7 +136,10 @@ def logging_cost(case: Case, lanes: int, device: Device, repeats: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         for repeat in range(repeats + 1):
             for name, plan in plans.items():
-                writer = DirectoryWriter(Path(folder) / str(repeat)) if name == "logged" else _Nowhere()
+                out = Path(folder) / f"{repeat}-{name}"
+                out.mkdir()
+                logs = DirectoryWriter(out, 0, Checkpoints(out, 0, stamp=""))
+                writer = logs if name == "logged" else _Nowhere()
                 train = lambda name=name, plan=plan, writer=writer: train_chunk(  # noqa: E731
                     programs[name], plan.chunks[0], writer, lambda: False
                 )

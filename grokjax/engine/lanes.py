@@ -34,7 +34,7 @@ class Queue(NamedTuple):
 
     hyper: Hyper
     indices: Indices
-    starts: Params  # unscaled
+    starts: Params | State  # unscaled values; or all that continues, of runs that go on where others were
 
 
 class Board(NamedTuple):
@@ -76,7 +76,7 @@ def empty_board(spec: RunSpec, queue: Queue, width: int, devices: int) -> Board:
     """Lanes that hold nothing yet: shapes and dtypes only, for the caller to fill with zeros."""
 
     def lane(queue: Queue) -> State:
-        return start(spec, *jax.tree.map(lambda value: value[0], (queue.starts, queue.hyper)))
+        return _begin(spec, *jax.tree.map(lambda value: value[0], (queue.starts, queue.hyper)))
 
     def many(queue: Queue) -> Board:
         state = jax.tree.map(lambda value: jnp.zeros((width, *value.shape), value.dtype), lane(queue))
@@ -91,8 +91,8 @@ Segment = Callable[[Board, Queue, Table, Any, Any, Any], tuple[Board, Records]]
 def segment_program(spec: RunSpec, schedule: Schedule, mesh: Mesh) -> Segment:
     """(board, queue, table, clock, steps, every) -> (board, records); the board is donated.
 
-    clock: steps of the chunk so far; steps: how many to take, with a record at each `every` (at most
-    `schedule.rows` of them). Where the clock is at a round, finished lanes first take the queue's next runs.
+    clock: steps of the chunk so far; steps: how many to take, with a record where the clock is a multiple of `every`
+    (at most `schedule.rows` of them).
     """
     by_lane, rows = PartitionSpec(LANES), PartitionSpec(None, LANES)
     many = jax.shard_map(
@@ -101,6 +101,15 @@ def segment_program(spec: RunSpec, schedule: Schedule, mesh: Mesh) -> Segment:
         in_specs=(by_lane, by_lane, *[PartitionSpec()] * 4),
         out_specs=(by_lane, Records(rows, rows, rows, rows, by_lane)),  # pyright: ignore[reportArgumentType]
         check_vma=False,
+    )
+    return jax.jit(many, donate_argnums=0)
+
+
+def refill_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue], Board]:
+    """(board, queue) -> board; the board is donated. Lanes that have finished take the next runs of the queue."""
+    by_lane = PartitionSpec(LANES)
+    many = jax.shard_map(
+        partial(_refill, spec), mesh=mesh, in_specs=(by_lane, by_lane), out_specs=by_lane, check_vma=False
     )
     return jax.jit(many, donate_argnums=0)
 
@@ -129,28 +138,29 @@ def _segment(
     steps: Scalar,
     every: Scalar,
 ) -> tuple[Board, Records]:
-    at_round = clock % schedule.round == 0
-    state, run, next_run = jax.lax.cond(at_round, partial(_refill, spec, queue), lambda board: board, board)
+    state, run, next_run = board
     hyper, train, test = _of_runs(queue, run, table)
     many_step, many_core = jax.vmap(partial(step, spec)), jax.vmap(core)
 
     def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
         i, state, records = carry
-        is_due = (clock + i) % schedule.round == 0
+        now = clock + i
+        is_due = now % schedule.round == 0
 
         def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
             found = jax.vmap(partial(evaluate, spec))(state.params, test, hyper)
             heeded = jax.vmap(partial(heed_evaluation, spec))(state, hyper, found["test/accuracy"])
-            return heeded, _put(seen, found, i // schedule.round)
+            return heeded, _put(seen, found, now // schedule.round - first_in(clock, schedule.round))
 
         state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
         counts, at = jax.vmap(is_active)(state), state.step
         state, view = many_step(state, hyper, train)
-        is_record = i % every == 0
+        is_record = now % every == 0
 
         def recorded(records: Records) -> Records:
-            train = _put(records.train, many_core(view), i // every)
-            row = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, i // every)
+            place = now // every - first_in(clock, every)
+            train = _put(records.train, many_core(view), place)
+            row = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, place)
             return records._replace(train=train, **row)
 
         records = jax.lax.cond(is_record, recorded, lambda records: records, records)
@@ -167,14 +177,23 @@ def _segment(
     return Board(state, run, next_run), records._replace(taken=taken[None])
 
 
-def _refill(spec: RunSpec, queue: Queue, board: Board) -> Board:
+def first_in(clock: Any, every: Any) -> Any:
+    """Of the multiples of `every`, the number of the first that is not before the clock."""
+    return -(-clock // every)
+
+
+def _begin(spec: RunSpec, starts: Params | State, hyper: Hyper) -> State:
+    return starts if isinstance(starts, State) else start(spec, starts, hyper)
+
+
+def _refill(spec: RunSpec, board: Board, queue: Queue) -> Board:
     """Lanes that have finished take the next runs of the queue, in order of lane, while there are any."""
     free = ~jax.vmap(is_active)(board.state)
     wanted = board.next[0] + jnp.cumsum(free, dtype=jnp.int32) - 1
     takes = free & (wanted < queue.hyper.seed.shape[0])
     run = jnp.where(takes, wanted, board.run)
     starts, hyper = jax.tree.map(lambda value: value[run], (queue.starts, queue.hyper))
-    fresh = jax.vmap(partial(start, spec))(starts, hyper)
+    fresh = jax.vmap(partial(_begin, spec))(starts, hyper)
 
     def choose(new: Array, old: Array) -> Array:
         return jnp.where(takes.reshape(-1, *[1] * (new.ndim - 1)), new, old)
@@ -216,11 +235,13 @@ def _close(spec: RunSpec, board: Board, queue: Queue, table: Table) -> Close:
     )
 
 
-def _close_one(spec: RunSpec, state: State, starts: Params, hyper: Hyper, train: Examples, test: Examples) -> Close:
+def _close_one(
+    spec: RunSpec, state: State, starts: Params | State, hyper: Hyper, train: Examples, test: Examples
+) -> Close:
     _, view = step(spec, state, hyper, train)
     trained = {name: value for name, value in core(view).items() if not name.startswith("update_norm/")}
     tested = evaluate(spec, state.params, test, hyper)
-    first = {name: norm(value) for name, value in start(spec, starts, hyper).params.items()}
+    first = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
 
     def bad(params: Params) -> dict[str, Array]:
         return {name: ~jnp.isfinite(value).all() for name, value in params.items()}

@@ -3,31 +3,51 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from grokjax.engine.book import Book, new_book, stored_book
 from grokjax.engine.devices import lane_mesh, over_lanes
-from grokjax.engine.inputs import Starts, dealt, stack_hyper, stack_indices
-from grokjax.engine.lanes import Board, Close, Queue, Records, close_program, empty_board, segment_program
+from grokjax.engine.inputs import Starts, stack_hyper, stack_indices
+from grokjax.engine.lanes import (
+    Board,
+    Close,
+    Queue,
+    Records,
+    close_program,
+    empty_board,
+    refill_program,
+    segment_program,
+)
 from grokjax.engine.records import Lanes, run_ends, segment_rows, with_close
-from grokjax.results.segment import End, Segment
+from grokjax.engine.states import Flat, as_snapshots, flatten, unflatten
+from grokjax.results.segment import Segment
 from grokjax.sweep.plan import Bucket, Chunk
 from grokjax.tasks.modular import table
 
 
 @runtime_checkable
 class Writer(Protocol):
-    """Where the loop hands what it observed. Everything of a call must be durable when it returns."""
-
-    def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, np.ndarray]) -> None:
-        """Final parameters [runs, ...] of the runs that ended in a segment; called before `segment`."""
-        ...
+    """Where the loop hands what it observed."""
 
     def segment(self, segment: Segment) -> None: ...
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint is wanted before the next segment."""
+        ...
+
+    def checkpoint(self, segment: int, arrays: Flat) -> None:
+        """All that continues after a segment; what was handed over up to it counts from then on."""
+        ...
+
+    def flush(self) -> None:
+        """Everything that was handed over must be durable when this returns."""
+        ...
 
 
 @dataclass
@@ -42,7 +62,9 @@ class Program:
         spec = self.bucket.spec
         self.mesh = lane_mesh(self.devices)
         self.table = table(spec.task)
+        self.width = -(-self.bucket.width // self.devices) * self.devices
         self.segment = segment_program(spec, self.bucket.schedule, self.mesh)
+        self.refill = refill_program(spec, self.mesh)
         self.close = close_program(spec, self.mesh)
 
     @contextlib.contextmanager
@@ -52,6 +74,10 @@ class Program:
         wide = spec.numerics.params == "float64" or getattr(spec.loss, "precision", "") == "float64"
         with jax.enable_x64(wide), jax.default_matmul_precision(spec.numerics.matmul):
             yield
+
+    def put(self, tree: Any) -> Any:
+        """On the devices, spread over the first axis."""
+        return jax.tree.map(lambda value: jax.device_put(value, over_lanes(self.mesh)), tree)
 
     def advance(self, board: Board, queue: Queue, clock: int, steps: int, every: int) -> tuple[Board, Records]:
         """Take a segment's steps; returns before the device has."""
@@ -63,101 +89,115 @@ class _Observed:
     """A segment that the device has finished: what is still to be fetched and written while it runs the next."""
 
     index: int
+    clock: int
+    every: int
     records: Records
     lanes: Lanes
-    every: int
     close: Close | None
-    params: dict[str, np.ndarray]  # of the runs that ended, [runs, ...]
+    kept: np.ndarray  # [B] lanes of which a snapshot is kept
+    flat: Flat  # their states, [kept lanes, ...]
 
 
-def train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool]) -> bool:
-    """Train a chunk from step 0. Returns False if `stop()` asked for an end before every run had ended."""
+def train_chunk(
+    program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool], stored: Flat | None = None
+) -> bool:
+    """Train a chunk, from step 0 or from what a checkpoint stored. Returns False if `stop()` asked for an end before
+    every run had ended; all that continues is then with the writer."""
     with program.precision():
-        return _train_chunk(program, chunk, writer, stop)
+        return _train_chunk(program, chunk, writer, stop, stored)
 
 
-def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool]) -> bool:
-    schedule, spec = program.bucket.schedule, program.bucket.spec
-    board, queue = begin_chunk(program, chunk)
-    book = _Book(chunk, program.devices)
-    clock, young_until, observed = 0, schedule.dense, None
-    for index in range(2**31):
-        if book.ended.all() or stop():
-            break
-        if clock % schedule.round == 0 and book.refills(board):
-            young_until = clock + schedule.dense  # a run has just begun; its first steps are all recorded
-        dense = clock < young_until
-        steps, every = (schedule.dense_steps, 1) if dense else (schedule.steps, schedule.every)
-        board, records = program.advance(board, queue, clock, steps, every)
-        if observed:  # while the device is at work
-            book.write(observed, program, writer, spec.log)
+def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool], stored: Flat | None) -> bool:
+    schedule, observed = chunk.bucket.schedule, None
+    board, queue, book = resume_chunk(program, chunk, stored) if stored else begin_chunk(program, chunk)
+    while not book.ended.all():
+        stops = stop()
+        if stops or writer.is_due():
+            observed = _write(observed, book, program, writer)
+            if book.segment:
+                writer.checkpoint(book.segment - 1, checkpoint_arrays(board, queue, book))
+            if stops:
+                break
+        if book.clock % schedule.round == 0 and book.refills(board):
+            board = program.refill(board, queue)
+            book.young_until, book.boundary = book.clock + schedule.dense, book.clock
+        steps = book.next_steps(board)
+        board, records = program.advance(board, queue, book.clock, steps, book.every)
+        _write(observed, book, program, writer)  # while the device is at work
         lanes = book.look(board)  # waits for the device
-        close, params = None, {}
+        close = None
         if lanes.closing.any():  # before another run takes the lane
             close = jax.device_get(program.close(board, queue, program.table))
-            params = {name: np.asarray(value)[lanes.closing] for name, value in board.state.params.items()}
-        observed = _Observed(index, records, lanes, every, close, params)
-        clock += steps
-    if observed:
-        book.write(observed, program, writer, spec.log)
+        kept = book.kept(lanes)
+        flat = flatten(board.state, kept) if kept.any() else {}
+        observed = _Observed(book.segment, book.clock, book.every, records, lanes, close, kept, flat)
+        book.clock += steps
+        book.segment += 1
+    _write(observed, book, program, writer)
+    writer.flush()
     return bool(book.ended.all())
 
 
-class _Book:
-    """What the host knows of a chunk: how far its runs are, which have ended, and what their next record covers."""
-
-    def __init__(self, chunk: Chunk, devices: int):
-        self.chunk = chunk
-        self.run_ids = tuple(run.run_id for run in chunk.runs)
-        self.place = dealt(len(chunk.runs), chunk.bucket.queue, devices)  # which run stands where
-        self.step = np.zeros(len(chunk.runs), np.int32)
-        self.ended = np.zeros(len(chunk.runs), bool)
-        self.carried = np.full(len(chunk.runs), -np.inf, np.float32)
-
-    def look(self, board: Board) -> Lanes:
-        """Where each lane is after a segment."""
-        state = board.state
-        run, step, finite, end = (np.asarray(value) for value in (board.run, state.step, state.finite, state.end))
-        device = np.repeat(np.arange(len(self.place)), len(run) // len(self.place))
-        run = np.where(run < 0, -1, self.place[device, run])
-        closing = (run >= 0) & ~self.ended[run] & ((step >= end) | ~finite)
-        self.ended[run[closing]] = True
-        return Lanes(run, step, finite, closing)
-
-    def refills(self, board: Board) -> bool:
-        """Whether the next segment begins with a run that some lane takes."""
-        waits = np.asarray(board.next) < self.place.shape[1]
-        free = ~(np.asarray(board.state.finite) & (np.asarray(board.state.step) < np.asarray(board.state.end)))
-        return bool((free.reshape(len(waits), -1).any(1) & waits).any())
-
-    def write(self, observed: _Observed, program: Program, writer: Writer, log: Any) -> None:
-        """Hand a segment's records, and the runs that ended in it, to the writer."""
-        lanes, records = observed.lanes, jax.device_get(observed.records)
-        rows = segment_rows(records, lanes, observed.every, program.bucket.schedule, log, self.carried)
-        ends: tuple[End, ...] = ()
-        if observed.close:
-            ends = run_ends(observed.close, self.run_ids, lanes)
-            rows = with_close(rows, observed.close, lanes, self.carried)
-            writer.params(self.chunk.index, observed.index, [end.run_id for end in ends], observed.params)
-        there = lanes.run >= 0
-        took = int((lanes.step - self.step[lanes.run])[there].sum())
-        self.step[lanes.run[there]] = lanes.step[there]
-        lane_steps = int(records.taken.sum()) * len(lanes.run) // len(records.taken)
-        writer.segment(Segment(self.chunk.index, observed.index, self.run_ids, rows, ends, took, lane_steps))
+def _write(observed: _Observed | None, book: Book, program: Program, writer: Writer) -> None:
+    """Hand a segment's records, the runs that ended in it and the snapshots to the writer."""
+    if observed is None:
+        return
+    bucket, lanes, records = program.bucket, observed.lanes, jax.device_get(observed.records)
+    rows = segment_rows(records, lanes, observed.clock, observed.every, bucket, book.carried)
+    ends, snapshots = (), ()
+    if observed.close:
+        ends = run_ends(observed.close, book.run_ids, lanes)
+        rows = with_close(rows, observed.close, lanes, book.carried)
+    if observed.flat:
+        run = lanes.run[observed.kept]
+        loss_max = np.maximum(observed.flat["loss_max"], book.carried[run])
+        snapshots = (as_snapshots([book.run_ids[at] for at in run], observed.flat | {"loss_max": loss_max}),)
+    there = lanes.run >= 0
+    took = int((lanes.step - book.step[lanes.run])[there].sum())
+    book.step[lanes.run[there]] = lanes.step[there]
+    lane_steps = int(records.taken.sum()) * len(lanes.run) // len(records.taken)
+    writer.segment(Segment(book.chunk.index, observed.index, book.run_ids, rows, ends, took, lane_steps, snapshots))
 
 
-def begin_chunk(program: Program, chunk: Chunk) -> tuple[Board, Queue]:
-    """An empty board, and the runs of a chunk on its devices, dealt out in order."""
-    bucket, devices, sharding = program.bucket, program.devices, over_lanes(program.mesh)
-    place = dealt(len(chunk.runs), bucket.queue, devices).ravel()
-    runs = [chunk.runs[max(at, 0)] for at in place]
-
-    def put(tree: Any) -> Any:
-        return jax.tree.map(lambda value: jax.device_put(value, sharding), tree)
-
-    hyper = stack_hyper(runs, place >= 0)
-    indices, starts = stack_indices(runs, len(program.table.labels)), program.starts.stack(runs)
-    queue = Queue(put(hyper), put(indices), put(starts))
-    shapes = empty_board(bucket.spec, queue, bucket.width, devices)
+def begin_chunk(program: Program, chunk: Chunk) -> tuple[Board, Queue, Book]:
+    """Lanes that hold nothing yet, and the runs of a chunk on its devices, dealt out in order."""
+    book = new_book(chunk, program.devices)
+    queue = make_queue(program, chunk, book.place)
+    shapes = empty_board(chunk.bucket.spec, queue, program.width, program.devices)
     board = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return put(board._replace(run=np.full(bucket.width, -1, np.int32))), queue
+    return program.put(board._replace(run=np.full(program.width, -1, np.int32))), queue, book
+
+
+def make_queue(program: Program, chunk: Chunk, place: np.ndarray) -> Queue:
+    """What the runs of a chunk need to begin, on the devices, where `place` says."""
+    order = place.ravel()
+    runs = [chunk.runs[max(at, 0)] for at in order]
+    hyper = stack_hyper(runs, order >= 0)
+    indices, starts = stack_indices(runs, len(program.table.labels)), program.starts.of(runs, hyper)
+    return Queue(*program.put((hyper, indices, starts)))
+
+
+def checkpoint_arrays(board: Board, queue: Queue, book: Book) -> Flat:
+    """All that continues: the lanes, which run each holds, the queue's position and hyperparameters, and the book."""
+    flat = {f"board/{name}": value for name, value in flatten(board.state).items()}
+    flat |= {"board/run": np.array(board.run), "board/next": np.array(board.next)}
+    hyper = jax.tree_util.tree_flatten_with_path(queue.hyper)[0]
+    flat |= {f"hyper{jax.tree_util.keystr(path)}": np.array(value) for path, value in hyper}
+    return flat | {f"book/{name}": value for name, value in book.arrays().items()}
+
+
+def resume_chunk(program: Program, chunk: Chunk, stored: Flat) -> tuple[Board, Queue, Book]:
+    """Board, queue and book as `checkpoint_arrays` had them; with another number of devices, dealt out anew."""
+    parts = {prefix: _part(stored, prefix) for prefix in ("board", "book")}
+    book, run, flat = stored_book(chunk, parts["book"]), parts["board"].pop("run"), parts["board"]
+    upcoming = flat.pop("next")
+    if len(book.place) != program.devices or len(run) != program.width:
+        run, upcoming, flat = book.deal_anew(run, upcoming, flat, program.devices, program.width)
+    queue = make_queue(program, chunk, book.place)
+    like = empty_board(chunk.bucket.spec, queue, program.width, program.devices)
+    board = Board(unflatten(flat, like.state), *map(jnp.asarray, (run.astype(np.int32), upcoming.astype(np.int32))))
+    return program.put(board), queue, book
+
+
+def _part(stored: Flat, prefix: str) -> Flat:
+    return {name.removeprefix(f"{prefix}/"): value for name, value in stored.items() if name.startswith(f"{prefix}/")}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grokjax.engine.lanes import Close, Records
+from grokjax.engine.lanes import Close, Records, first_in
 from grokjax.results.segment import End, Rows
-from grokjax.sweep.plan import Schedule
-from grokjax.sweep.spec import Log
+from grokjax.sweep.plan import Bucket
 
 
 @dataclass(frozen=True)
@@ -23,9 +22,13 @@ class Lanes:
     closing: np.ndarray  # [B] whether its run ended in this segment
 
 
-def segment_rows(records: Records, lanes: Lanes, every: int, schedule: Schedule, log: Log, carried: np.ndarray) -> Rows:
-    """The records that count. `carried` [runs] is the train/loss_max of computed rows that are no records,
-    which the next record's takes over; it is updated in place."""
+def segment_rows(records: Records, lanes: Lanes, clock: int, every: int, bucket: Bucket, carried: np.ndarray) -> Rows:
+    """The records that count of a segment that began at `clock`.
+
+    `carried` [runs] is the train/loss_max of computed rows that are no records, which the next record's takes over; it
+    is updated in place.
+    """
+    log, schedule = bucket.spec.log, bucket.schedule
     step, counts = np.asarray(records.step), np.asarray(records.counts) & (lanes.run >= 0)
     train, test = ({name: np.asarray(of[name]) for name in of} for of in (records.train, records.test))
     # with a record computed at every step, there are some that are none: between those at log.every, past dense_first
@@ -40,7 +43,7 @@ def segment_rows(records: Records, lanes: Lanes, every: int, schedule: Schedule,
     metrics = {name: values[row, lane] for name, values in train.items()}
     metrics["train/loss_max"] = loss_max[row, lane]
     at = step[row, lane]
-    evaluation = row * every // schedule.round
+    evaluation = (first_in(clock, every) + row) * every // schedule.round - first_in(clock, schedule.round)
     metrics |= {name: values[evaluation, lane] for name, values in test.items()}
     due: np.ndarray = at % log.evaluation_steps == 0
     return Rows(lanes.run[lane].astype(np.int32), at, metrics, dict.fromkeys(test, due))

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
 from numpy.typing import ArrayLike
 
-from grokjax.results.files import write_whole
+from grokjax.results.files import write_view
 
 WIDTH = 7.0  # inches: both columns of a paper
 COLUMN = 3.4  # one of them
@@ -78,7 +78,7 @@ def write(figure: Figure, stem: Path) -> list[Path]:
 
 
 def _write(figure: Figure, path: Path, **options: Any) -> None:
-    write_whole(path, lambda temporary: figure.savefig(temporary, **options))
+    write_view(path, lambda temporary: figure.savefig(temporary, **options))
 
 
 def short_key(key: str) -> str:

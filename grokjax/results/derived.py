@@ -12,10 +12,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.files import curves_files, write_whole
+from grokjax.results.chunks import META
+from grokjax.results.files import Damaged, curves_files, read_sealed, write_sealed
 from grokjax.results.read import Results
+from grokjax.results.write import seal_table
 
-STAMP = b"grokjax.curves"
+STAMP = "curves"
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 
@@ -27,7 +29,7 @@ def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
         paths = (results.path / "runs.parquet", results.path / "events.parquet")
         stored = [_read(path, stamp) for path in paths]
         if any(table is None for table in stored):
-            stored = [to_arrow(frame).replace_schema_metadata({STAMP: stamp}) for frame in derive(results)]
+            stored = [seal_table(to_arrow(frame), {STAMP: stamp}) for frame in derive(results)]
             for path, table in zip(paths, stored, strict=True):
                 _try_write(path, table)
         runs, events = (_to_pandas(table) for table in stored if table is not None)
@@ -36,24 +38,24 @@ def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
     return read_or_derive
 
 
-def _stamp(out: Path) -> bytes:
+def _stamp(out: Path) -> str:
     """Names, sizes and times of the files that the tables are derived from."""
     files = [out / "plan.json", *curves_files(out)]
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
-    return hashlib.sha256(repr(stats).encode()).hexdigest().encode()
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
-def _read(path: Path, stamp: bytes) -> pa.Table | None:
+def _read(path: Path, stamp: str) -> pa.Table | None:
     try:
-        table = pq.read_table(path, page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
+        table = pq.read_table(pa.BufferReader(read_sealed(path)))
+    except (OSError, pa.ArrowException, Damaged):  # it is made again
         return None
-    return table if (table.schema.metadata or {}).get(STAMP) == stamp else None
+    return table if json.loads(table.schema.metadata.get(META, b"{}")).get(STAMP) == stamp else None
 
 
 def _try_write(path: Path, table: pa.Table) -> None:
     with contextlib.suppress(OSError):  # a read-only directory can be read all the same
-        write_whole(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
+        write_sealed(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from safetensors import safe_open
 
-from grokjax.results.files import chunk_of, curves_files, snapshot_file
+from grokjax.results.chunks import KEYS, ends_of, meta_of, steps_of
+from grokjax.results.continued import continued
+from grokjax.results.files import chunk_of, curves_files, read_sealed
 from grokjax.results.manifest import read_manifest
-from grokjax.results.write import ends_of, steps_of
+from grokjax.results.snapshots import Row, read_row, replay_rows, snapshot_rows
 from grokjax.sweep.load import did_you_mean
 
-KEYS = ("run_id", "step")
 Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
 
 
@@ -39,7 +39,8 @@ class Results:
 
     def runs(self) -> pd.DataFrame:
         """One row a run: run_id, arm, arms, every resolved value by its dotted key (seed, optimizer.lr, ...),
-        status, outcome, fit_step, generalization_step, delay, slingshots, final/<metric>."""
+        lineage (the runs it was forked from, as RUN@STEP, the oldest first), status, outcome, fit_step,
+        generalization_step, delay, slingshots, final/<metric>."""
         return self._derive(self)[0]
 
     def events(self) -> pd.DataFrame:
@@ -61,10 +62,12 @@ class Results:
     ) -> pa.Table:
         """As `curves`, as an Arrow table, in which what was not recorded is null."""
         wanted = self._check_runs(runs)
-        chunks = None if wanted is None else {self._chunk[run_id] for run_id in wanted}
-        files = [path for path in curves_files(self.path) if chunks is None or chunk_of(path) in chunks]
+        wanted = self.run_ids if wanted is None else wanted
+        pieces = self._pieces(wanted)
+        chunks = {self._chunk[run_id] for run_id in pieces}
+        files = [path for path in curves_files(self.path) if chunk_of(path) in chunks]
         names = self._check_metrics(metrics)
-        tables = [self._read(path, names, wanted) for path in files]
+        tables = [table for path in files for table in self._read(path, names, pieces)]
         if not tables:
             empty: dict[str, Any] = {"run_id": pa.array([], pa.string()), "step": pa.array([], pa.int64())}
             return pa.table(empty | {name: pa.array([], pa.float32()) for name in names})
@@ -73,46 +76,85 @@ class Results:
         place = np.fromiter((order[run_id] for run_id in table["run_id"].to_pylist()), np.int64, len(table))
         return table.take(np.lexsort((table["step"].to_numpy(), place)))
 
-    def _read(self, path: Path, names: list[str], wanted: list[str] | None) -> pa.Table:
-        there = pq.read_schema(path).names
-        table = pq.read_table(
-            path, columns=[*KEYS, *(name for name in names if name in there)], page_checksum_verification=True
-        )
-        table = table.set_column(0, "run_id", table["run_id"].cast(pa.string())).replace_schema_metadata(None)
-        if wanted is not None:
-            table = table.filter(pc.is_in(table["run_id"], pa.array(wanted, pa.string())))  # pyright: ignore[reportAttributeAccessIssue]
-        columns = table.column_names[len(KEYS) :]
+    def _pieces(self, wanted: list[str]) -> dict[str, list[tuple[str, int | None]]]:
+        """stored run -> the runs that its rows are of, and below which step: a run that was given more steps goes on
+        with the rows of the one it continues."""
+        pieces: dict[str, list[tuple[str, int | None]]] = {}
+        before = continued(self.path, self.manifest)
+        for run_id in wanted:
+            for stored, below in _back(run_id, before):
+                pieces.setdefault(stored, []).append((run_id, below))
+        return pieces
+
+    def _read(
+        self, path: Path, names: list[str], pieces: dict[str, list[tuple[str, int | None]]]
+    ) -> Iterator[pa.Table]:
+        there = meta_of(path)["metrics"]
+        columns = [name for name in names if name in there]
+        buffer = pa.BufferReader(read_sealed(path))
+        table = pq.read_table(buffer, columns=[*KEYS, *columns]).replace_schema_metadata(None)
+        ids = table["run_id"].cast(pa.string())
+        table = table.set_column(0, "run_id", ids)
         if not columns:
-            return table.slice(0, 0)
+            return
         recorded = np.any([table[name].is_valid().to_numpy() for name in columns], axis=0)
-        return table.filter(pa.array(recorded))
+        own = pc.is_in(ids, pa.array([run_id for run_id, of in pieces.items() if (run_id, None) in of], pa.string()))  # pyright: ignore[reportAttributeAccessIssue]
+        yield table.filter(pa.array(recorded & own.to_numpy()))
+        for stored in pieces.keys() & set(pc.unique(ids).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
+            for run_id, below in pieces[stored]:
+                if below is not None:
+                    mine = (ids.to_numpy() == stored) & (table["step"].to_numpy() < below)
+                    part = table.filter(pa.array(recorded & mine))
+                    yield part.set_column(0, "run_id", pa.array([run_id] * len(part), pa.string()))
 
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
         names: dict[str, None] = {}
-        for schema in {tuple(pq.read_schema(path).names) for path in curves_files(self.path)}:
-            names |= dict.fromkeys(schema)
-        return [name for name in names if name not in KEYS]
+        for path in curves_files(self.path):
+            names |= dict.fromkeys(meta_of(path)["metrics"])
+        return list(names)
 
     def params(self, run_id: str, step: int | None = None) -> dict[str, np.ndarray]:
         """Parameters of a run by name; None is the end. Raises ValueError where none are kept."""
+        state = read_row(self.snapshot(run_id, step))
+        return {name: state[f"params/{name}"] for name in self.parameters(run_id)}
+
+    def snapshot(self, run_id: str, step: int | None = None) -> Row:
+        """Where the parameters and optimizer state of a run at a step are kept; None is the end."""
+        rows = self.snapshots(run_id)
+        if step is None:
+            end = self.ends.get(run_id)
+            if end is None:
+                raise ValueError(f"run {run_id} has not ended yet, so it has no final parameters")
+            step = int(end["step"])
+        if step not in rows:
+            near = sorted(sorted(rows, key=lambda there: abs(there - step))[:6])
+            has = f"snapshots at step {', '.join(map(str, near))}" if near else "no snapshots yet"
+            more = f" (of {len(rows)})" if len(rows) > len(near) else ""
+            raise ValueError(
+                f"run {run_id} has {has}{more}, none at {step}; "
+                f"make it with: grokjax replay {self.path} {run_id} --from {step} --to {step}"
+            )
+        return rows[step]
+
+    def snapshots(self, run_id: str, replays: bool = True) -> dict[int, Row]:
+        """step -> where the run's snapshot is, by step: those taken in training, and those that replays made."""
         self._check_runs([run_id])
-        end = self.ends.get(run_id)
-        if end is None:
-            raise ValueError(f"run {run_id} has not ended yet, so it has no final parameters")
-        if step not in (None, end["step"]):
-            raise ValueError(f"run {run_id} keeps its parameters at step {end['step']} only, not at {step}")
-        path = snapshot_file(self.path, self._chunk[run_id], end["segment"])
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(f"{run_id}/{name}") for name in self.parameters(run_id)}
+        found: dict[int, Row] = {}
+        for stored, below in _back(run_id, continued(self.path, self.manifest)):
+            made = replay_rows(self.path, stored) if replays else {}
+            rows = made | snapshot_rows(self.path, self._chunk[stored])
+            own = {step: row for (of, step), row in rows.items() if of == stored}
+            found = {step: row for step, row in own.items() if below is None or step <= below} | found
+        return dict(sorted(found.items()))
 
     @property
     def run_ids(self) -> list[str]:
-        return list(self._chunk)
+        return [run["run_id"] for run in self.manifest["runs"]]
 
     @property
     def ends(self) -> dict[str, dict[str, Any]]:
-        """run id -> step, diverged, matrix, segment, of the runs that have ended."""
+        """run id -> step, diverged, matrix, of the runs that have ended."""
         return {run_id: end for chunk in ends_of(self.path).values() for run_id, end in chunk.items()}
 
     def steps_taken(self) -> tuple[int, int]:
@@ -120,27 +162,29 @@ class Results:
         return steps_of(self.path)
 
     def planned(self) -> pd.DataFrame:
-        """One row a run with what is known without its curves: run_id, arm, arms, resolved values, status."""
+        """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, status."""
         ends = ends_of(self.path)
         rows = []
         keys = self.manifest["keys"]
         for run in self.manifest["runs"]:
-            end = ends.get(run["chunk"], {}).get(run["run_id"])
-            status = "running" if run["chunk"] in ends else "planned"
+            chunk = self._chunk[run["run_id"]]
+            end = ends.get(chunk, {}).get(run["run_id"])
+            status = "running" if chunk in ends else "planned"
             if end:
                 status = "diverged" if end["diverged"] else "ended"
             head = {"run_id": run["run_id"], "arm": run["arms"][0], "arms": run["arms"]}
             values = self.manifest["common"] | run["values"]
-            rows.append(head | {key: values.get(key) for key in keys} | {"status": status})
+            lineage = list(run["origin"]["lineage"]) if "origin" in run else None
+            rows.append(head | {key: values.get(key) for key in keys} | {"lineage": lineage, "status": status})
         return pd.DataFrame(rows)
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
-        return list(self.manifest["buckets"][self.manifest["chunks"][self._chunk[run_id]]]["parameters"])
+        return list(self.manifest["buckets"][self.manifest["chunks"][self._chunk[run_id]]["bucket"]]["parameters"])
 
     @cached_property
     def _chunk(self) -> dict[str, int]:
-        return {run["run_id"]: run["chunk"] for run in self.manifest["runs"]}
+        return {run_id: at for at, chunk in enumerate(self.manifest["chunks"]) for run_id in chunk["runs"]}
 
     def _check_runs(self, runs: str | Iterable[str] | None) -> list[str] | None:
         if runs is None:
@@ -148,7 +192,7 @@ class Results:
         wanted = [runs] if isinstance(runs, str) else list(runs)
         for run_id in wanted:
             if run_id not in self._chunk:
-                raise ValueError(f"no run {run_id!r} in {self.path}{did_you_mean(run_id, self._chunk)}")
+                raise ValueError(f"no run {run_id!r} in {self.path}{did_you_mean(run_id, self.run_ids)}")
         return wanted
 
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
@@ -162,3 +206,12 @@ class Results:
                 hint = did_you_mean(name, known) or f"; there are {len(known)}, for instance {shown}"
                 raise ValueError(f"no metric {name!r} in {self.path}{hint}")
         return wanted
+
+
+def _back(run_id: str, before: dict[str, Row]) -> Iterator[tuple[str, int | None]]:
+    """A run, and those that it goes on from: each with the step below which its rows count."""
+    below = None
+    yield run_id, below
+    while run_id in before:
+        run_id, below = before[run_id].run_id, before[run_id].step
+        yield run_id, below

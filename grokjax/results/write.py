@@ -1,58 +1,115 @@
-"""The writer that the engine hands its records to: one Parquet file a segment, final parameters beside it."""
+"""The writer that the engine hands its records to: Parquet files of records, snapshots and checkpoints beside them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.numpy import save_file
 
-from grokjax.results.files import curves_file, curves_files, snapshot_file, write_whole
+from grokjax.results.checkpoints import Checkpoints
+from grokjax.results.chunks import META
+from grokjax.results.files import (
+    BLANK,
+    curves_file,
+    curves_files,
+    segment_of,
+    snapshots_file,
+    snapshots_files,
+    write_sealed,
+)
 from grokjax.results.segment import Segment
+from grokjax.results.snapshots import write_snapshots
 
-META = b"grokjax"
+FLUSH_SECONDS = 2.0  # between files of records: `grokjax status` is at most so old
+FLUSH_BYTES = 2**28  # of snapshots held back
+CHECKPOINT_SECONDS = 15.0  # from one checkpoint to the next
 
 
-@dataclass(frozen=True)
+@dataclass
 class DirectoryWriter:
-    out: Path
+    """Writes one chunk. Segments are held back for a moment, so that short ones do not make a file each."""
 
-    def params(self, chunk: int, segment: int, run_ids: Sequence[str], params: dict[str, np.ndarray]) -> None:
-        """Final parameters [runs, ...], one tensor a run and name: `RUN/W_E`."""
-        tensors = {
-            f"{run_id}/{name}": np.ascontiguousarray(values[row])
-            for row, run_id in enumerate(run_ids)
-            for name, values in params.items()
-        }
-        write_whole(snapshot_file(self.out, chunk, segment), lambda path: save_file(tensors, path))
+    out: Path
+    chunk: int
+    checkpoints: Checkpoints
+    tell: Callable[[Segment], None] = lambda segment: None
+    held: list[Segment] = field(default_factory=list)
+    flushed: float = field(default_factory=time.monotonic)
+    checkpointed: float = field(default_factory=time.monotonic)
 
     def segment(self, segment: Segment) -> None:
-        """The rows of a segment; which runs ended in it, and how, stands in the file's metadata."""
-        rows = segment.rows
-        there, run = np.unique(rows.run, return_inverse=True)
-        names = pa.array([segment.run_ids[at] for at in there], pa.string())
-        columns: dict[str, pa.Array] = {
-            "run_id": pa.DictionaryArray.from_arrays(pa.array(run.astype(np.int32)), names),
-            "step": pa.array(rows.step.astype(np.int64)),
-        }
-        for name, values in rows.metrics.items():
-            mask = ~rows.recorded[name] if name in rows.recorded else None
-            columns[name] = pa.array(values, pa.float32(), mask=mask, from_pandas=False)
-        ends = [asdict(end) for end in segment.ends]
-        steps = {"run_steps": segment.run_steps, "lane_steps": segment.lane_steps}
-        meta = {"chunk": segment.chunk, "segment": segment.index, "ends": ends} | steps
-        table = pa.table(columns).replace_schema_metadata({META: json.dumps(meta).encode()})
-        path = curves_file(self.out, segment.chunk, segment.index)
-        write_whole(path, lambda temporary: _write_parquet(table, temporary))
+        self.checkpoints.raise_fault()
+        self.held.append(segment)
+        if time.monotonic() - self.flushed > FLUSH_SECONDS or self._held_bytes() > FLUSH_BYTES:
+            self.flush()
+        self.tell(segment)
+
+    def flush(self) -> None:
+        """What was held back is on disk when this returns: snapshots first, then the records that announce them."""
+        self.flushed = time.monotonic()
+        if not self.held:
+            return
+        last = self.held[-1].index
+        snapshots = [part for segment in self.held for part in segment.snapshots]
+        if snapshots:
+            write_snapshots(snapshots_file(self.out, self.chunk, last), snapshots)
+        table = records_table(self.held)
+        write_sealed(curves_file(self.out, self.chunk, last), lambda temporary: write_parquet(table, temporary))
+        self.held = []
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint is: the engine then hands one over before its next segment."""
+        return time.monotonic() - self.checkpointed > CHECKPOINT_SECONDS and not self.checkpoints.is_busy()
+
+    def checkpoint(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
+        """Keep all that continues after a segment. Returns while it is still being written."""
+        self.flush()
+        self.checkpointed = time.monotonic()
+        self.checkpoints.save(segment, arrays)
+
+    def _held_bytes(self) -> int:
+        parts = (part for segment in self.held for part in segment.snapshots)
+        return sum(value.nbytes for part in parts for value in part.state.values())
 
 
-def _write_parquet(table: pa.Table, path: Path) -> None:
+def records_table(segments: Sequence[Segment]) -> pa.Table:
+    """The rows of segments that follow each other; which runs ended in them, and how, stands in the metadata."""
+    run = np.concatenate([segment.rows.run for segment in segments])
+    there, index = np.unique(run, return_inverse=True)
+    names = pa.array([segments[0].run_ids[at] for at in there], pa.string())
+    steps = np.concatenate([segment.rows.step for segment in segments])
+    columns: dict[str, pa.Array] = {
+        "run_id": pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), names),
+        "step": pa.array(steps.astype(np.int64)),
+    }
+    for name in segments[0].rows.metrics:
+        values = np.concatenate([segment.rows.metrics[name] for segment in segments])
+        masks = [segment.rows.recorded.get(name, np.ones(len(segment.rows.run), bool)) for segment in segments]
+        columns[name] = pa.array(values, pa.float32(), mask=~np.concatenate(masks), from_pandas=False)
+    meta = {
+        "chunk": segments[0].chunk,
+        "first": segments[0].index,
+        "last": segments[-1].index,
+        "ends": [asdict(end) for segment in segments for end in segment.ends],
+        "run_steps": sum(segment.run_steps for segment in segments),
+        "lane_steps": sum(segment.lane_steps for segment in segments),
+    }
+    return seal_table(pa.table(columns), meta)
+
+
+def seal_table(table: pa.Table, meta: dict[str, Any]) -> pa.Table:
+    """A table with its metadata, and the place for the checksum of its file."""
+    return table.replace_schema_metadata({META: json.dumps({"seal": BLANK} | meta).encode()})
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
     """BYTE_STREAM_SPLIT halves what zstd makes of floats."""
     floats = {field.name: "BYTE_STREAM_SPLIT" for field in table.schema if pa.types.is_floating(field.type)}
     pq.write_table(
@@ -65,24 +122,10 @@ def _write_parquet(table: pa.Table, path: Path) -> None:
     )
 
 
-def drop_chunk(out: Path, chunk: int) -> None:
-    """Remove what an interrupted chunk left: it starts again from step 0."""
-    for folder in ("curves", "snapshots"):
-        for path in (out / folder).glob(f"chunk-{chunk:05d}-*"):
-            path.unlink()
-
-
-def ends_of(out: Path) -> dict[int, dict[str, dict[str, Any]]]:
-    """chunk -> run id -> how the run ended, with the segment it ended in. A chunk that began has an entry."""
-    found: dict[int, dict[str, dict[str, Any]]] = {}
-    for path in curves_files(out):
-        meta = json.loads(pq.read_schema(path).metadata[META])
-        runs = found.setdefault(meta["chunk"], {})
-        runs |= {end["run_id"]: end | {"segment": meta["segment"]} for end in meta["ends"]}
-    return found
-
-
-def steps_of(out: Path) -> tuple[int, int]:
-    """(run-steps, lane-steps) of all segments: steps that trained a run, of those that lanes took."""
-    metas = [json.loads(pq.read_schema(path).metadata[META]) for path in curves_files(out)]
-    return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
+def drop_after(out: Path, chunk: int, segment: int = -1) -> None:
+    """Remove what a chunk recorded after a segment (by default all), the newest first: at any moment what is left is
+    what was there at some earlier one."""
+    for files in (curves_files(out, chunk), snapshots_files(out, chunk)):
+        for path in reversed(files):
+            if segment_of(path) > segment:
+                path.unlink()

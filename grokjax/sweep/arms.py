@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.sweep.axes import Axis, read_parameters, read_zip
-from grokjax.sweep.keys import TOP, suggest
+from grokjax.sweep.keys import FROM_RUN, TOP, suggest
 from grokjax.sweep.layers import Layer, Mistakes, flatten
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import Keys, describe, or_out
+from grokjax.sweep.spec import FromRun
 
 ARM = ("base", "parameters", "zip")
 MAX_RUNS = 1_000_000
@@ -106,8 +107,7 @@ def read_arms(data: dict, overrides: dict[Any, Any], mistakes: Mistakes) -> list
                 mistakes.at((*path, key), key, f"unknown key{near}; an arm has {', '.join(ARM)}")
         base = _read_base(arm, path, mistakes)
         own = _read_axes(arm, path, mistakes)
-        replaced = {key for axis in own for key in axis.keys} | set(base)
-        axes = _without(_without(top_axes, replaced) + own, set(fixed))
+        axes = _without(_without(top_axes, _replaced(base, own)) + own, _replaced(fixed, []))
         arms.append(Arm(name, [top, base], fixed, axes))
     return arms
 
@@ -136,8 +136,26 @@ def _read_axes(node: dict, path: Keys, mistakes: Mistakes) -> list[Axis]:
         for key, key_path in zip(axis.keys, axis.key_paths, strict=True):
             if key in seen:
                 mistakes.at(key_path, key, "swept twice: it stands in two axes")
-            seen.add(key)
+        inside = _inside_of(axis)
+        for key in sorted(inside & seen):
+            mistakes.at(axis.path, key, f"swept twice: by itself and in an axis of {FROM_RUN}")
+        seen |= {*axis.keys, *inside}
     return axes
+
+
+def _inside_of(axis: Axis) -> set[str]:
+    """Keys that the mappings of an axis over the whole `init.from_run` hold."""
+    values = [point[axis.keys.index(FROM_RUN)] for point in axis.points] if FROM_RUN in axis.keys else []
+    return {f"{FROM_RUN}.{word}" for value in values if isinstance(value, dict) for word in value}
+
+
+def _replaced(layer: Layer, axes: list[Axis]) -> set[str]:
+    """Keys of axes that an arm's (or --set's) own values and axes stand for."""
+    keys = set(layer).union(*(axis.keys for axis in axes), *map(_inside_of, axes))
+    if FROM_RUN in layer:
+        keys |= {f"{FROM_RUN}.{word}" for word in FromRun.model_fields}
+    pair = {f"{FROM_RUN}.run", f"{FROM_RUN}.select"}  # one stands for the other
+    return keys | pair if keys & pair else keys
 
 
 def _without(axes: list[Axis], keys: set[str]) -> list[Axis]:
@@ -146,18 +164,22 @@ def _without(axes: list[Axis], keys: set[str]) -> list[Axis]:
     kept = []
     for axis in axes:
         columns = [i for i, key in enumerate(axis.keys) if key not in keys and not key.startswith(tables)]
-        if len(columns) == len(axis.keys):
+        if len(columns) == len(axis.keys) and not _inside_of(axis) & keys:
             kept.append(axis)
         elif columns:
-            # what is left of a zip may repeat: its rows differed in the keys that went
-            rows = {
-                repr([point[i] for i in columns]): (
-                    tuple(point[i] for i in columns),
-                    tuple(place[i] for i in columns),
-                )
-                for point, place in zip(reversed(axis.points), reversed(axis.places), strict=True)
-            }
+            # what is left may repeat: the rows of a zip differed in the keys that went
+            rows = {}
+            for point, place in zip(reversed(axis.points), reversed(axis.places), strict=True):
+                values = tuple(_less(axis.keys[i], point[i], keys) for i in columns)
+                rows[repr(values)] = values, tuple(place[i] for i in columns)
             points, places = zip(*reversed(rows.values()), strict=True)
             keys_left = tuple(axis.keys[i] for i in columns)
             kept.append(replace(axis, keys=keys_left, points=points, places=places, reduced=True))
     return kept
+
+
+def _less(axis_key: str, value: Any, keys: set[str]) -> Any:
+    """A value of an axis; of a whole `init.from_run` without the keys that are gone."""
+    if axis_key != FROM_RUN or not isinstance(value, dict):
+        return value
+    return {word: item for word, item in value.items() if f"{FROM_RUN}.{word}" not in keys}

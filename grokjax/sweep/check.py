@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -11,8 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import shown
-from grokjax.sweep.shapes import matches, parameter_count, parameter_shapes
-from grokjax.sweep.spec import MLP, SGD, FixedNorm, RunSpec, Transformer
+from grokjax.sweep.parents import Parent
+from grokjax.sweep.shapes import Shapes, matches, parameter_count, parameter_shapes
+from grokjax.sweep.spec import MLP, SGD, FixedNorm, FromRun, RunSpec, Split, Transformer
 
 MOST_PARAMETERS = 10**9
 
@@ -22,11 +23,14 @@ class Report(Protocol):
         """related: keys that take part, where the mistake stands if `key` itself was not given."""
 
 
-def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
+def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None) -> RunSpec:
     """Fill in the values that follow from others: d_head, init scheme, split seed, eval_every, weight decay.
 
-    explicit: the dotted keys that the user gave.
+    explicit: the dotted keys that the user gave. parent: what a run with init.from_run starts from; it hands on its
+    seed and its split.
     """
+    if parent is not None:
+        spec = _inherit(spec, explicit, parent)
     model, init, split, log, optimizer = spec.model, spec.init, spec.task.split, spec.log, spec.optimizer
     if isinstance(model, Transformer) and model.d_head is None:
         model = model.model_copy(update={"d_head": max(1, model.d_model // model.heads)})
@@ -39,6 +43,21 @@ def resolve(spec: RunSpec, explicit: set[str]) -> RunSpec:
         optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
     task = spec.task.model_copy(update={"split": split})
     update = {"model": model, "init": init, "task": task, "log": log, "optimizer": optimizer}
+    return spec.model_copy(update=update)
+
+
+def _inherit(spec: RunSpec, explicit: set[str], parent: Parent) -> RunSpec:
+    """The parent in place of the request for it; its seed and its split, where the user gave none. So a smaller
+    train_fraction is a subset of the parent's."""
+    wanted, split = spec.init.from_run, parent.spec.task.split
+    assert wanted is not None
+    exact = FromRun(results=parent.results, run=parent.run_id, step=parent.step, optimizer=wanted.optimizer)
+    given = {key: getattr(spec.task.split, key) for key in Split.model_fields if f"task.split.{key}" in explicit}
+    update = {
+        "init": spec.init.model_copy(update={"from_run": exact}),
+        "task": spec.task.model_copy(update={"split": split.model_copy(update=given)}),
+        "seed": spec.seed if "seed" in explicit else parent.spec.seed,
+    }
     return spec.model_copy(update=update)
 
 
@@ -59,8 +78,41 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         _check_by_matrix(spec, report)
     if whole("task", "model", "init") and spec.init.from_file is not None:
         _check_file(spec, spec.init.from_file, report)
+    if whole("init") and spec.init.from_run is not None:
+        _check_from_run(spec, spec.init.from_run, report)
     if whole("log"):
         _check_log(spec, report)
+
+
+def _check_from_run(spec: RunSpec, wanted: FromRun, report: Report) -> None:
+    if spec.init.from_file is not None:
+        report("init.from_run", "from_file is given too, and a run has one start: leave one out, or make it null")
+    if wanted.run is None and wanted.select is None:
+        report("init.from_run", "needs `run`, the run_id of the run to start from, or `select`, for several")
+    if wanted.run is not None and wanted.select is not None:
+        report("init.from_run.select", "run is given too: write run for one run, or select for several")
+    if "\0" in wanted.results:
+        report("init.from_run.results", f"{shown(wanted.results)} cannot be read: embedded null byte")
+
+
+def check_parents(spec: RunSpec, parents: Sequence[Parent], report: Report, broken: Collection[str] = ()) -> None:
+    """Report what does not fit the stored runs that a run starts from (before `resolve`)."""
+    wanted = spec.init.from_run
+    assert wanted is not None
+    key = "init.from_run.run" if wanted.select is None else "init.from_run.select"
+    if not any(section in broken for section in ("task", "model")):
+        shapes = parameter_shapes(spec)
+        bad = [(parent, what) for parent in parents if (what := _misfit(parameter_shapes(parent.spec), shapes))]
+        for parent, what in bad[:1]:
+            more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+            report(key, f"run {parent.run_id} does not fit: {what}{more}")
+    if "optimizer" not in broken and wanted.optimizer == "keep":
+        ours = spec.optimizer
+        other = [parent for parent in parents if isinstance(parent.spec.optimizer, SGD) != isinstance(ours, SGD)]
+        for parent in other[:1]:
+            theirs = f"{parent.spec.optimizer.name} of run {parent.run_id}"
+            what = f"{ours.name} cannot go on with the moments of {theirs}; write optimizer: reset"
+            report("init.from_run.optimizer", what, "optimizer.name")
 
 
 def _check_log(spec: RunSpec, report: Report) -> None:
@@ -127,7 +179,12 @@ def _check_file(spec: RunSpec, path: str, report: Report) -> None:
     if isinstance(shapes, str):
         report("init.from_file", shapes)
         return
-    wanted = parameter_shapes(spec)
+    if what := _misfit(shapes, parameter_shapes(spec)):
+        report("init.from_file", f"{path} does not fit: {what}")
+
+
+def _misfit(shapes: Shapes, wanted: Shapes) -> str:
+    """How parameters of some shapes differ from those that a model needs, or ''."""
     problems = [f"lacks {name}" for name in wanted if name not in shapes]
     problems += [f"has {name}, which this model has not" for name in shapes if name not in wanted]
     problems += [
@@ -135,9 +192,8 @@ def _check_file(spec: RunSpec, path: str, report: Report) -> None:
         for name in wanted
         if name in shapes and shapes[name] != wanted[name]
     ]
-    if problems:
-        more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
-        report("init.from_file", f"{path} does not fit: {'; '.join(problems[:4])}{more}")
+    more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
+    return "; ".join(problems[:4]) + more
 
 
 @cache  # for one expansion: `expand` forgets it
@@ -185,5 +241,11 @@ def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
         notes.append(
             "no weight decay and loss.precision exact: no slingshot was ever seen so; "
             "float32 is the one that slingshots"
+        )
+    origin, init = spec.init.from_run, spec.init
+    scaled = init.scale != 1 or any(factor != 1 for factor in init.scale_by_matrix.values())
+    if origin is not None and origin.optimizer == "keep" and scaled:
+        notes.append(
+            "init.from_run with optimizer: keep and init.scale: parameters are scaled, the moments that go on are not"
         )
     return notes

@@ -71,6 +71,12 @@ def lane_bytes(spec: RunSpec) -> int:
     return size * (held + 3 * examples * _activations(spec)) + 16 * pairs(spec)
 
 
+def snapshot_bytes(spec: RunSpec) -> int:
+    """A run's parameters and the moments of its optimizer."""
+    copies = 2 if isinstance(spec.optimizer, SGD) else 3
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec))
+
+
 def queue_bytes(spec: RunSpec) -> int:
     """Device memory of a run that waits: its starting values and its split."""
     return BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * pairs(spec)

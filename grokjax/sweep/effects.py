@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from grokjax.sweep.arms import Arm
 from grokjax.sweep.axes import Axis, draw
+from grokjax.sweep.keys import FROM_RUN
 from grokjax.sweep.layers import Layer, Mistakes, Value
 from grokjax.sweep.nodes import describe, shown
 
@@ -14,7 +14,7 @@ TRIES = 8  # draws that an axis of a random sweep is tried on, and other values 
 
 
 def check_grid(arm: Arm, points: list[tuple[tuple[int, ...], str]], mistakes: Mistakes) -> None:
-    """points: the index along every axis, and the run that came of it."""
+    """points: the index along every axis, and the run that came of it (of `select` several, as one text)."""
     if len({run for _, run in points}) == len(points):
         return
     for index, axis in enumerate(arm.axes):
@@ -41,7 +41,16 @@ def _without_effect(axis: Axis, arm: Arm) -> str:
     what = f"an axis without effect: all {len(axis.points) or 'its'} values give the same runs"
     if room in ("log", "events", "engine"):
         return f"{what}: {room} does not change a run; give one value in `{room}`"
-    return f"{what} in arm {arm.name}" if arm.name != "main" else what
+    if arm.name != "main":
+        what = f"{what} in arm {arm.name}"
+    if axis.keys == ("seed",) and _has_parents(arm):
+        what += "; a run that starts from another has that run's weights and split: leave seed out"
+    return what
+
+
+def _has_parents(arm: Arm) -> bool:
+    layers = [*arm.before, arm.fixed, *(dict.fromkeys(axis.keys) for axis in arm.axes)]
+    return any(key.startswith(FROM_RUN) for layer in layers for key in layer)
 
 
 def _twice(axis: Axis, first: int, second: int) -> str:
@@ -52,8 +61,11 @@ def _twice(axis: Axis, first: int, second: int) -> str:
     return f"the values {texts[0]} and {texts[1]} give the same runs"
 
 
-def check_draws(arm: Arm, seed: int, make: Callable[[Layer], Any], mistakes: Mistakes) -> None:
-    """The same for a random sweep: tries other values of each axis on its first draws."""
+def check_draws(arm: Arm, seed: int, make: Callable[[Layer], str], mistakes: Mistakes) -> None:
+    """The same for a random sweep: tries other values of each axis on its first draws.
+
+    make: the run that comes of a layer, as in `check_grid`.
+    """
 
     def layer(axis: Axis, at: int, listed: bool = False) -> Layer:
         values, places = draw(axis, seed, at)
@@ -71,7 +83,7 @@ def check_draws(arm: Arm, seed: int, make: Callable[[Layer], Any], mistakes: Mis
             for other in arm.axes:
                 others |= layer(other, at)
             made = [make(others | layer(axis, at + turn, listed=True)) for turn in range(TRIES)]
-            if mistakes.found or len({one.run.run_id for one in made}) > 1:
+            if mistakes.found or len(set(made)) > 1:
                 break
         else:
             mistakes.at(axis.path, ", ".join(axis.keys), _without_effect(axis, arm))

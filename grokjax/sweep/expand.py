@@ -13,11 +13,13 @@ from grokjax.sweep import check, identity
 from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
 from grokjax.sweep.axes import Axis, draw
 from grokjax.sweep.effects import check_draws, check_grid
-from grokjax.sweep.keys import split_key
-from grokjax.sweep.layers import Layer, Mistakes, Value, build, find, overlay
+from grokjax.sweep.keys import FROM_RUN, SELECT, split_key
+from grokjax.sweep.layers import Layer, Mistakes, Value, build, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
+from grokjax.sweep.parents import FindParents, Found, Lookup, Origin, Parent, ParentError, origin_of
 from grokjax.sweep.spec import FAMILIES, RunSpec
 
+PATHS = ("init.from_file", f"{FROM_RUN}.results")
 MANY = 2_000  # from so many runs on, every value is checked by itself before their product
 ENOUGH = 20  # mistakes in a large product, after which the rest is left out
 
@@ -27,6 +29,7 @@ class Run:
     run_id: str
     spec: RunSpec
     arms: tuple[str, ...]  # the first is the arm
+    origin: Origin | None = None  # of a run with init.from_run
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,14 @@ class Sweep:
     warnings: tuple[str, ...]
 
 
-def load_sweep(path: str | Path, overrides: dict[str, Any] | None = None) -> Sweep:
-    """Read, expand and check a sweep file. Raises SweepError with every mistake."""
-    return expand(read_sweep(path), overrides)
+def load_sweep(
+    path: str | Path, overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+) -> Sweep:
+    """Read, expand and check a sweep file. Raises SweepError with every mistake.
+
+    find_parents: looks up the stored runs that init.from_run asks for, each request once.
+    """
+    return expand(read_sweep(path), overrides, find_parents)
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:
@@ -68,7 +76,9 @@ def parse_overrides(pairs: list[str]) -> dict[str, Any]:
     return overrides
 
 
-def expand(document: Document, overrides: dict[str, Any] | None = None) -> Sweep:
+def expand(
+    document: Document, overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+) -> Sweep:
     """The runs of a parsed sweep. Raises SweepError with every mistake."""
     overrides = {key: _plain(value) for key, value in (overrides or {}).items()}
     data = document.data
@@ -79,9 +89,12 @@ def expand(document: Document, overrides: dict[str, Any] | None = None) -> Sweep
     arms = read_arms(data, overrides, mistakes)
     runs: dict[str, Run] = {}
     notes: dict[str, None] = {}
+    axes: dict[str, tuple[str, ...]] = {}
+    lookup = Lookup(find_parents)
     for arm in arms:
         label = f"{arm.name}: " if data.get("arms") else ""
-        made = _runs_of(arm, data, mistakes)
+        made = _runs_of(arm, data, mistakes, lookup)
+        axes[arm.name] = _columns(arm, [one.run for one in made])
         unique = {one.run.run_id: one.run for one in reversed(made)}
         for run_id in dict.fromkeys(one.run.run_id for one in made):
             known = runs.get(run_id)
@@ -89,17 +102,32 @@ def expand(document: Document, overrides: dict[str, Any] | None = None) -> Sweep
         notes.update(dict.fromkeys(label + note for one in made for note in one.notes))
         repeated = len(made) - len(unique)
         if repeated and data.get("method") == "random":
-            notes[f"{label}{repeated} of {len(made)} draws repeat others, and are one run with them"] = None
+            what = "runs" if any(one.run.origin for one in made) else "draws"
+            notes[f"{label}{repeated} of {len(made)} {what} repeat others, and are one run with them"] = None
     if not mistakes.found:
         _check_used(arms[0].fixed, runs.values(), mistakes)
     if mistakes.found:
         raise SweepError(mistakes.found)
-    axes = {arm.name: tuple(key for axis in arm.axes for key in axis.keys) for arm in arms}
     return Sweep(name, document.text, overrides, tuple(runs.values()), axes, tuple(notes))
+
+
+def _columns(arm: Arm, runs: list[Run]) -> tuple[str, ...]:
+    """The keys that an arm varies, as its runs have them: of what they start from, those that differ."""
+    keys = [key for axis in arm.axes for key in axis.keys]
+    whole = [key for key in keys if key in (FROM_RUN, SELECT)]
+    parents = [run.spec.init.from_run for run in runs]
+    for word in ("results", "run", "step", "optimizer") if FROM_RUN in keys else ("run",):
+        values = {getattr(parent, word, None) for parent in parents if parent or word == "run"}
+        keys += [f"{FROM_RUN}.{word}"] if len(values) > 1 else []
+    return tuple(dict.fromkeys(key for key in keys if key not in whole))
 
 
 def _check_used(fixed: Layer, runs: Collection[Run], mistakes: Mistakes) -> None:
     """A key of --set that only some families have must be one of some run."""
+    idle = [key for key in fixed if key.startswith(f"{FROM_RUN}.") and not any(run.origin for run in runs)]
+    for key in idle[:1]:
+        what = f"no run starts from another: {FROM_RUN} needs results, a directory, and run or select"
+        mistakes.at(None, key, what)
     for key in fixed:
         section, _, word = key.partition(".")
         families = {type(getattr(run.spec, section)) for run in runs} if section in FAMILIES else set()
@@ -120,7 +148,7 @@ def _plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-def _runs_of(arm: Arm, data: dict, mistakes: Mistakes) -> list[_Made]:
+def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[_Made]:
     """The arm's runs in order, those that are equal more than once. Mistakes are reported."""
     random = data.get("method") == "random"
     cap, seed = data.get("run_cap", 1), data.get("random_seed", 0)
@@ -132,23 +160,26 @@ def _runs_of(arm: Arm, data: dict, mistakes: Mistakes) -> list[_Made]:
         mistakes.at((), "parameters", f"{total:,} runs in arm {arm.name}; at most {MAX_RUNS:,} in one sweep")
     if random or total > MANY or not listed:
         for layer in _one_by_one(arm.axes, random, seed):
-            _make(arm, layer, mistakes)
+            _make(arm, layer, mistakes, lookup)
         if mistakes.found or not listed:
             return []
     found: list[_Made] = []
     points: list[tuple[tuple[int, ...], str]] = []
     before = len(mistakes.found)
     for choice, layer in _draws(arm.axes, seed, total) if random else _product(arm.axes):
-        made = _make(arm, layer, mistakes)
-        if made:
-            found.append(made)
-            points.append((choice, made.run.run_id))
-        elif random or (total > MANY and len(mistakes.found) > before + ENOUGH):
+        made = _make(arm, layer, mistakes, lookup)
+        found += made
+        points.append((choice, _names(made)))
+        if len(found) > MAX_RUNS:
+            place = place_of(SELECT, overlay([*arm.before, layer, arm.fixed]))
+            mistakes.at(place, SELECT, f"more than {MAX_RUNS:,} runs in arm {arm.name}, the most that a sweep may have")
+            break
+        if not made and (random or (total > MANY and len(mistakes.found) > before + ENOUGH)):
             break
     if mistakes.found:
         return []
     if random:
-        check_draws(arm, seed, lambda layer: _make(arm, layer, mistakes), mistakes)
+        check_draws(arm, seed, lambda layer: _names(_make(arm, layer, mistakes, lookup)), mistakes)
     else:
         check_grid(arm, points, mistakes)
     return found
@@ -220,27 +251,43 @@ class _Made:
     notes: list[str]
 
 
-def _make(arm: Arm, values: Layer, mistakes: Mistakes) -> _Made | None:
-    """The run at one point, or None with its mistakes reported."""
+def _names(made: list[_Made]) -> str:
+    """What came of one point: the runs, where it starts from several."""
+    return " ".join(one.run.run_id for one in made)
+
+
+def _make(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[_Made]:
+    """The run at one point, or one for each stored run it starts from; none where mistakes were reported."""
     layer = overlay([*arm.before, values, arm.fixed])
-    if "init.from_file" in layer:
-        layer["init.from_file"] = _located(layer["init.from_file"], mistakes)
+    for key in PATHS:
+        if key in layer:
+            layer[key] = _located(layer[key], mistakes)
     spec, broken = build(layer, mistakes)
-    good = not broken
+    wrong = set(broken)
 
     def report(key: str, what: str, *related: str) -> None:
-        nonlocal good
-        good = False
+        wrong.add(key)
         near = next((other for other in (key, *related) if other in layer), key)
-        item = find(near, layer)
-        mistakes.at(item.path if item else (), key, what)
+        mistakes.at(place_of(near, layer), key, what)
 
     check.check(spec, report, broken)
-    if not good or mistakes.found:
-        return None
-    notes = check.warnings(spec, set(layer))
-    spec = check.resolve(spec, set(layer))
-    return _Made(Run(identity.run_id(spec), spec, (arm.name,)), notes)
+    found = Found(())
+    if spec.init.from_run is not None and not any(key.startswith("init.from_") for key in wrong):
+        try:
+            found = lookup(spec.init.from_run)
+        except ParentError as error:
+            report(f"{FROM_RUN}.{error.key}", str(error))
+        check.check_parents(spec, found.parents, report, broken)
+    if wrong or mistakes.found:
+        return []
+    notes = [*check.warnings(spec, set(layer)), *found.notes]
+    return [_Made(_run(arm, spec, set(layer), parent), notes) for parent in found.parents or (None,)]
+
+
+def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None) -> Run:
+    wanted, spec = spec.init.from_run, check.resolve(spec, explicit, parent)
+    origin = origin_of(parent, wanted) if parent and wanted else None
+    return Run(identity.run_id(spec, origin), spec, (arm.name,), origin)
 
 
 def _located(item: Value, mistakes: Mistakes) -> Value:

@@ -8,8 +8,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from grokjax.sweep.parents import Origin
 from grokjax.sweep.shapes import is_matrix, matches, parameter_shapes
-from grokjax.sweep.spec import FixedNorm, RunSpec
+from grokjax.sweep.spec import FixedNorm, FromRun, RunSpec
 
 # Keys that flow as arrays: values of these never make a new program.
 DYNAMIC_OPTIMIZER = {
@@ -18,15 +19,27 @@ DYNAMIC_OPTIMIZER = {
 }  # fmt: skip
 
 
-def run_id(spec: RunSpec) -> str:
-    """12 hex digits of the SHA-256 of everything that decides the trajectory of a resolved spec."""
-    return _digest(trajectory(spec))[:12]
+def run_id(spec: RunSpec, origin: Origin | None = None) -> str:
+    """12 hex digits of the SHA-256 of everything that decides the trajectory of a resolved spec.
+
+    origin: of a run with init.from_run.
+    """
+    return _digest(trajectory(spec, origin))[:12]
+
+
+def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
+    """Digest of the trajectory without train.steps: runs with equal ones are one run, trained for other numbers of
+    steps."""
+    kept = trajectory(spec, origin)
+    del kept["train"]["steps"]
+    return _digest(kept)
 
 
 def program_key(spec: RunSpec) -> str:
     """Runs with equal keys compile to the same program."""
     optimizer = spec.optimizer.model_dump()
-    program = {
+    origin = spec.init.from_run
+    program: dict[str, Any] = {
         "task": spec.task.model_dump(exclude={"split"}),
         "model": spec.model.model_dump(exclude={"logit_scale"}),
         "loss": spec.loss.model_dump(),
@@ -35,25 +48,30 @@ def program_key(spec: RunSpec) -> str:
         "constraint": spec.constraint.model_dump(exclude={"radius"}),
         "batch": spec.train.batch,
         "numerics": spec.numerics.model_dump(),
-        "log": spec.log.model_dump(exclude={"snapshot_every"}),
+        "log": spec.log.model_dump(exclude={"snapshot_every", "snapshot_steps"}),
         "lanes": spec.engine.lanes,
     }
+    if origin is not None and origin.optimizer == "keep":
+        program["keeps"] = True  # such lanes start with states, others with parameters only
     return _digest(program)[:12]
 
 
-def trajectory(spec: RunSpec) -> dict[str, Any]:
-    """The resolved spec less every value that cannot change this run."""
+def trajectory(spec: RunSpec, origin: Origin | None = None) -> dict[str, Any]:
+    """The resolved spec less every value that cannot change this run; where it starts from counts by content."""
     kept = spec.model_dump(exclude={"log", "events", "engine"})
     names = list(parameter_shapes(spec))
     model, init, optimizer, stop = kept["model"], kept["init"], kept["optimizer"], kept["stop"]
 
-    from_file = init["from_file"] is not None
-    if from_file:
+    stored = spec.init.from_file is not None or spec.init.from_run is not None
+    if stored:
         init["scheme"] = None
-        init["from_file"] = file_digest(init["from_file"])
         if spec.train.batch is None:
             del kept["seed"]  # the split carries its own
-    starts_at_zero = not from_file and init["scheme"] != "torch_linear"
+    if spec.init.from_file is not None:
+        init["from_file"] = file_digest(spec.init.from_file)
+    if spec.init.from_run is not None:
+        init["from_run"] = _from_run(spec.init.from_run, origin)
+    starts_at_zero = not stored and init["scheme"] != "torch_linear"
     init["scale_by_matrix"] = {
         name: factor
         for name, factor in by_matrix(spec.init.scale_by_matrix, names).items()
@@ -75,6 +93,13 @@ def trajectory(spec: RunSpec) -> dict[str, Any]:
     if stop["after_generalization"] is not None:
         stop["rule"] = spec.events.model_dump(exclude={"fit"}) | spec.log.model_dump(include={"every", "eval_every"})
     return kept
+
+
+def _from_run(wanted: FromRun, origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        raise ValueError(f"the run that starts from {wanted.run} is not known without its origin")
+    kept = {"digest": origin.digest, "optimizer": wanted.optimizer}
+    return kept | ({"begun": origin.begun} if wanted.optimizer == "keep" else {})
 
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:

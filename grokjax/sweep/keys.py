@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import Any, get_args
 
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.spec import FAMILIES, RunSpec, Section
@@ -10,6 +11,8 @@ from grokjax.sweep.spec import FAMILIES, RunSpec, Section
 TOP = (
     "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms",
 )  # fmt: skip
+FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
+SELECT = f"{FROM_RUN}.select"  # a value that is a mapping: its keys are columns, and hold dots
 # words that people bring along, and ours
 SYNONYMS = {
     "learning_rate": "lr", "wd": "weight_decay", "l2": "weight_decay", "decay_rate": "weight_decay",
@@ -21,12 +24,16 @@ SYNONYMS = {
     "n_heads": "heads", "num_heads": "heads", "n_layers": "layers", "num_layers": "layers", "depth": "layers",
     "hidden": "widths", "hidden_sizes": "widths", "width": "widths", "act": "activation", "alpha": "scale",
     "type": "name", "norm": "radius", "log_every": "every", "random_state": "seed", "dtype": "params",
+    "run_id": "run", "directory": "results", "dir": "results", "path": "results",
 }  # fmt: skip
 
 
 def split_key(key: str) -> list[str]:
-    """'init.scale_by_matrix.W_O.0' -> ['init', 'scale_by_matrix', 'W_O.0']: names of matrices keep their dots."""
+    """'init.scale_by_matrix.W_O.0' -> ['init', 'scale_by_matrix', 'W_O.0']: names of matrices keep their dots, and so
+    do the columns of `select`."""
     parts = key.split(".")
+    if key.startswith(SELECT + "."):
+        return [*SELECT.split("."), key.removeprefix(SELECT + ".")]
     for index, part in enumerate(parts):
         if part.endswith("_by_matrix") and index + 1 < len(parts):
             return [*parts[: index + 1], ".".join(parts[index + 1 :])]
@@ -53,17 +60,25 @@ def key_problem(key: str, family: str | None, from_axis: bool) -> tuple[str, str
         if index == 0 and part in FAMILIES:
             models = [FAMILIES[part][family]] if family else list(FAMILIES[part].values())
             continue
-        annotation = having[0].model_fields[part].annotation
-        if isinstance(annotation, type) and issubclass(annotation, Section):
-            models = [annotation]
+        section = section_of(having[0].model_fields[part].annotation)
+        if section and not (key == FROM_RUN and index == 1):
+            models = [section]
         elif part.endswith("_by_matrix") or index == len(parts) - 1:
             return None
         else:
             above, rest = ".".join(parts[: index + 1]), ".".join(parts[index + 1 :])
+            if above == SELECT:
+                return key, f"unknown key: {SELECT} is one value, a mapping: write {SELECT}: {{{rest}: ...}}"
             return key, f"unknown key: {above} is a single value, it has no key {rest}"
     example = next(name for name in models[0].model_fields if name != "name")
     what = f"is a section, not a value: write its keys, for instance {key}.{example}"
     return key, f"{what}; `zip` moves several together"
+
+
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a field holds, or may hold."""
+    options = [option for option in (annotation, *get_args(annotation)) if isinstance(option, type)]
+    return next((option for option in options if issubclass(option, Section)), None)
 
 
 def _unknown(parts: list[str], index: int, family: str | None, from_axis: bool) -> str:
@@ -89,9 +104,9 @@ def _unknown(parts: list[str], index: int, family: str | None, from_axis: bool) 
         model: type[Section] = RunSpec
         for part in above:
             first = FAMILIES[part][next(iter(FAMILIES[part]))] if part in FAMILIES else None
-            annotation = first or model.model_fields[part].annotation
-            assert isinstance(annotation, type)
-            model = annotation
+            section = first or section_of(model.model_fields[part].annotation)
+            assert section
+            model = section
         fields, where = list(model.model_fields), ".".join(above)
     near = f" (did you mean {SYNONYMS[word]}?)" if SYNONYMS.get(word) in fields else did_you_mean(word, fields)
     near = near or suggest(word, exact=True) or f"; it has {', '.join(fields)}"

@@ -5,15 +5,16 @@ A run's values come from layers, later ones winning: top-level base, the arm's b
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
-from grokjax.sweep.keys import families_of, key_problem, split_key
+from grokjax.sweep.keys import FROM_RUN, SELECT, families_of, key_problem, split_key
 from grokjax.sweep.load import Document, Mistake, did_you_mean
 from grokjax.sweep.nodes import Keys, describe, or_out
-from grokjax.sweep.spec import FAMILIES, RunSpec
+from grokjax.sweep.spec import BEFORE, EVENT_KINDS, FAMILIES, RunSpec
 
 DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
 SECTIONS = tuple(name for name in RunSpec.model_fields if name != "seed")
@@ -60,7 +61,7 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
         table = len(parts) == 2 and parts[1].endswith("_by_matrix")
         if table and path is None and isinstance(value, dict):
             inner = {full: Value(value, here, here)}  # --set replaces the whole table
-        elif full == "init.from_run":
+        elif full == SELECT:
             inner = {full: Value(value, here, here)}
         elif full in SECTIONS or full == "task.split" or table or (isinstance(value, dict) and value):
             inner = flatten(value, here, mistakes, full)
@@ -70,7 +71,13 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
             if name in layer:
                 mistakes.at(item.path, name, "duplicate key: it stands twice, dotted and nested")
             layer[name] = item
+    if FROM_RUN in layer and _below(FROM_RUN, layer):
+        mistakes.at(layer[FROM_RUN].path, FROM_RUN, "duplicate key: it stands twice, as a whole and by its keys")
     return layer
+
+
+def _below(key: str, layer: Layer) -> list[str]:
+    return [other for other in layer if other.startswith(f"{key}.")]
 
 
 def overlay(layers: list[Layer]) -> Layer:
@@ -80,9 +87,9 @@ def overlay(layers: list[Layer]) -> Layer:
     merged: Layer = {}
     rank: dict[str, int] = {}
     for index, layer in enumerate(layers):
-        for key, value in layer.items():
+        for key, value in _with_from_run(layer, merged).items():
             if key.endswith("_by_matrix"):  # a whole table replaces the entries below
-                for entry in [other for other in merged if other.startswith(key + ".")]:
+                for entry in _below(key, merged):
                     del merged[entry]
             merged[key], rank[key] = value, index
     for section, families in FAMILIES.items():
@@ -98,6 +105,40 @@ def overlay(layers: list[Layer]) -> Layer:
             if word not in own and elsewhere and (inherited or merged[key].key_path is None):
                 del merged[key]
     return merged
+
+
+def _with_from_run(layer: Layer, merged: Layer) -> Layer:
+    """The layer with a whole `init.from_run` (of an axis) taken apart. What it takes back goes from `merged`."""
+    whole, own = layer.get(FROM_RUN), {key: layer[key] for key in _below(FROM_RUN, layer)}
+    if whole is None and not own:
+        return layer
+    rest = {key: item for key, item in layer.items() if key != FROM_RUN and key not in own}
+    below = _below(FROM_RUN, merged)
+    if whole is not None and not isinstance(whole.value, dict):  # null; what else it may be is told in `build`
+        for key in below:
+            del merged[key]
+        return rest | {FROM_RUN: whole}
+    if whole is not None:
+        own = {f"{FROM_RUN}.{word}": _inside(whole, word) for word in whole.value} | own
+        if not own and not below:
+            return rest | {FROM_RUN: whole}
+    given = {key.removeprefix(f"{FROM_RUN}.") for key, item in own.items() if item.value is not None}
+    of_set = whole is None and all(item.key_path is None for item in own.values())
+    if of_set and not below and not ("results" in given and given & {"run", "select"}):
+        # --set fixes a key in the runs that start from another, and makes no other run one
+        return rest | {key: item for key, item in own.items() if key_problem(key, None, False)}
+    if FROM_RUN in merged and merged[FROM_RUN].value in (None, {}):
+        del merged[FROM_RUN]
+    for one, other in (("run", "select"), ("select", "run")):
+        if one in given and other not in given:
+            merged.pop(f"{FROM_RUN}.{other}", None)
+    return rest | own
+
+
+def _inside(whole: Value, word: str) -> Value:
+    """The value of `word` in a whole `init.from_run` of an axis."""
+    path = None if whole.path is None else (*whole.path, word)
+    return Value(whole.value[word], path, path, whole.from_axis)
 
 
 def build(layer: Layer, mistakes: Mistakes) -> tuple[RunSpec, set[str]]:
@@ -181,8 +222,7 @@ def _report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
         parts.pop()
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
-    item = find(key, items)
-    path = item.path if item else ()
+    item, path = find(key, items), place_of(key, items)
     drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
     hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
     if path is not None:
@@ -202,6 +242,19 @@ def find(key: str, layer: Layer) -> Value | None:
     return next((value for name, value in layer.items() if split_key(name)[0] == parts[0]), None)
 
 
+def place_of(key: str, layer: Layer) -> Keys | None:
+    """Where to say what is wrong with `key`: at its value, else at the nearest key above it; None is --set."""
+    parts = split_key(key)
+    for length in range(len(parts), 1, -1):
+        prefix = ".".join(parts[:length])
+        if prefix in layer:
+            break
+        if inside := _below(prefix, layer):
+            return _upwards(layer[inside[0]].key_path, inside[0], prefix)
+    item = find(key, layer)
+    return item.path if item else ()
+
+
 def _explain(problem: Any, key: str) -> str:
     kind, context, got = problem["type"], problem.get("ctx", {}), problem.get("input")
     if kind == "literal_error":
@@ -209,8 +262,10 @@ def _explain(problem: Any, key: str) -> str:
         if key == "engine.lanes":
             return f"must be auto or a whole number from 1 on, got {describe(got)}"
         return f"must be one of {', '.join(options)}, got {describe(got)}{did_you_mean(got, options)}"
-    if kind == "none_required":
-        return "only null so far: starting from a stored run is not available yet"
+    if kind == "form":
+        return f"must be {context['what']}, got {describe(got)}{_form_hint(key, got)}"
+    if kind == "missing":
+        return "is missing: init.from_run needs results, a directory, and run or select"
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     for word, phrase in words.items():
         if word in context:
@@ -225,6 +280,26 @@ def _explain(problem: Any, key: str) -> str:
     expected |= {"list": "a list", "dict": "a mapping", "model": "a mapping"}
     wanted = str(expected.get(kind.split("_")[0], problem["msg"]))
     return f"wrong type: expected {wanted}, got {describe(got)}{_unquote(wanted, got)}"
+
+
+def _form_hint(key: str, got: Any) -> str:
+    """What was probably meant by a value that must have a form of its own."""
+    number = isinstance(got, (int, float)) and not isinstance(got, bool)
+    if key == f"{FROM_RUN}.run" and number:
+        return "; YAML reads such an id as a number: write it in quotes"
+    if key == f"{FROM_RUN}.step" and isinstance(got, str):
+        if got.isdecimal():
+            return f"; write it without quotes: {got}"
+        word, _, count = got.strip().removeprefix("before").strip().partition(":")
+        event = f"before {word}:{count or 1}"
+        return (
+            f" (did you mean {event}?)" if re.fullmatch(BEFORE, event) else did_you_mean(word, ("final", *EVENT_KINDS))
+        )
+    if key == "log.snapshot_steps" and number:
+        return f" (did you mean log:{got}?)"
+    if key.startswith(f"{SELECT}.") and isinstance(got, dict):
+        return f"; a column is written with dots, for instance {key.removeprefix(SELECT + '.')}.{next(iter(got), '')}"
+    return ""
 
 
 def _unquote(wanted: str, got: Any) -> str:

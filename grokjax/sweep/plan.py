@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from grokjax.sweep import cost
 from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.identity import program_key
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
+from grokjax.sweep.snapshots import snapshot_steps
 from grokjax.sweep.spec import RunSpec
 from grokjax.sweep.tuning import Tuned, cost_key
 
@@ -80,6 +80,7 @@ class Bucket:
     queue: int  # runs of a chunk at most; a multiple of the device count, as is the width
     schedule: Schedule
     memory: int  # bytes on each device
+    tuned: bool  # whether the width was measured
 
 
 @dataclass(frozen=True)
@@ -98,38 +99,78 @@ class Plan:
     buckets: tuple[Bucket, ...]
     chunks: tuple[Chunk, ...]
     tuning: dict[str, Tuned]  # what was measured before, of the table's entries those that were used
+    continues: dict[str, str]  # run id -> id of an earlier run of fewer steps, whose training it goes on with
 
 
-def make_plan(sweep: Sweep, device: Device, tuning: Mapping[str, Tuned] | None = None) -> Plan:
+def make_plan(
+    sweep: Sweep,
+    device: Device,
+    tuning: Mapping[str, Tuned] | None = None,
+    most_lanes: Mapping[str, int] | None = None,
+    continues: Mapping[str, str] | None = None,
+) -> Plan:
     """Group runs by program, choose each bucket's width and segment length, cut it into chunks.
 
     tuning: cost key -> what `grokjax bench --tune` measured on such a device; without, the built-in model decides.
+    most_lanes: program key -> lanes, where the memory was found not to hold more. continues: as in the plan.
     """
-    grouped: dict[str, list[Run]] = {}
-    for run in sweep.runs:
-        grouped.setdefault(program_key(run.spec), []).append(run)
+    grouped = _groups(sweep.runs)
     used = {key: (tuning or {})[key] for runs in grouped.values() if (key := cost_key(runs[0].spec)) in (tuning or {})}
-    buckets = tuple(_bucket(index, tuple(runs), device, used) for index, runs in enumerate(grouped.values()))
+    buckets: list[Bucket] = []
     chunks: list[Chunk] = []
-    for bucket in buckets:
-        for runs in _queues(bucket):
-            chunks.append(Chunk(len(chunks), bucket, runs))
-    return Plan(sweep, device, buckets, tuple(chunks), used)
+    for key, runs in grouped.items():
+        go_on = any(run.run_id in (continues or {}) or starts_with_state(run.spec) for run in runs)
+        bucket = _bucket(len(buckets), runs, device, used, (most_lanes or {}).get(key), go_on)
+        buckets.append(bucket)
+        for queue in _queues(bucket):
+            chunks.append(Chunk(len(chunks), bucket, queue))
+    return Plan(sweep, device, tuple(buckets), tuple(chunks), used, dict(continues or {}))
 
 
-def _bucket(index: int, runs: tuple[Run, ...], device: Device, tuning: Mapping[str, Tuned]) -> Bucket:
+def append(old: Plan, new: Plan, sweep: Sweep) -> Plan:
+    """Both plans, one after the other: the old one as it was."""
+    buckets = [replace(bucket, index=bucket.index + len(old.buckets)) for bucket in new.buckets]
+    chunks = [Chunk(chunk.index + len(old.chunks), buckets[chunk.bucket.index], chunk.runs) for chunk in new.chunks]
+    both = (*old.buckets, *buckets), (*old.chunks, *chunks)
+    return Plan(sweep, new.device, *both, old.tuning | new.tuning, old.continues | new.continues)
+
+
+def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
+    """program key -> runs of that program."""
+    grouped: dict[str, list[Run]] = {}
+    for run in runs:
+        grouped.setdefault(program_key(run.spec), []).append(run)
+    return {key: tuple(group) for key, group in grouped.items()}
+
+
+def starts_with_state(spec: RunSpec) -> bool:
+    """Whether a run takes over another's optimizer state."""
+    return spec.init.from_run is not None and spec.init.from_run.optimizer == "keep"
+
+
+def _bucket(
+    index: int,
+    runs: tuple[Run, ...],
+    device: Device,
+    tuning: Mapping[str, Tuned],
+    most_lanes: int | None,
+    go_on: bool,
+) -> Bucket:
     spec = runs[0].spec
     tuned = tuning.get(cost_key(spec))
     width = choose_width(spec, len(runs), device, tuned)
+    if most_lanes:
+        width = max(1, min(width, most_lanes) // device.count) * device.count
     schedule = choose_schedule(spec, runs, width, device, tuned)
-    queue = _queue_length(spec, len(runs), width, device)
-    memory = (cost.lane_bytes(spec) * width + cost.queue_bytes(spec) * queue) // device.count
-    return Bucket(index, spec, runs, width, queue, schedule, memory)
+    waiting = cost.queue_bytes(spec) * (3 if go_on else 1)
+    queue = _queue_length(len(runs), width, device, waiting)
+    memory = (cost.lane_bytes(spec) * width + waiting * queue) // device.count
+    return Bucket(index, spec, runs, width, queue, schedule, memory, tuned is not None and spec.engine.lanes == "auto")
 
 
-def _queue_length(spec: RunSpec, runs: int, width: int, device: Device) -> int:
-    """Runs of a chunk: chunks of a bucket as equal as can be."""
-    fits = int(QUEUE_SHARE * device.memory / cost.queue_bytes(spec)) * device.count
+def _queue_length(runs: int, width: int, device: Device, waiting: int) -> int:
+    """Runs of a chunk: chunks of a bucket as equal as can be. waiting: bytes of a run that waits."""
+    fits = int(QUEUE_SHARE * device.memory / waiting) * device.count
     most = max(width, min(QUEUE * width, fits))
     equal = -(-runs // -(-runs // most))
     return max(width, -(-equal // device.count) * device.count)
@@ -201,8 +242,12 @@ def remarks(plan: Plan) -> list[str]:
     return notes
 
 
-def disk_bytes(bucket: Bucket) -> int:
-    """Curves (compressed to about 0.8) and final parameters."""
+def curves_bytes(bucket: Bucket) -> int:
+    """Records on disk, compressed to about 0.8."""
     rows = sum(cost.record_count(run.spec) for run in bucket.runs)
-    final = parameter_count(parameter_shapes(bucket.spec)) * cost.BYTES[bucket.spec.numerics.params]
-    return int(rows * cost.metric_count(bucket.spec) * 4 * 0.8) + final * len(bucket.runs)
+    return int(rows * cost.metric_count(bucket.spec) * 4 * 0.8)
+
+
+def snapshot_count(bucket: Bucket) -> int:
+    """Snapshots of all runs, with one at the end of each."""
+    return sum(len(snapshot_steps(run.spec)) + 1 for run in bucket.runs)

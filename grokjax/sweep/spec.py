@@ -7,14 +7,50 @@ how YAML becomes these classes in `expand.py`.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 
 def _whole(value: Any) -> Any:
     """Let 4e4 stand for 40000; anything else is left to the strict integer check."""
     return int(value) if isinstance(value, float) and math.isfinite(value) and value.is_integer() else value
+
+
+def _form(is_right: Callable[[Any], bool], what: str) -> BeforeValidator:
+    """Refuses a value that is not of a form of its own with an error of kind `form`, which says what it must be."""
+
+    def check(value: Any) -> Any:
+        value = _whole(value)
+        if not is_right(value):
+            raise PydanticCustomError("form", "{what}", {"what": what})
+        return value
+
+    return BeforeValidator(check)
+
+
+def _matches(pattern: str) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None
+
+
+EVENT_KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "divergence")
+BEFORE = rf"before ({'|'.join(EVENT_KINDS)}):([1-9][0-9]{{0,8}})"
+
+
+def _is_step(value: Any) -> bool:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return 1 <= value < 2**31
+    return value == "final" or _matches(BEFORE)(value)
+
+
+def _is_allowed(value: Any) -> bool:
+    """What a column of runs may have to be: a plain value, or one of a list."""
+    if isinstance(value, list):
+        return bool(value) and not any(isinstance(item, list) or not _is_allowed(item) for item in value)
+    return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
 Int = Annotated[int, BeforeValidator(_whole)]
@@ -26,6 +62,17 @@ NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ByMatrix = dict[str, NonNegative]
+RunId = Annotated[str, _form(_matches("[0-9a-f]{12}"), "12 hex digits, the run_id of a run of these results")]
+Step = Annotated[
+    int | str,
+    _form(_is_step, f"final, a step from 1 on, or `before KIND:N` with KIND one of {', '.join(EVENT_KINDS)}"),
+]
+Allowed = Annotated[
+    Any, _form(_is_allowed, "null, true or false, a finite number or text, or a list of such, which is not empty")
+]
+LogSpaced = Annotated[
+    str, _form(_matches("log:([1-9][0-9]{0,3}|10000)"), "null or log:N with N a whole number from 1 to 10000")
+]
 Activation = Literal["relu", "gelu", "tanh", "square", "identity"]
 
 
@@ -82,6 +129,19 @@ class MLP(Section):
     """Multiplies the logits (an inverse output temperature)."""
 
 
+class FromRun(Section):
+    results: str
+    """A results directory. Relative to the YAML."""
+    run: RunId | None = None
+    """The run there that is started from; either this or `select`."""
+    select: dict[str, Allowed] | None = None
+    """Column of its runs() -> the value it must have, or a list of them: a run for each that has; {} is all."""
+    step: Step = "final"
+    """Which snapshot: final, its step, or e.g. `before slingshot:1`, the newest before that event."""
+    optimizer: Literal["keep", "reset"] = "keep"
+    """keep: moments, warm-up and batches go on as they were at that step; reset: as at any start."""
+
+
 class Init(Section):
     scheme: Literal["paper", "fan_in", "torch_linear"] | None = None
     """null is paper for a transformer and torch_linear for an mlp."""
@@ -90,8 +150,8 @@ class Init(Section):
     scale_by_matrix: ByMatrix = {}
     from_file: str | None = None
     """A safetensors file of starting weights; scales apply to it too. Relative to the YAML."""
-    from_run: None = None
-    """Starting from a stored run is not available yet."""
+    from_run: FromRun | None = None
+    """A snapshot of a stored run; scales apply to its parameters too. Seed and split are that run's unless given."""
 
 
 class CrossEntropy(Section):
@@ -182,7 +242,9 @@ class Log(Section):
     dense_first: Natural = 0
     """Every step below this one is recorded."""
     snapshot_every: Count | None = 10_000
-    """Steps between snapshots (only the final parameters are kept so far)."""
+    """Steps between snapshots (parameters and optimizer state); null keeps the end only. The end is always kept."""
+    snapshot_steps: LogSpaced | None = None
+    """`log:100`: snapshots at 100 log-spaced steps too, from 1 to train.steps."""
     probes: list[str] = []
     """Optional probes; none exist yet."""
 

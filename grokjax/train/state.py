@@ -14,6 +14,7 @@ class Hyper(NamedTuple):
 
     seed: UInt32[Array, ""]
     steps: Int[Array, ""]
+    begun: Int[Array, ""]  # steps that its optimizer had behind it at step 0, where it goes on from another run
     lr: Float[Array, ""]
     b1: Float[Array, ""]
     b2: Float[Array, ""]

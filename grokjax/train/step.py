@@ -51,11 +51,12 @@ def loss_and_logits(
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
     """One optimizer step. A run that has ended, or is not finite, comes back as it was."""
-    batch = batch_at(train, hyper.seed, state.step, spec.train.batch)
+    at = state.step + hyper.begun  # of batches and warm-up
+    batch = batch_at(train, hyper.seed, at, spec.train.batch)
     (loss, logits), grads = jax.value_and_grad(
         lambda params: loss_and_logits(spec, params, batch, hyper.logit_scale), has_aux=True
     )(state.params)
-    updates, opt_state = optimizer(spec, hyper, state.step).update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer(spec, hyper, at).update(grads, state.opt_state, state.params)
     proposed = apply(state.params, updates)  # pyright: ignore[reportArgumentType]
     updated = project(proposed, state.radius)
     view = View(

@@ -1,0 +1,181 @@
+"""Replay: a stored run gone through again, compared with its records as it goes, and saved if asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from grokjax.analysis.summary import KINDS
+from grokjax.engine.inputs import Starts
+from grokjax.engine.loop import Program
+from grokjax.engine.replay import Moment, replay_run
+from grokjax.engine.states import as_snapshots
+from grokjax.probes.all import PROBES
+from grokjax.results.files import curves_file, snapshots_file, write_sealed
+from grokjax.results.manifest import stored_plan
+from grokjax.results.origins import find_start, flat_of
+from grokjax.results.read import Results
+from grokjax.results.segment import Rows, Stored
+from grokjax.results.snapshots import Row, write_snapshots
+from grokjax.results.write import seal_table, write_parquet
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.plan import Chunk
+
+SAVE_BYTES = 2**28  # of states in one file
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first stored value that a replay does not meet to the bit."""
+
+    step: int
+    metric: str
+    stored: float
+    replayed: float
+
+
+@dataclass
+class Replay:
+    """Iterate over it once; what it compared is complete after that."""
+
+    run_id: str
+    start: int
+    stop: int
+    every: int
+    begun: int  # the step that it restarts from
+    legs: Iterator
+    stored: dict[int, dict[str, float | None]]  # step -> metric -> value
+    compared: int = 0  # records
+    difference: Difference | None = field(default=None)
+
+    def __iter__(self) -> Iterator[Moment]:
+        for leg in self.legs:
+            self._compare(leg.rows)
+            if leg.moment is not None:
+                yield leg.moment
+
+    def _compare(self, rows: Rows) -> None:
+        for at, step in enumerate(rows.step):
+            stored = self.stored.get(int(step))
+            if stored is None or self.difference:
+                continue
+            self.compared += 1
+            for name, values in rows.metrics.items():
+                recorded = name not in rows.recorded or bool(rows.recorded[name][at])
+                old, new = stored.get(name), np.float32(values[at])
+                if recorded and old is not None and np.float32(old).tobytes() != new.tobytes():
+                    self.difference = Difference(int(step), name, float(old), float(new))
+                    break
+
+    @property
+    def verdict(self) -> str:
+        """What the comparison found, in a sentence."""
+        if self.difference:
+            it = self.difference
+            return f"first difference at step {it.step}: {it.metric} was {it.stored!r}, replayed it is {it.replayed!r}"
+        return f"{self.compared} stored records compared, all equal to the bit"
+
+
+def begin(
+    results: Results,
+    run_id: str,
+    start: int,
+    stop: int,
+    every: int,
+    probes: tuple[str, ...],
+    devices: int,
+    open_results: Callable[[str], Results],
+) -> Replay:
+    """As `grokjax.replay` says."""
+    for probe in probes:
+        if probe not in PROBES:
+            raise ValueError(f"no probe {probe!r}{did_you_mean(probe, PROBES)}; there are {', '.join(PROBES)}")
+    if every < 1:
+        raise ValueError(f"every must be at least 1, got {every}")
+    rows = results.snapshots(run_id, replays=False)
+    plan = stored_plan(results.path)
+    chunk = next(chunk for chunk in plan.chunks for run in chunk.runs if run.run_id == run_id)
+    run = next(run for run in chunk.runs if run.run_id == run_id)
+    last = int(results.ends.get(run_id, {}).get("step", run.spec.train.steps))
+    if not 0 <= start <= stop <= last:
+        raise ValueError(f"steps must be within the run, 0 to {last}, and rising; got {start} to {stop}")
+    steps = {run.run_id: run.spec.train.steps for chunk in plan.chunks for run in chunk.runs}
+    row = _nearest(rows, start, run_id, run.spec.stop.after_generalization is not None, steps, run.spec.events.hold)
+    if row is None:
+        find = find_start(plan, results.path, open_results)
+    else:
+        stored = Stored("continue", flat_of(row, steps[row.run_id]))
+        find = lambda _: stored  # noqa: E731
+    program = Program(chunk.bucket, devices, Starts(find))
+    legs = replay_run(program, Chunk(chunk.index, chunk.bucket, (run,)), start, stop, every, probes)
+    table = results.curves_table(runs=run_id).to_pylist()
+    records = {record["step"]: record for record in table}
+    return Replay(run_id, start, stop, every, row.step if row else 0, legs, records)
+
+
+def stretch(
+    results: Results, run_id: str, start: int | None, stop: int | None, around: str | None, before: int, after: int
+) -> tuple[int, int]:
+    """(first, last) step asked for: by steps, or around the Nth event of a kind (`slingshot:3`). Raises ValueError."""
+    if (around is None) == (start is None and stop is None):
+        raise ValueError("give --from and --to, or --around KIND:N")
+    if around is None:
+        if start is None or stop is None:
+            raise ValueError("give both --from and --to")
+        return start, stop
+    kind, _, number = around.partition(":")
+    if kind not in KINDS or not number.isdigit() or int(number) < 1:
+        raise ValueError(f"--around takes KIND:N, N from 1 on, and KIND one of {', '.join(KINDS)}; got {around!r}")
+    results.snapshots(run_id)  # says if there is no such run
+    events = results.events()
+    steps = sorted(events[(events["run_id"] == run_id) & (events["kind"] == kind)]["step"])
+    if len(steps) < int(number):
+        raise ValueError(f"run {run_id} has {len(steps)} events of kind {kind}, so there is no {around}")
+    at = int(steps[int(number) - 1])
+    last = int(results.ends.get(run_id, {}).get("step", at))
+    return max(0, at - before), min(last, at + after)
+
+
+def _nearest(
+    rows: dict[int, Row], start: int, run_id: str, stops: bool, steps: dict[str, int], hold: int
+) -> Row | None:
+    """The newest snapshot that is not past `start`. One of an earlier, shorter run must not have begun to stop."""
+    usable = [
+        row
+        for step, row in rows.items()
+        if step <= start and (row.run_id == run_id or not (stops and row.held >= hold and row.end == steps[row.run_id]))
+    ]
+    return max(usable, key=lambda row: row.step, default=None)
+
+
+def save(replay: Replay, folder: Path) -> list[Path]:
+    """Go through a replay and write its records (Parquet) and states (safetensors, as snapshots are stored)."""
+    folder.parent.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True)
+    held: list[Moment] = []
+    paths: list[Path] = []
+    for moment in replay:
+        held.append(moment)
+        if sum(value.nbytes for value in moment.flat.values()) * len(held) > SAVE_BYTES:
+            paths += _write(replay.run_id, held, folder, len(paths) // 2)
+            held = []
+    return paths + (_write(replay.run_id, held, folder, len(paths) // 2) if held else [])
+
+
+def _write(run_id: str, moments: list[Moment], folder: Path, part: int) -> list[Path]:
+    flat = {name: np.stack([moment.flat[name] for moment in moments]) for name in moments[0].flat}
+    states, records = snapshots_file(folder, 0, part), curves_file(folder, 0, part)
+    write_snapshots(states, [as_snapshots([run_id] * len(moments), flat)])
+    names = list(dict.fromkeys(name for moment in moments for name in moment.record))
+    columns = {
+        "run_id": pa.array([run_id] * len(moments), pa.string()),
+        "step": pa.array([moment.step for moment in moments], pa.int64()),
+    }
+    columns |= {name: pa.array([moment.record.get(name) for moment in moments], pa.float32()) for name in names}
+    table = seal_table(pa.table(columns), {})
+    write_sealed(records, lambda temporary: write_parquet(table, temporary))
+    return [states, records]

@@ -1,0 +1,138 @@
+"""Going back: one run of a chunk, step by step, in the program that trained it, at the width that it was trained at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from grokjax.engine.book import Book
+from grokjax.engine.lanes import Board, Queue
+from grokjax.engine.loop import Program, begin_chunk
+from grokjax.engine.records import segment_rows, with_close
+from grokjax.engine.states import Flat, flatten
+from grokjax.probes.all import PROBES
+from grokjax.results.segment import Rows
+from grokjax.sweep.plan import Chunk
+from grokjax.train.state import Examples
+from grokjax.train.step import step
+
+Record = dict[str, Any]
+NOTHING = Rows(np.zeros(0, np.int32), np.zeros(0, np.int32), {}, {})
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run before an update: its parameters by name, its optimizer state (`mu/W_E`, `nu/W_E`, `count`, ...), and the
+    record of that step, with the probes asked for."""
+
+    step: int
+    params: dict[str, np.ndarray]
+    opt: dict[str, np.ndarray]
+    record: dict[str, float]
+    flat: Flat  # all that continues, as it is stored
+
+
+@dataclass(frozen=True)
+class Leg:
+    """What one call of the program gave: rows as training records them, and the moment at its start if asked for."""
+
+    rows: Rows
+    moment: Moment | None
+
+
+@dataclass
+class _Track:
+    """The run on its way."""
+
+    program: Program
+    board: Board
+    queue: Queue
+    book: Book
+    seen: Record = field(default_factory=dict)  # the record at the first step of the newest call
+    last: Record = field(default_factory=dict)  # the record at the end
+
+    @property
+    def at(self) -> int:
+        return int(np.asarray(self.board.state.step)[0])
+
+    def advance(self, steps: int, every: int) -> Rows:
+        """Take so many steps, fewer where the run ends; the records that training would keep of them."""
+        clock = self.at
+        self.board, records = self.program.advance(self.board, self.queue, clock, steps, every)
+        found = jax.device_get(records)
+        lanes = self.book.look(self.board)
+        rows = segment_rows(found, lanes, clock, every, self.program.bucket, self.book.carried)
+        if found.counts[0, 0] and int(found.step[0, 0]) == clock:
+            self.seen = {name: values[0, 0] for name, values in found.train.items()}
+        if lanes.closing.any():
+            close = jax.device_get(self.program.close(self.board, self.queue, self.program.table))
+            rows = with_close(rows, close, lanes, self.book.carried)
+            if lanes.finite[0]:
+                self.last = {name: values[-1] for name, values in rows.metrics.items() if _is_recorded(rows, name)}
+        return rows
+
+
+def replay_run(
+    program: Program, chunk: Chunk, start: int, stop: int, every: int, probes: Sequence[str]
+) -> Iterator[Leg]:
+    """Legs from where `program.starts` has the run, the only one of `chunk`, until `stop`; moments at `start`,
+    `start + every`, ..., and at the run's end if it comes first."""
+    with program.precision():
+        board, queue, book = begin_chunk(program, chunk)
+        track = _Track(program, program.refill(board, queue), queue, book)
+        measure = jax.jit(partial(_probe, program, tuple(probes))) if probes else None
+    asked = iter(range(start, stop + 1, every))
+    target = next(asked, None)
+    while target is not None:
+        with program.precision():
+            now = track.at
+            if now < target and not book.ended.all():
+                leg = Leg(track.advance(*_stride(track, target)), None)
+            else:
+                leg = _moment(track, measure)
+                target = None if book.ended.all() else next(asked, None)
+        yield leg
+
+
+def _stride(track: _Track, target: int) -> tuple[int, int]:
+    """(steps, every) towards the target, with records where training has them."""
+    schedule, spec = track.program.bucket.schedule, track.program.bucket.spec
+    if track.at < spec.log.dense_first:
+        return min(target - track.at, schedule.dense_steps), 1
+    return min(target - track.at, schedule.steps), schedule.every
+
+
+def _moment(track: _Track, measure: Any) -> Leg:
+    """The run where it is, and the rows of its next step, whose record that is."""
+    flat = {name: value[0] for name, value in flatten(track.board.state, np.arange(1)).items()}
+    observed = measure(track.board, track.queue) if measure else {}
+    over = bool(track.book.ended.all())
+    rows = NOTHING if over else track.advance(1, 1)
+    record = {} if over or not track.seen else track.seen
+    if track.last and track.at == int(flat["step"]):  # there is no step after the end
+        record = track.last
+    record = {name: float(value) for name, value in (record | jax.device_get(observed)).items()}
+    return Leg(rows, Moment(int(flat["step"]), _named(flat, "params/"), _named(flat, "opt/"), record, flat))
+
+
+def _is_recorded(rows: Rows, name: str) -> bool:
+    return len(rows.step) > 0 and (name not in rows.recorded or bool(rows.recorded[name][-1]))
+
+
+def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
+    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
+
+
+def _probe(program: Program, probes: tuple[str, ...], board: Board, queue: Queue) -> dict[str, Any]:
+    """Probes of the first lane's next step, in a program of their own: the trajectory does not know of them."""
+    hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, board.state))
+    tokens, labels = jnp.asarray(program.table.tokens), jnp.asarray(program.table.labels)
+    train = Examples(tokens[indices.train], labels[indices.train])
+    _, view = step(program.bucket.spec, state, hyper, train)
+    return {name: value for probe in probes for name, value in PROBES[probe](view).items()}

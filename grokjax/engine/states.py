@@ -1,0 +1,50 @@
+"""The state of runs as flat arrays, named as they are stored, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from grokjax.results.segment import Snapshots
+from grokjax.train.state import State
+
+NUMBERS = ("step", "end", "held", "finite", "loss_max")
+Flat = dict[str, np.ndarray]
+
+
+def flat_names(state: Any) -> list[str]:
+    """A name for each leaf of a state, in order: `params/W_E`, `opt/mu/W_E`, `opt/count`, `radius/all`, `step`, ...
+
+    Positions in optax's chain are left out, so that optimizers with equal moments have equal names.
+    """
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
+    names = ["/".join(_part(key) for key in path if not hasattr(key, "idx")) for path in paths]
+    names = [f"opt/{name.removeprefix('opt_state/')}" if name.startswith("opt_state/") else name for name in names]
+    assert len(set(names)) == len(names), names
+    return names
+
+
+def _part(key: Any) -> str:
+    return str(key.name if hasattr(key, "name") else key.key)
+
+
+def flatten(state: State, rows: np.ndarray | None = None) -> Flat:
+    """Copies on the host [lanes, ...], of some rows or all; device buffers may be reused at once."""
+    leaves = jax.device_get(jax.tree.leaves(state))
+    kept = [np.array(leaf if rows is None else np.asarray(leaf)[rows]) for leaf in leaves]
+    return dict(zip(flat_names(state), kept, strict=True))
+
+
+def unflatten(flat: Flat, like: State) -> State:
+    """A state with the structure and dtypes of `like`. Raises KeyError for a name that is missing."""
+    leaves, structure = jax.tree.flatten(like)
+    named = zip(flat_names(like), leaves, strict=True)
+    return jax.tree.unflatten(structure, [np.asarray(flat[name], leaf.dtype) for name, leaf in named])
+
+
+def as_snapshots(run_ids: list[str], flat: Flat) -> Snapshots:
+    state = {name: value for name, value in flat.items() if name not in NUMBERS}
+    step, end, held, finite, loss_max = (flat[name] for name in NUMBERS)
+    return Snapshots(tuple(run_ids), step, end, held, finite, loss_max, state)

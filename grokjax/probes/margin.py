@@ -1,0 +1,19 @@
+"""How far the right answer's logit is above the others."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+
+from grokjax.probes.core import Metrics
+from grokjax.train.state import View
+
+
+def margin(view: View) -> Metrics:
+    """Smallest, median and mean over the examples of z_y - max_{j != y} z_j. Past 23 ln 2 = 16 the right class's
+    gradient is zero in a float32 softmax (Liu et al. 2026, arXiv 2605.06152)."""
+    logits, labels = view.logits, view.labels
+    right = jnp.take_along_axis(logits, labels[None], axis=0)[0]
+    others = jnp.where(jnp.arange(logits.shape[0])[:, None] == labels, -jnp.inf, logits).max(0)
+    gap = right - others
+    found = {"margin/min": gap.min(), "margin/median": jnp.median(gap), "margin/mean": gap.mean()}
+    return {name: value.astype(jnp.float32) for name, value in found.items()}

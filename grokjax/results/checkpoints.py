@@ -1,0 +1,193 @@
+"""Checkpoints of a chunk, through Orbax: all of Orbax is in this file.
+
+A checkpoint counts once its listing is there: the SHA-256 of each of its files, sealed, written after them. Orbax
+reads flipped bits as values and calls a truncation something else, so nothing is read that the listing does not match.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from grokjax.results.files import Damaged, flush, read_json, write_json
+
+KEPT = 2
+LISTING = re.compile(r"segment-(\d{6})\.json")
+CHUNK_FOLDER = re.compile(r"chunk-(\d{5})")
+
+
+@dataclass
+class Checkpoints:
+    """Those of one chunk.
+
+    stamp: digest of what a checkpoint must agree with to be of use: runs, width, program. say: is told what is
+    passed over.
+    """
+
+    out: Path
+    chunk: int
+    stamp: str
+    say: Callable[[str], None] = print
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "checkpoint"))
+    _saving: Future[None] | None = None
+
+    @property
+    def folder(self) -> Path:
+        return chunk_folder(self.out, self.chunk)
+
+    def save(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
+        """Begin to keep `arrays` as what continues after a segment; the one before is finished first."""
+        self.finish()
+        self._saving = self._pool.submit(self._save, segment, arrays)
+
+    def is_busy(self) -> bool:
+        return self._saving is not None and not self._saving.done()
+
+    def raise_fault(self) -> None:
+        """Raises what went wrong in a checkpoint that was begun, for instance that the disk is full."""
+        if self._saving is not None and self._saving.done():
+            self.finish()
+
+    def finish(self) -> None:
+        """Wait for what was begun. Raises OSError where it could not be written."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
+
+    def close(self) -> None:
+        """Let the thread end; what it still writes counts or not, but raises no more."""
+        self._pool.shutdown()
+
+    def _save(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
+        from orbax.checkpoint import v1 as ocp
+
+        if not self.folder.is_dir():
+            self.folder.parent.mkdir(exist_ok=True)
+            self.folder.mkdir(exist_ok=True)
+        names = sorted(arrays)
+        about = {"segment": segment, "stamp": self.stamp, "names": names}
+        about["sha256"] = [_digest(arrays[name]) for name in names]
+        try:
+            with ocp.training.Checkpointer(str(self.folder.absolute())) as orbax:
+                orbax.save(segment, _numbered(arrays, names), custom_metadata=about, overwrite=True)
+        except Exception as error:  # what Orbax and its storage raise is no closed set
+            raise fault(self.folder / str(segment), error) from error
+        place = self.folder / str(segment)
+        listed = list_files(place)
+        for path in [*(place / name for name in listed), *(path for path in place.rglob("*") if path.is_dir()), place]:
+            flush(path)
+        write_json(self.folder / f"segment-{segment:06d}.json", {"segment": segment, "files": listed})
+        for old in self.segments()[:-KEPT]:
+            self.remove(old)
+
+    def segments(self) -> list[int]:
+        """After which segments there is a checkpoint with its listing."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(int(match[1]) for name in names if (match := LISTING.fullmatch(name)))
+
+    def newest(self) -> tuple[int, dict[str, np.ndarray]] | None:
+        """(segment, arrays) of the newest checkpoint that is intact; what is passed over is said."""
+        for segment in reversed(self.segments()):
+            try:
+                return segment, self.load(segment)
+            except Damaged as damage:
+                self.say(f"{damage}; the checkpoint before it is used, if there is one")
+        return None
+
+    def load(self, segment: int) -> dict[str, np.ndarray]:
+        """Raises Damaged."""
+        check_checkpoint(self.folder, segment)
+        from orbax.checkpoint import v1 as ocp
+
+        place = self.folder / str(segment)
+        try:
+            with ocp.training.Checkpointer(str(self.folder.absolute())) as orbax:
+                about: Any = orbax.metadata(segment).custom_metadata
+                stored: Any = orbax.load(segment)
+            arrays = {name: np.asarray(stored[f"{at:05d}"]) for at, name in enumerate(about["names"])}
+        except Exception as error:
+            raise Damaged(place, f"it cannot be loaded: {error}") from error
+        if about["stamp"] != self.stamp or about["segment"] != segment:
+            raise Damaged(place, "it is of other runs, or of another program")
+        if about["sha256"] != [_digest(value) for value in arrays.values()]:
+            raise Damaged(place, "its arrays have another checksum")
+        return arrays
+
+    def remove(self, segment: int) -> None:
+        """The listing goes first: without it the rest does not count."""
+        (self.folder / f"segment-{segment:06d}.json").unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder / str(segment))
+
+    def tidy(self, newest: int | None) -> None:
+        """Remove all that is newer than a checkpoint, or has no listing, or was left by a kill; None: everything."""
+        if newest is None:
+            self.drop()
+            return
+        for segment in self.segments():
+            if segment > newest:
+                self.remove(segment)
+        kept = {str(segment) for segment in self.segments()}
+        for path in list(self.folder.iterdir()):
+            if path.is_dir() and path.name not in kept:
+                shutil.rmtree(path)
+
+    def drop(self) -> None:
+        """Remove all checkpoints of the chunk."""
+        for segment in self.segments():
+            self.remove(segment)
+        with suppress(FileNotFoundError):
+            shutil.rmtree(self.folder)
+
+
+def chunk_folder(out: Path, chunk: int) -> Path:
+    return out / "checkpoints" / f"chunk-{chunk:05d}"
+
+
+def list_files(place: Path) -> dict[str, str]:
+    """name -> SHA-256 of all files of a checkpoint."""
+    paths = sorted(path for path in place.rglob("*") if path.is_file())
+    return {path.relative_to(place).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def check_checkpoint(folder: Path, segment: int) -> None:
+    """Read every byte of a checkpoint. Raises Damaged."""
+    listing, place = folder / f"segment-{segment:06d}.json", folder / str(segment)
+    try:
+        wanted, there = read_json(listing), list_files(place)
+    except (OSError, ValueError) as error:
+        raise Damaged(listing, f"cannot be read: {error}") from None
+    if wanted.get("segment") != segment:
+        raise Damaged(listing, "it lists another checkpoint")
+    for name in sorted(wanted["files"].keys() | there.keys()):
+        if there.get(name) != wanted["files"].get(name):
+            raise Damaged(place / name if name in there else place, "it is not the file that its checkpoint lists")
+
+
+def fault(path: Path, error: Exception) -> OSError:
+    """What Orbax raised, as an error about a file."""
+    found: BaseException | None = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno:
+            return OSError(found.errno, found.strerror, str(found.filename or path))
+        found = found.__cause__ or found.__context__
+    return OSError(None, str(error).splitlines()[0], str(path))
+
+
+def _numbered(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+    """By number, since Orbax joins names with dots, and ours have some."""
+    return {f"{at:05d}": np.asarray(arrays[name]) for at, name in enumerate(names)}
+
+
+def _digest(value: np.ndarray) -> str:
+    value = np.ascontiguousarray(value)
+    return hashlib.sha256(f"{value.dtype.str} {value.shape} ".encode() + value.tobytes()).hexdigest()

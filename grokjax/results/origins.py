@@ -1,0 +1,127 @@
+"""Where runs start from that do not start afresh: snapshots of other results, and of runs that were shorter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grokjax.results.continued import continued
+from grokjax.results.files import Damaged
+from grokjax.results.manifest import read_manifest, run_of
+from grokjax.results.read import Results
+from grokjax.results.segment import Stored
+from grokjax.results.snapshots import Row, read_row
+from grokjax.sweep.expand import Run
+from grokjax.sweep.load import Mistake, SweepError, did_you_mean
+from grokjax.sweep.parents import Found, Parent, ParentError, event_of
+from grokjax.sweep.plan import Plan
+from grokjax.sweep.spec import FromRun
+
+Open = Callable[[str], Results]
+
+
+def find_parents(wanted: FromRun, open_results: Open) -> Found:
+    """The stored runs that `init.from_run` asks for. Raises ParentError."""
+    try:
+        results = open_results(wanted.results)
+    except SweepError as error:
+        raise ParentError("results", "; ".join(mistake.what for mistake in error.mistakes)) from None
+    except Damaged as damage:
+        raise ParentError("results", str(damage)) from None
+    run_ids = [wanted.run] if wanted.run else _selected(results, wanted.select or {})
+    events = results.events() if event_of(wanted.step) else None
+    parents, without = [], []
+    for run_id in run_ids:
+        step = _step(results, run_id, wanted, events)
+        if step is None:
+            without.append(run_id)
+        else:
+            parents.append(_parent(results, run_id, step))
+    notes = ()
+    if without:
+        if wanted.run:
+            raise ParentError("step", f"run {wanted.run} has no snapshot {wanted.step}")
+        notes = (f"{len(without)} of {len(run_ids)} selected runs have no snapshot {wanted.step}, and are left out",)
+    return Found(tuple(parents), notes)
+
+
+def _selected(results: Results, select: dict[str, Any]) -> list[str]:
+    """Runs that have ended, and whose columns have the values asked for."""
+    runs = results.runs()
+    rows = runs["status"].isin(["ended", "diverged"])
+    for column, value in select.items():
+        if column not in runs:
+            hint = did_you_mean(column, list(runs.columns))
+            raise ParentError("select", f"{results.path} has no column {column!r} in its runs{hint}")
+        allowed = value if isinstance(value, list) else [value]
+        rows &= runs[column].map(lambda found, allowed=allowed: any(_equal(found, one) for one in allowed))
+    return list(runs["run_id"][rows])
+
+
+def _equal(found: Any, wanted: Any) -> bool:
+    if wanted is None:
+        return found is None or (isinstance(found, float) and np.isnan(found))
+    return bool(found == wanted) and isinstance(found, bool | np.bool_) == isinstance(wanted, bool)
+
+
+def _step(results: Results, run_id: str, wanted: FromRun, events: pd.DataFrame | None) -> int | None:
+    """The step of the snapshot that is asked for; None if the run has none such."""
+    try:
+        if events is None:
+            return results.snapshot(run_id, None if wanted.step == "final" else int(wanted.step)).step
+        event = event_of(wanted.step)
+        assert event
+        own = events[(events["run_id"] == run_id) & (events["kind"] == event[0])]["step"].sort_values()
+        if len(own) < event[1]:
+            return None
+        # a spike is recorded at the first record after it
+        earliest = int(own.iloc[event[1] - 1]) - run_of(results.manifest, run_id).spec.log.every
+        return max((step for step in results.snapshots(run_id) if step <= earliest), default=None)
+    except ValueError as error:
+        raise ParentError("step" if run_id in results.run_ids else "run", str(error)) from None
+
+
+def _parent(results: Results, run_id: str, step: int) -> Parent:
+    run = run_of(results.manifest, run_id)
+    row = results.snapshot(run_id, step)
+    origin = run.origin
+    lineage = (*(origin.lineage if origin else ()), f"{run_id}@{step}")
+    begun = origin.begun if origin else 0
+    return Parent(str(results.path.absolute()), run_id, step, run.spec, row.sha256, begun, lineage)
+
+
+def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Stored | None]:
+    """For each run of a plan the snapshot that it starts from, if it does. Raises SweepError where that is gone."""
+    manifest = read_manifest(out)
+    steps = {run.run_id: run.spec.train.steps for chunk in plan.chunks for run in chunk.runs}
+    opened: dict[str, Results] = {}
+    before: dict[str, Row] = {}
+
+    def find(run: Run) -> Stored | None:
+        if run.run_id in plan.continues and run.run_id not in before:
+            before.update(continued(out, manifest))
+        if run.run_id in before:
+            row = before[run.run_id]
+            return Stored("continue", flat_of(row, steps[row.run_id]))
+        origin = run.spec.init.from_run
+        if origin is None:
+            return None
+        if origin.results not in opened:
+            opened[origin.results] = open_results(origin.results)
+        row = opened[origin.results].snapshot(str(origin.run), int(origin.step))
+        if run.origin is None or row.sha256 != run.origin.digest:
+            what = f"run {origin.run} at step {origin.step} is not what it was when this sweep was planned"
+            raise SweepError([Mistake(origin.results, 0, 0, "", what)])
+        return Stored("keep" if origin.optimizer == "keep" else "params", flat_of(row, steps[run.run_id]))
+
+    return find
+
+
+def flat_of(row: Row, steps: int) -> dict[str, np.ndarray]:
+    """All that a snapshot holds, as the engine names it. steps: of the run that it is of."""
+    numbers = {"step": row.step, "end": row.end, "held": row.held, "finite": row.finite, "loss_max": row.loss_max}
+    return read_row(row) | {name: np.asarray(value) for name, value in (numbers | {"steps": steps}).items()}

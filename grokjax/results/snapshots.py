@@ -1,0 +1,171 @@
+"""The store of snapshots: files of many rows, each a run at a step, of which one is read without the others.
+
+A file is safetensors, every tensor stacked over the rows. Its header holds its own checksum, and one of each row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from grokjax.results.files import BLANK, Damaged, check_seal, seal, snapshots_files, write_whole
+from grokjax.results.segment import Snapshots
+
+DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "U32": np.uint32, "BOOL": np.bool_}
+MOST_HEADER = 10**8  # bytes; a longer one is no header
+
+
+@dataclass(frozen=True)
+class Row:
+    """Where a snapshot stands, and the numbers that are kept in the header."""
+
+    path: Path
+    index: int
+    run_id: str
+    step: int
+    end: int
+    held: int
+    finite: bool
+    loss_max: float
+    sha256: str  # of its tensors
+
+
+@dataclass(frozen=True)
+class Tensor:
+    dtype: np.dtype
+    shape: tuple[int, ...]  # of one row
+    begin: int  # in the file, of the first row
+
+    @property
+    def size(self) -> int:
+        return self.dtype.itemsize * math.prod(self.shape)
+
+
+@dataclass(frozen=True)
+class Header:
+    rows: tuple[Row, ...]
+    tensors: dict[str, Tensor]
+    length: int  # bytes of the whole file
+
+
+def write_snapshots(path: Path, parts: Sequence[Snapshots]) -> None:
+    """One file of all rows, whole and sealed."""
+    names = sorted(parts[0].state)
+    stacked = {name: np.ascontiguousarray(np.concatenate([part.state[name] for part in parts])) for name in names}
+    rows = [
+        {
+            "run_id": run_id,
+            "step": int(part.step[at]),
+            "end": int(part.end[at]),
+            "held": int(part.held[at]),
+            "finite": bool(part.finite[at]),
+            "loss_max": float(part.loss_max[at]),
+            "sha256": digest_of({name: part.state[name][at] for name in names}),
+        }
+        for part in parts
+        for at, run_id in enumerate(part.run_ids)
+    ]
+    metadata = {"seal": BLANK, "rows": json.dumps(rows)}
+    write_whole(path, lambda temporary: save_file(stacked, temporary, metadata), _seal_header)
+
+
+def _seal_header(path: Path) -> None:
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    seal(path, 8 + length)
+
+
+def digest_of(state: dict[str, np.ndarray]) -> str:
+    """SHA-256 of one run's tensors: names, dtypes, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        value = np.ascontiguousarray(state[name])
+        digest.update(f"{name} {value.dtype.str} {value.shape} ".encode())
+        digest.update(value.tobytes())
+    return digest.hexdigest()
+
+
+def read_header(path: Path) -> Header:
+    """Rows and tensors of a snapshot file. Raises Damaged."""
+    stat = path.stat()
+    return _read_header(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=10_000)
+def _read_header(path: Path, total: int, time: int) -> Header:
+    with path.open("rb") as file:
+        prefix = file.read(8)
+        length = int.from_bytes(prefix, "little")
+        if len(prefix) < 8 or 8 + length > min(total, MOST_HEADER):
+            raise Damaged(path, "it ends too early")
+        data = prefix + file.read(length)
+    check_seal(path, data)
+    try:
+        return _parse(path, json.loads(data[8:]), len(data), total)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Damaged(path, f"its header makes no sense: {error}") from None
+
+
+def _parse(path: Path, header: dict[str, Any], begin: int, total: int) -> Header:
+    rows = json.loads(header.pop("__metadata__")["rows"])
+    tensors, reached = {}, begin
+    for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
+        dtype, shape, (first, last) = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"]
+        if shape[0] != len(rows) or begin + first != reached or last - first != dtype.itemsize * math.prod(shape):
+            raise ValueError(f"{name} is out of place")
+        tensors[name] = Tensor(dtype, shape[1:], begin + first)
+        reached = begin + last
+    if reached != total:
+        raise Damaged(path, f"it has {total:,} bytes, {reached:,} were written")
+    return Header(tuple(Row(path, index, **row) for index, row in enumerate(rows)), tensors, total)
+
+
+def snapshot_rows(out: Path, chunk: int | None = None) -> dict[tuple[str, int], Row]:
+    """(run id, step) -> where that snapshot stands, of all chunks or one. Raises Damaged."""
+    rows = [row for path in snapshots_files(out, chunk) for row in read_header(path).rows]
+    return {(row.run_id, row.step): row for row in rows}
+
+
+def replay_rows(out: Path, run_id: str) -> dict[tuple[str, int], Row]:
+    """The same of what replays of a run have saved. Raises Damaged."""
+    folders = [path for path in (out / "replays").glob(f"{run_id}-*") if path.is_dir()]
+    rows = [row for folder in sorted(folders) for path in snapshots_files(folder) for row in read_header(path).rows]
+    return {(row.run_id, row.step): row for row in rows}
+
+
+def read_row(row: Row) -> dict[str, np.ndarray]:
+    """The tensors of one snapshot. Raises Damaged."""
+    header = read_header(row.path)
+    with row.path.open("rb") as file:
+        return _read_row(header, row, file)
+
+
+def _read_row(header: Header, row: Row, file: Any) -> dict[str, np.ndarray]:
+    state = {}
+    for name, tensor in header.tensors.items():
+        file.seek(tensor.begin + row.index * tensor.size)
+        data = file.read(tensor.size)
+        if len(data) < tensor.size:
+            raise Damaged(row.path, "it ends too early")
+        state[name] = np.frombuffer(data, tensor.dtype).reshape(tensor.shape).copy()
+    if digest_of(state) != row.sha256:
+        raise Damaged(row.path, f"run {row.run_id} at step {row.step} has another checksum")
+    return state
+
+
+def check_snapshots(path: Path) -> Header:
+    """Read every byte of a snapshot file. Raises Damaged."""
+    header = read_header(path)
+    with path.open("rb") as file:
+        for row in header.rows:
+            _read_row(header, row, file)
+    return header
