@@ -181,13 +181,13 @@ def params(
 ) -> None:
     """Write a run's parameters as safetensors (names as in the README; init.from_file reads them)."""
     with _exit_codes(), _bad_value():
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         from grokjax.launch import open_results
         from grokjax.results.files import write_view
 
         values = open_results(directory).params(run_id, step)
-        write_view(out, lambda temporary: save_file(values, temporary))
+        write_view(out, lambda temporary: temporary.write_bytes(save(values)))
         typer.echo(f"{len(values)} parameters in {out}")
 
 

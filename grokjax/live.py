@@ -26,6 +26,7 @@ class Line:
     bucket: Bucket
     tally: Tally
     total: int  # run-steps
+    before: int = 0  # taken before this process
     done: int = 0
     lane_steps: int = 0
     segments_done: int = 0
@@ -51,11 +52,10 @@ class Line:
         counts = self.tally.counts()
         names = ("fit", "generalized", "slingshot", "diverged")
         head = f"bucket {self.bucket.index}: " if many else ""
-        left = (
-            f", {duration((self.total - self.done) / self.speed)} left" if self.speed and self.done < self.total else ""
-        )
+        steps = self.total - self.before - self.done
+        left = f", {duration(steps / self.speed)} left" if self.speed and steps > 0 else ""
         return (
-            f"{head}{self.done / max(self.total, 1):.0%}, {self.speed:,.0f} run-steps/s{left}, "
+            f"{head}{1 - steps / max(self.total, 1):.0%}, {self.speed:,.0f} run-steps/s{left}, "
             f"lanes {self.done / max(self.lane_steps, 1):.0%} used | "
             f"{len(self.bucket.runs)} runs: " + ", ".join(f"{counts[name]} {name}" for name in names)
         )
@@ -92,6 +92,9 @@ class LiveScreen:
         else:
             self._live.update(self._render(bucket.index))
 
+    def resumed(self, bucket: Bucket, run_steps: int) -> None:
+        self.lines[bucket.index].before += run_steps
+
     def segment(self, bucket: Bucket, segment: Segment) -> None:
         line = self.lines[bucket.index]
         line.update(segment, time.monotonic())
@@ -121,7 +124,11 @@ class LiveScreen:
             )
         room = max(3, self.console.size.height - 2)
         if len(rows) > room:  # a small terminal shows the buckets that move
-            busy = [row for row, line in zip(rows, self.lines.values(), strict=True) if 0 < line.done < line.total]
+            busy = [
+                row
+                for row, line in zip(rows, self.lines.values(), strict=True)
+                if 0 < line.done < line.total - line.before
+            ]
             rows = [*(busy or rows)[: room - 1], f"... {len(rows)} buckets in all"]
         return Text("\n".join(rows), overflow="ellipsis", no_wrap=True)
 

@@ -149,6 +149,9 @@ class Countdown:
     def say(self, text):
         pass
 
+    def resumed(self, bucket, run_steps):
+        pass
+
     def finished(self):
         pass
 

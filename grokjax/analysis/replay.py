@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import pyarrow as pa
 from grokjax.analysis.summary import KINDS
 from grokjax.engine.inputs import Starts
 from grokjax.engine.loop import Program
-from grokjax.engine.replay import Moment, replay_run
+from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
 from grokjax.probes.all import PROBES
 from grokjax.results.files import curves_file, snapshots_file, write_sealed
@@ -22,8 +22,9 @@ from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
 from grokjax.results.snapshots import Row, write_snapshots
 from grokjax.results.write import seal_table, write_parquet
+from grokjax.sweep.expand import Run
 from grokjax.sweep.load import did_you_mean
-from grokjax.sweep.plan import Chunk
+from grokjax.sweep.plan import Chunk, Plan
 
 SAVE_BYTES = 2**28  # of states in one file
 
@@ -47,7 +48,7 @@ class Replay:
     stop: int
     every: int
     begun: int  # the step that it restarts from
-    legs: Iterator
+    legs: Iterator[Leg]
     stored: dict[int, dict[str, float | None]]  # step -> metric -> value
     compared: int = 0  # records
     difference: Difference | None = field(default=None)
@@ -96,25 +97,67 @@ def begin(
             raise ValueError(f"no probe {probe!r}{did_you_mean(probe, PROBES)}; there are {', '.join(PROBES)}")
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
-    rows = results.snapshots(run_id, replays=False)
-    plan = stored_plan(results.path)
-    chunk = next(chunk for chunk in plan.chunks for run in chunk.runs if run.run_id == run_id)
-    run = next(run for run in chunk.runs if run.run_id == run_id)
-    last = int(results.ends.get(run_id, {}).get("step", run.spec.train.steps))
+    plan, snapshots = stored_plan(results.path), results.snapshots(run_id, replays=False)
+    last = int(results.ends.get(run_id, {}).get("step", _run_of(plan, run_id)[1].spec.train.steps))
     if not 0 <= start <= stop <= last:
         raise ValueError(f"steps must be within the run, 0 to {last}, and rising; got {start} to {stop}")
-    steps = {run.run_id: run.spec.train.steps for chunk in plan.chunks for run in chunk.runs}
-    row = _nearest(rows, start, run_id, run.spec.stop.after_generalization is not None, steps, run.spec.events.hold)
-    if row is None:
-        find = find_start(plan, results.path, open_results)
-    else:
-        stored = Stored("continue", flat_of(row, steps[row.run_id]))
-        find = lambda _: stored  # noqa: E731
-    program = Program(chunk.bucket, devices, Starts(find))
-    legs = replay_run(program, Chunk(chunk.index, chunk.bucket, (run,)), start, stop, every, probes)
-    table = results.curves_table(runs=run_id).to_pylist()
-    records = {record["step"]: record for record in table}
-    return Replay(run_id, start, stop, every, row.step if row else 0, legs, records)
+    asked = range(start, stop + 1, every)
+    find = find_start(plan, results.path, open_results)
+    phases = [
+        _Phase(plan, stored, [step for step in asked if first <= step < below], below, snapshots, find)
+        for stored, first, below in results.phases(run_id)
+    ]
+    phases = [phase for phase in phases if phase.asked]
+    legs = (leg for phase in phases for leg in phase.legs(devices, probes))
+    records = {record["step"]: record for record in results.curves_table(runs=run_id).to_pylist()}
+    return Replay(run_id, start, stop, every, phases[0].begun, legs, records)
+
+
+@dataclass(frozen=True)
+class _Phase:
+    """The part of a replay that one chunk trained: a run that was given more steps has several."""
+
+    plan: Plan
+    run_id: str  # as it was then
+    asked: list[int]
+    below: int  # its records count below this step
+    snapshots: dict[int, Row]
+    find: Callable[[Run], Stored | None]
+
+    @property
+    def row(self) -> Row | None:
+        """The newest snapshot to start from; None: where the run itself began."""
+        usable = [step for step, row in self.snapshots.items() if step <= self.asked[0] and row.run_id == self.run_id]
+        return self.snapshots[max(usable)] if usable else None
+
+    @property
+    def begun(self) -> int:
+        if self.row:
+            return self.row.step
+        start = self.find(_run_of(self.plan, self.run_id)[1])
+        return int(start.flat["step"]) if start and start.how == "continue" else 0
+
+    def legs(self, devices: int, probes: tuple[str, ...]) -> Iterator[Leg]:
+        chunk, run = _run_of(self.plan, self.run_id)
+        row, find = self.row, self.find
+        if row is not None:
+            stored = Stored("continue", flat_of(row, run.spec.train.steps))
+            find = lambda _: stored  # noqa: E731
+        program = Program(chunk.bucket, devices, Starts(find))
+        for leg in replay_run(program, Chunk(chunk.index, chunk.bucket, (run,)), self.asked, probes):
+            if len(leg.rows.step) and leg.rows.step[-1] >= self.below:  # the end of the shorter run is not the run's
+                yield replace(leg, rows=_only(leg.rows, leg.rows.step < self.below))
+            else:
+                yield leg
+
+
+def _only(rows: Rows, kept: np.ndarray) -> Rows:
+    metrics, recorded = ({name: of[name][kept] for name in of} for of in (rows.metrics, rows.recorded))
+    return Rows(rows.run[kept], rows.step[kept], metrics, recorded)
+
+
+def _run_of(plan: Plan, run_id: str) -> tuple[Chunk, Run]:
+    return next((chunk, run) for chunk in plan.chunks for run in chunk.runs if run.run_id == run_id)
 
 
 def stretch(
@@ -138,18 +181,6 @@ def stretch(
     at = int(steps[int(number) - 1])
     last = int(results.ends.get(run_id, {}).get("step", at))
     return max(0, at - before), min(last, at + after)
-
-
-def _nearest(
-    rows: dict[int, Row], start: int, run_id: str, stops: bool, steps: dict[str, int], hold: int
-) -> Row | None:
-    """The newest snapshot that is not past `start`. One of an earlier, shorter run must not have begun to stop."""
-    usable = [
-        row
-        for step, row in rows.items()
-        if step <= start and (row.run_id == run_id or not (stops and row.held >= hold and row.end == steps[row.run_id]))
-    ]
-    return max(usable, key=lambda row: row.step, default=None)
 
 
 def save(replay: Replay, folder: Path) -> list[Path]:

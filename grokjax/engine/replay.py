@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.book import Book
-from grokjax.engine.lanes import Board, Queue
+from grokjax.engine.lanes import Board, Metrics, Queue
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.records import segment_rows, with_close
 from grokjax.engine.states import Flat, flatten
@@ -20,7 +20,7 @@ from grokjax.probes.all import PROBES
 from grokjax.results.segment import Rows
 from grokjax.sweep.plan import Chunk
 from grokjax.train.state import Examples
-from grokjax.train.step import step
+from grokjax.train.step import evaluate, step
 
 Record = dict[str, Any]
 NOTHING = Rows(np.zeros(0, np.int32), np.zeros(0, np.int32), {}, {})
@@ -70,6 +70,8 @@ class _Track:
         rows = segment_rows(found, lanes, clock, every, self.program.bucket, self.book.carried)
         if found.counts[0, 0] and int(found.step[0, 0]) == clock:
             self.seen = {name: values[0, 0] for name, values in found.train.items()}
+            if clock % self.program.bucket.schedule.round == 0:
+                self.seen |= {name: values[0, 0] for name, values in found.test.items()}
         if lanes.closing.any():
             close = jax.device_get(self.program.close(self.board, self.queue, self.program.table))
             rows = with_close(rows, close, lanes, self.book.carried)
@@ -78,26 +80,22 @@ class _Track:
         return rows
 
 
-def replay_run(
-    program: Program, chunk: Chunk, start: int, stop: int, every: int, probes: Sequence[str]
-) -> Iterator[Leg]:
-    """Legs from where `program.starts` has the run, the only one of `chunk`, until `stop`; moments at `start`,
-    `start + every`, ..., and at the run's end if it comes first."""
+def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Sequence[str]) -> Iterator[Leg]:
+    """Legs from where `program.starts` has the run, the only one of `chunk`, to the last step asked for; with a moment
+    at each of them, and at the run's end if it comes first."""
     with program.precision():
         board, queue, book = begin_chunk(program, chunk)
         track = _Track(program, program.refill(board, queue), queue, book)
-        measure = jax.jit(partial(_probe, program, tuple(probes))) if probes else None
-    asked = iter(range(start, stop + 1, every))
-    target = next(asked, None)
-    while target is not None:
-        with program.precision():
-            now = track.at
-            if now < target and not book.ended.all():
-                leg = Leg(track.advance(*_stride(track, target)), None)
-            else:
-                leg = _moment(track, measure)
-                target = None if book.ended.all() else next(asked, None)
-        yield leg
+        measure = jax.jit(partial(_apart, program, tuple(probes)))
+    for target in asked:
+        over = False
+        while not over:
+            with program.precision():
+                over = track.at >= target or bool(book.ended.all())
+                leg = _moment(track, measure) if over else Leg(track.advance(*_stride(track, target)), None)
+            yield leg
+        if book.ended.all():
+            return
 
 
 def _stride(track: _Track, target: int) -> tuple[int, int]:
@@ -111,13 +109,13 @@ def _stride(track: _Track, target: int) -> tuple[int, int]:
 def _moment(track: _Track, measure: Any) -> Leg:
     """The run where it is, and the rows of its next step, whose record that is."""
     flat = {name: value[0] for name, value in flatten(track.board.state, np.arange(1)).items()}
-    observed = measure(track.board, track.queue) if measure else {}
+    observed = jax.device_get(measure(track.board, track.queue))
     over = bool(track.book.ended.all())
     rows = NOTHING if over else track.advance(1, 1)
     record = {} if over or not track.seen else track.seen
     if track.last and track.at == int(flat["step"]):  # there is no step after the end
         record = track.last
-    record = {name: float(value) for name, value in (record | jax.device_get(observed)).items()}
+    record = {name: float(value) for name, value in (observed | record).items()}
     return Leg(rows, Moment(int(flat["step"]), _named(flat, "params/"), _named(flat, "opt/"), record, flat))
 
 
@@ -129,10 +127,14 @@ def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
 
 
-def _probe(program: Program, probes: tuple[str, ...], board: Board, queue: Queue) -> dict[str, Any]:
-    """Probes of the first lane's next step, in a program of their own: the trajectory does not know of them."""
+def _apart(program: Program, probes: tuple[str, ...], board: Board, queue: Queue) -> Metrics:
+    """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
+    know of them."""
+    spec = program.bucket.spec
     hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, board.state))
     tokens, labels = jnp.asarray(program.table.tokens), jnp.asarray(program.table.labels)
-    train = Examples(tokens[indices.train], labels[indices.train])
-    _, view = step(program.bucket.spec, state, hyper, train)
-    return {name: value for probe in probes for name, value in PROBES[probe](view).items()}
+    train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
+    _, view = step(spec, state, hyper, train)
+    return evaluate(spec, state.params, test, hyper) | {
+        name: value for probe in probes for name, value in PROBES[probe](view).items()
+    }

@@ -7,6 +7,8 @@ reads flipped bits as values and calls a truncation something else, so nothing i
 from __future__ import annotations
 
 import hashlib
+import logging
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -70,6 +72,7 @@ class Checkpoints:
     def _save(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
         from orbax.checkpoint import v1 as ocp
 
+        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised
         if not self.folder.is_dir():
             self.folder.parent.mkdir(exist_ok=True)
             self.folder.mkdir(exist_ok=True)
@@ -179,8 +182,11 @@ def fault(path: Path, error: Exception) -> OSError:
     while found is not None:
         if isinstance(found, OSError) and found.errno:
             return OSError(found.errno, found.strerror, str(found.filename or path))
+        told = re.search(r"os_error_code='(\d+)'", str(found))
+        if told:
+            return OSError(int(told[1]), os.strerror(int(told[1])), str(path))
         found = found.__cause__ or found.__context__
-    return OSError(None, str(error).splitlines()[0], str(path))
+    return OSError(None, f"a checkpoint could not be written: {str(error).splitlines()[0][:200]}", str(path))
 
 
 def _numbered(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:

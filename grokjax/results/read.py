@@ -20,6 +20,7 @@ from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import Row, read_row, replay_rows, snapshot_rows
 from grokjax.sweep.load import did_you_mean
 
+NEVER = 2**62  # a step that no run comes to
 Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
 
 
@@ -147,6 +148,16 @@ class Results:
             own = {step: row for (of, step), row in rows.items() if of == stored}
             found = {step: row for step, row in own.items() if below is None or step <= below} | found
         return dict(sorted(found.items()))
+
+    def phases(self, run_id: str) -> list[tuple[str, int, int]]:
+        """(run, first step, step below which it counts) of a run and the shorter ones it goes on from, as stored, the
+        oldest first."""
+        back = list(_back(run_id, continued(self.path, self.manifest)))
+        firsts = [*(below for _, below in back[1:]), 0]
+        return [
+            (stored, first or 0, NEVER if below is None else below)
+            for (stored, below), first in zip(back, firsts, strict=True)
+        ][::-1]
 
     @property
     def run_ids(self) -> list[str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from grokjax.results.files import BLANK, Damaged, check_seal, seal, snapshots_files, write_whole
 from grokjax.results.segment import Snapshots
@@ -75,7 +75,7 @@ def write_snapshots(path: Path, parts: Sequence[Snapshots]) -> None:
         for at, run_id in enumerate(part.run_ids)
     ]
     metadata = {"seal": BLANK, "rows": json.dumps(rows)}
-    write_whole(path, lambda temporary: save_file(stacked, temporary, metadata), _seal_header)
+    write_whole(path, lambda temporary: temporary.write_bytes(save(stacked, metadata)), _seal_header)
 
 
 def _seal_header(path: Path) -> None:
