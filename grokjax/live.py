@@ -77,7 +77,8 @@ class LiveScreen:
                 continue
             total = sum(run.spec.train.steps for chunk in chunks for run in chunk.runs)
             events = bucket.spec.events
-            tally = Tally(Thresholds(events.fit, events.generalization, events.hold))
+            begun = {run.run_id: run.origin.begun for run in bucket.runs if run.origin}
+            tally = Tally(Thresholds(events.fit, events.generalization, events.hold), begun)
             self.lines[bucket.index] = Line(bucket, tally, total)
         if done:
             self.console.print(f"{len(done)} of {len(plan.chunks)} chunks were finished before", highlight=False)

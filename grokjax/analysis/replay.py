@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,7 @@ class Replay:
     every: int
     begun: int  # the step that it restarts from
     legs: Iterator[Leg]
-    stored: dict[int, dict[str, float | None]]  # step -> metric -> value
+    stored: dict[int, dict[str, Any]]  # step -> metric -> value
     compared: int = 0  # records
     difference: Difference | None = field(default=None)
 

@@ -94,7 +94,7 @@ def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Seq
                 over = track.at >= target or bool(book.ended.all())
                 leg = _moment(track, measure) if over else Leg(track.advance(*_stride(track, target)), None)
             yield leg
-        if book.ended.all():
+        if track.at < target:  # the run ended sooner
             return
 
 
@@ -108,7 +108,7 @@ def _stride(track: _Track, target: int) -> tuple[int, int]:
 
 def _moment(track: _Track, measure: Any) -> Leg:
     """The run where it is, and the rows of its next step, whose record that is."""
-    flat = {name: value[0] for name, value in flatten(track.board.state, np.arange(1)).items()}
+    flat = {name: np.asarray(value[0]) for name, value in flatten(track.board.state, np.arange(1)).items()}
     observed = jax.device_get(measure(track.board, track.queue))
     over = bool(track.book.ended.all())
     rows = NOTHING if over else track.advance(1, 1)

@@ -168,6 +168,11 @@ class Results:
         """run id -> step, diverged, matrix, of the runs that have ended."""
         return {run_id: end for chunk in ends_of(self.path).values() for run_id, end in chunk.items()}
 
+    @property
+    def begun(self) -> dict[str, int]:
+        """run id -> steps that its optimizer had behind it at step 0, of forked runs."""
+        return {run["run_id"]: run["origin"]["begun"] for run in self.manifest["runs"] if "origin" in run}
+
     def steps_taken(self) -> tuple[int, int]:
         """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
         return steps_of(self.path)
