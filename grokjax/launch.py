@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.sweep.expand import Sweep, load_sweep
-from grokjax.sweep.extend import extend
+from grokjax.sweep.extend import extend, growth
 from grokjax.sweep.identity import program_key
-from grokjax.sweep.plan import Bucket, Device, Plan, make_plan
+from grokjax.sweep.plan import Bucket, Device, Plan, is_begun_with, make_plan
 from grokjax.sweep.tuning import Tuned, cache_folder, read_tuning
 
 if TYPE_CHECKING:
@@ -158,7 +158,13 @@ def _settle(plan: Plan, out: Path, other_device: bool) -> Plan:
     machine = describe_device()
     machines = [machine]
     if (out / "plan.json").exists():
-        plan = extend(manifest.stored_plan(out), plan.sweep, lambda *_: plan, str(out))
+        stored = manifest.stored_plan(out)
+        growth(stored, plan.sweep, str(out))
+        if not is_begun_with(plan, stored):  # it was planned as if nothing were there yet
+            anew = plan
+            plan = extend(
+                stored, plan.sweep, lambda sweep, of: make_plan(sweep, anew.device, anew.tuning, {}, of), str(out)
+            )
         machines = check_machine(out, manifest.machines_of(out), machine, other_device)
     manifest.settle(plan, out, machines)
     return plan
@@ -241,7 +247,7 @@ def finished_chunks(plan: Plan, out: Path) -> set[int]:
     from grokjax.results.chunks import ends_of
 
     ends = ends_of(out)
-    return {chunk.index for chunk in plan.chunks if len(ends.get(chunk.index, {})) == len(chunk.runs)}
+    return {chunk.index for chunk in plan.chunks if all(run.run_id in ends.get(chunk.index, {}) for run in chunk.runs)}
 
 
 def device_warning(device: Device) -> list[str]:

@@ -17,7 +17,9 @@ import grokjax
 from grokjax.engine.devices import describe_device
 from grokjax.launch import plan_sweep, run, train
 from grokjax.results.verify import verify
-from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.identity import program_key
+from grokjax.sweep.plan import make_plan
 
 BASE: dict[str, Any] = {
     "task": {"p": 7, "train_fraction": 0.6},
@@ -141,7 +143,7 @@ def test_added_runs_and_steps_end_with_the_bits_of_a_sweep_that_had_them_at_once
     out = tmp_path / "out"
     first = plan_sweep(load_sweep(write(tmp_path, seeds(3, 60))))
     if interrupted:
-        with dies(out, 60), pytest.raises(Killed):
+        with dies(out, 40), pytest.raises(Killed):
             train(first, out)
     else:
         train(first, out)
@@ -151,6 +153,8 @@ def test_added_runs_and_steps_end_with_the_bits_of_a_sweep_that_had_them_at_once
         assert all(path.read_bytes() == data for path, data in before.items())
     run(write(tmp_path, seeds(7, steps)), out=tmp_path / "clean")
     assert len(grown.run_ids) == 8
+    placed = [run_id for chunk in grown.manifest["chunks"] for run_id in chunk["runs"]]
+    assert len(placed) == len(set(placed)) == (8 if steps == 60 else 12)  # the shorter ones stay
     assert set(grown.runs()["status"]) == {"ended"}
     wanted, found = bits(tmp_path / "clean"), bits(out)
     for part in ("ids", "curves", "events", "runs"):
@@ -238,3 +242,17 @@ def test_another_version_of_jax_is_refused(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("grokjax.engine.devices.describe_device", lambda: replace(here, versions="jax 9.9"))
     with pytest.raises(grokjax.SweepError, match=r"here is 4 x .*jax 9\.9"):
         run(sweep, out=tmp_path / "out")
+
+
+def test_what_was_begun_stays_as_it_was_planned_whatever_plan_comes_later(tmp_path: Path):
+    sweep = load_sweep(write(tmp_path, PLAIN | {"engine": {}, "parameters": {"seed": {"min": 0, "max": 7}}}))
+    one, other = (make_plan(sweep, describe_device(), most_lanes={key_of(sweep): lanes}) for lanes in (4, 8))
+    train(one, tmp_path / "out")
+    before = (tmp_path / "out" / "plan.json").read_bytes()
+    assert one.buckets[0].queue != other.buckets[0].queue or one.buckets[0].width != other.buckets[0].width
+    train(other, tmp_path / "out")
+    assert (tmp_path / "out" / "plan.json").read_bytes() == before
+
+
+def key_of(sweep: Sweep) -> str:
+    return program_key(sweep.runs[0].spec)

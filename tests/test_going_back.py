@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
 }
 SWEEP: dict[str, Any] = {
     "name": "parents",
-    "events": {"fit": 0.6},
+    "events": {"fit": 0.5},
     "log": {"every": 5, "eval_every": 10, "snapshot_every": 30, "snapshot_steps": "log:4", "dense_first": 3},
     "engine": {"lanes": 4},
     "base": BASE,
@@ -180,7 +180,7 @@ def test_a_replay_that_cannot_be_is_refused(parents: Results, asked: tuple, said
 
 
 def test_replay_saves_states_that_params_and_forks_then_find(folder: Path, parents: Results):
-    runs = parents.runs().query("arm == 'seeds' and fit_step > 5")
+    runs = parents.runs().query("arm == 'seeds' and fit_step > 5 and fit_step < 80")
     run_id = runs["run_id"].iloc[-1]
     command = ["replay", str(parents.path), run_id, "--around", "fit:1", "--before", "2", "--after", "1"]
     fit = int(runs["fit_step"].iloc[-1])

@@ -21,6 +21,7 @@ import grokjax
 from grokjax.engine.devices import describe_device
 from grokjax.engine.inputs import hyper_of
 from grokjax.engine.loop import Program, begin_chunk, train_chunk
+from grokjax.engine.states import flatten
 from grokjax.results.segment import End, Segment
 from grokjax.sweep.check import train_size
 from grokjax.sweep.expand import Run, load_sweep
@@ -516,3 +517,19 @@ def test_a_padded_last_chunk_adds_no_rows(tmp_path: Path):
     assert len(results.run_ids) == 5
     assert list(curves["step"]) == [0, 5, 10, 12] * 5
     assert (results.runs()["status"] == "ended").all()
+
+
+@pytest.mark.parametrize("rows", [[3], [0, 5, 7], [6, 1, 2, 4, 0]])
+def test_states_of_some_lanes_are_gathered_on_an_accelerator_as_they_are_on_a_cpu(
+    eight: Lanes, monkeypatch: pytest.MonkeyPatch, rows: list[int]
+):
+    chunk = Chunk(0, eight.bucket, tuple(eight.named[name] for name in EIGHT))
+    with eight.program.precision():
+        board, queue, _ = begin_chunk(eight.program, chunk)
+        state = eight.program.refill(board, queue).state
+        here = flatten(state, np.array(rows))
+        monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+        there = flatten(state, np.array(rows))
+    assert list(here) == list(there)
+    assert here["params/W_E"].shape[0] == len(rows)
+    assert all(here[name].tobytes() == there[name].tobytes() for name in here)

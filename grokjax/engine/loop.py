@@ -129,7 +129,7 @@ def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[
         if lanes.closing.any():  # before another run takes the lane
             close = jax.device_get(program.close(board, queue, program.table))
         kept = book.kept(lanes)
-        flat = flatten(board.state, kept) if kept.any() else {}
+        flat = flatten(board.state, np.nonzero(kept)[0]) if kept.any() else {}
         observed = _Observed(book.segment, book.clock, book.every, records, lanes, close, kept, flat)
         book.clock += steps
         book.segment += 1

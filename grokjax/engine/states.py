@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Int
 
 from grokjax.results.segment import Snapshots
 from grokjax.train.state import State
@@ -31,10 +32,23 @@ def _part(key: Any) -> str:
 
 
 def flatten(state: State, rows: np.ndarray | None = None) -> Flat:
-    """Copies on the host [lanes, ...], of some rows or all; device buffers may be reused at once."""
+    """Copies on the host [lanes, ...], of the lanes numbered in `rows` or of all; device buffers may be reused then."""
+    names = flat_names(state)
+    if rows is not None and jax.default_backend() != "cpu":  # what is not wanted stays on the device
+        state, rows = _gather(state, _padded(rows)), np.arange(len(rows))
     leaves = jax.device_get(jax.tree.leaves(state))
     kept = [np.array(leaf if rows is None else np.asarray(leaf)[rows]) for leaf in leaves]
-    return dict(zip(flat_names(state), kept, strict=True))
+    return dict(zip(names, kept, strict=True))
+
+
+@jax.jit
+def _gather(state: State, rows: Int[Array, " n"]) -> State:
+    return jax.tree.map(lambda value: value[rows], state)
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Of a length that is a power of two, so that few are compiled for."""
+    return np.pad(rows, (0, (1 << (len(rows) - 1).bit_length()) - len(rows)), mode="edge").astype(np.int32)
 
 
 def unflatten(flat: Flat, like: State) -> State:

@@ -22,6 +22,15 @@ def extend(old: Plan, sweep: Sweep, plan_new: Callable[[Sweep, dict[str, str]], 
     plan_new: plans the added runs, told which of them go on with an earlier run of fewer steps. Raises SweepError with
     what is different otherwise, named by `where`.
     """
+    added, continues = growth(old, sweep, where)
+    if not added:
+        return replace(old, sweep=sweep)
+    return append(old, plan_new(replace(sweep, runs=added), continues), sweep)
+
+
+def growth(old: Plan, sweep: Sweep, where: str) -> tuple[tuple[Run, ...], dict[str, str]]:
+    """The runs that a sweep adds, and which of them go on with an earlier run. Raises SweepError if it does not only
+    add."""
     planned = {run.run_id: run for chunk in old.chunks for run in chunk.runs}
     added = tuple(run for run in sweep.runs if run.run_id not in planned)
     continues = _continues(planned.values(), added)
@@ -31,9 +40,7 @@ def extend(old: Plan, sweep: Sweep, plan_new: Callable[[Sweep, dict[str, str]], 
     if gone or changed:
         what = _difference(old.sweep, sweep, gone, added, changed)
         raise SweepError([Mistake(where, 0, 0, "", what)])
-    if not added:
-        return replace(old, sweep=sweep)
-    return append(old, plan_new(replace(sweep, runs=added), continues), sweep)
+    return added, continues
 
 
 def _continues(planned: Iterable[Run], added: Iterable[Run]) -> dict[str, str]:

@@ -135,6 +135,18 @@ def append(old: Plan, new: Plan, sweep: Sweep) -> Plan:
     return Plan(sweep, new.device, *both, old.tuning | new.tuning, old.continues | new.continues)
 
 
+def is_begun_with(plan: Plan, old: Plan) -> bool:
+    """Whether a plan has the chunks of another, trained alike, and then its own."""
+
+    def chunks(of: Plan) -> list[tuple]:
+        return [
+            (chunk.bucket.width, chunk.bucket.queue, chunk.bucket.schedule, [run.run_id for run in chunk.runs])
+            for chunk in of.chunks
+        ]
+
+    return chunks(plan)[: len(old.chunks)] == chunks(old)
+
+
 def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
     """program key -> runs of that program."""
     grouped: dict[str, list[Run]] = {}
