@@ -1,5 +1,6 @@
 """Planning: from runs to buckets, chunks and segments, as a pure function of the sweep and the device."""
 
+import json
 import math
 import time
 from pathlib import Path
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from grokjax.sweep import cost
 from grokjax.sweep.expand import expand
-from grokjax.sweep.load import parse_sweep
+from grokjax.sweep.extend import extend
+from grokjax.sweep.load import SweepError, parse_sweep
 from grokjax.sweep.plan import (
     MEMORY_SHARE,
     QUEUE,
@@ -23,6 +25,7 @@ from grokjax.sweep.plan import (
     snapshot_count,
 )
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
+from grokjax.sweep.snapshots import snapshot_steps
 
 
 def sweep(text):
@@ -243,3 +246,55 @@ def test_widths_fit_small_and_large_devices():
     small, large = (make_plan(sweep(text), device("gpu", gigabytes=size)).buckets[0] for size in (0.5, 80))
     assert 1 <= small.width < large.width <= 64
     assert math.ceil(64 / large.width) < math.ceil(64 / small.width)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 3000), st.none() | st.integers(1, 500), st.none() | st.integers(1, 60))
+def test_snapshots_stand_at_multiples_and_at_log_spaced_steps_before_the_end(steps, every, spaced):
+    log = {"snapshot_every": every, "snapshot_steps": spaced and f"log:{spaced}"}
+    kept = snapshot_steps(one(f"train: {{steps: {steps}}}, log: {json.dumps(log)}")).tolist()
+    assert kept == sorted(set(kept))
+    assert all(1 <= step < steps for step in kept)
+    assert set(range(every, steps, every) if every else []) <= set(kept)
+    if spaced and spaced > 1 and steps > 1:
+        assert kept[0] == 1
+    assert len(kept) <= (spaced or 0) + (steps // every if every else 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 12), st.integers(1, 5)), min_size=1, max_size=5),
+    st.sampled_from(["cpu", "gpu"]),
+    st.integers(1, 4),
+)
+def test_a_sweep_that_grows_keeps_its_chunks_and_plans_what_is_new_once(sizes, platform, count):
+    """Seeds and steps only grow; a run of more steps goes on with the longest shorter one."""
+    on, plan = device(platform, count), None
+    last, steps = 0, 0
+    for more_seeds, more_steps in sizes:
+        last, steps = last + more_seeds, steps + 100 * more_steps
+        grown = sweep(f"base: {{train: {{steps: {steps}}}}}\nparameters: {{seed: {{min: 0, max: {last}}}}}\n")
+        before = plan
+        if plan is None:
+            plan = make_plan(grown, on)
+        else:
+            plan = extend(plan, grown, lambda new, of: make_plan(new, on, continues=of), "DIR")
+        placed = [run.run_id for chunk in plan.chunks for run in chunk.runs]
+        assert len(placed) == len(set(placed))
+        assert {run.run_id for run in grown.runs} <= set(placed)
+        assert [chunk.index for chunk in plan.chunks] == list(range(len(plan.chunks)))
+        assert all(plan.buckets[chunk.bucket.index] == chunk.bucket for chunk in plan.chunks)
+        if before:
+            assert plan.chunks[: len(before.chunks)] == before.chunks
+            assert plan.continues.keys() >= before.continues.keys()
+            shorter = {run.run_id: run.spec.train.steps for chunk in before.chunks for run in chunk.runs}
+            own = {run.run_id: run.spec for run in grown.runs}
+            new = plan.continues.keys() - before.continues.keys()
+            assert {own[run_id].seed for run_id in new} == {run.spec.seed for run in before.sweep.runs}
+            assert all(shorter[plan.continues[run_id]] == max(shorter.values()) for run_id in new)
+
+
+def test_a_sweep_that_shrinks_is_another():
+    small, large = (sweep(f"parameters: {{seed: {{min: 0, max: {last}}}}}\n") for last in (3, 5))
+    with pytest.raises(SweepError, match="2 of its 6 runs are gone, 0 are new"):
+        extend(make_plan(large, device()), small, lambda new, of: make_plan(new, device(), continues=of), "DIR")

@@ -56,6 +56,10 @@ class Book:
         free = ~(np.asarray(board.state.finite) & (np.asarray(board.state.step) < np.asarray(board.state.end)))
         return bool((free.reshape(len(waits), -1).any(1) & waits).any())
 
+    def begin(self) -> None:
+        """Lanes have just taken runs: a new dense start and a new segment begin."""
+        self.young_until, self.boundary = self.clock + self.chunk.bucket.schedule.dense, self.clock
+
     def next_steps(self, board: Board) -> int:
         """Steps of the next segment: to its boundary, or to the first snapshot of a run that some lane holds."""
         schedule = self.chunk.bucket.schedule
@@ -86,9 +90,9 @@ class Book:
             found[rows] = keeps[np.searchsorted(keeps, step[rows], side="right")]
         return found
 
-    def kept(self, lanes: Lanes) -> np.ndarray:
-        """[B] whether a lane's run has just come to a step where a snapshot is kept, or to its end."""
-        due = (lanes.run >= 0) & (lanes.step > self.step[lanes.run])
+    def kept(self, lanes: Lanes, before: np.ndarray) -> np.ndarray:
+        """[B] whether a lane's run has come to a step where a snapshot is kept, or to its end, from step `before`."""
+        due = (lanes.run >= 0) & (lanes.step > before)
         due[due] = self._next_snapshot(lanes.run[due], lanes.step[due] - 1) == lanes.step[due]
         return due | lanes.closing
 

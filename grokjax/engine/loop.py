@@ -91,6 +91,7 @@ class _Observed:
     index: int
     clock: int
     every: int
+    before: np.ndarray  # [B] the step of each lane at its start
     records: Records
     lanes: Lanes
     close: Close | None
@@ -108,7 +109,7 @@ def train_chunk(
 
 
 def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool], stored: Flat | None) -> bool:
-    schedule, observed = chunk.bucket.schedule, None
+    turn, observed = chunk.bucket.schedule.round, None
     board, queue, book = resume_chunk(program, chunk, stored) if stored else begin_chunk(program, chunk)
     while not book.ended.all():
         stops = stop()
@@ -118,19 +119,19 @@ def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[
                 writer.checkpoint(book.segment - 1, checkpoint_arrays(board, queue, book))
             if stops:
                 break
-        if book.clock % schedule.round == 0 and book.refills(board):
+        if book.clock % turn == 0 and book.refills(board):
             board = program.refill(board, queue)
-            book.young_until, book.boundary = book.clock + schedule.dense, book.clock
-        steps = book.next_steps(board)
+            book.begin()
+        steps, before = book.next_steps(board), np.array(board.state.step)
         board, records = program.advance(board, queue, book.clock, steps, book.every)
         _write(observed, book, program, writer)  # while the device is at work
         lanes = book.look(board)  # waits for the device
         close = None
         if lanes.closing.any():  # before another run takes the lane
             close = jax.device_get(program.close(board, queue, program.table))
-        kept = book.kept(lanes)
+        kept = book.kept(lanes, before)
         flat = flatten(board.state, np.nonzero(kept)[0]) if kept.any() else {}
-        observed = _Observed(book.segment, book.clock, book.every, records, lanes, close, kept, flat)
+        observed = _Observed(book.segment, book.clock, book.every, before, records, lanes, close, kept, flat)
         book.clock += steps
         book.segment += 1
     _write(observed, book, program, writer)
@@ -153,7 +154,7 @@ def _write(observed: _Observed | None, book: Book, program: Program, writer: Wri
         loss_max = np.maximum(observed.flat["loss_max"], book.carried[run])
         snapshots = (as_snapshots([book.run_ids[at] for at in run], observed.flat | {"loss_max": loss_max}),)
     there = lanes.run >= 0
-    took = int((lanes.step - book.step[lanes.run])[there].sum())
+    took = int((lanes.step - observed.before)[there].sum())
     book.step[lanes.run[there]] = lanes.step[there]
     lane_steps = int(records.taken.sum()) * len(lanes.run) // len(records.taken)
     writer.segment(Segment(book.chunk.index, observed.index, book.run_ids, rows, ends, took, lane_steps, snapshots))
