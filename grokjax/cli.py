@@ -57,7 +57,10 @@ def _exit_codes() -> Iterator[None]:
         typer.echo("interrupted", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except Damaged as damage:
-        typer.echo(f"{damage}; see what else is: grokjax verify DIR, and --repair makes it whole again", err=True)
+        mend = "see what else is: grokjax verify DIR, and --repair makes it whole again"
+        if damage.path.name == "plan.json":
+            mend = "without it the directory cannot be read: put back a copy of it, or train again in another one"
+        typer.echo(f"{damage}; {mend}", err=True)
         raise typer.Exit(FAULT) from None
     except Locked as error:
         typer.echo(str(error), err=True)

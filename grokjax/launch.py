@@ -234,7 +234,7 @@ def repair(out: Path, report: Report, screen: Screen | None = None, other_device
     prepare_jax()
     from grokjax.results.directory import enter
     from grokjax.results.manifest import stored_plan
-    from grokjax.results.verify import clear
+    from grokjax.results.repair import clear
 
     plan = stored_plan(out)
     with enter(out):

@@ -17,12 +17,53 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ORBAX = re.compile(r"/checkpoints/chunk-\d+/\d")
-EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+# event -> which of its arguments are a path that changes, and the open folder that the path is relative to
+PATHS: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "open": ((0, None),),
+    "os.link": ((1, 3),),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+}
 
 
 class Killed(BaseException):
     """What a killed process would not live to see."""
+
+
+def changed(folder: str, name: str, arguments: tuple) -> list[str]:
+    """The paths inside `folder` that an audited event is about to make, change or remove."""
+    if name not in PATHS or (name == "open" and not _is_write(arguments[2])):
+        return []
+    paths = [_full(arguments[at], None if of is None else arguments[of]) for at, of in PATHS[name]]
+    return [path for path in paths if path and (path == folder or path.startswith(f"{folder}/"))]
+
+
+def _is_write(flags: object) -> bool:
+    return isinstance(flags, int) and bool(flags & WRITES)
+
+
+def _full(path: object, folder: object) -> str | None:
+    """The absolute path of what an event names, which may be an open file."""
+    if isinstance(path, int):
+        return _opened(path)
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return None
+    name = os.fsdecode(path)
+    if isinstance(folder, int) and folder >= 0 and not os.path.isabs(name):
+        return os.path.join(_opened(folder) or "", name)
+    return os.path.abspath(name)
+
+
+def _opened(descriptor: int) -> str | None:
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    except OSError:
+        return None
 
 
 @dataclass
@@ -33,25 +74,13 @@ class Fault:
     dead: bool = False
 
     def event(self, name: str, arguments: tuple) -> None:
-        if not self._is_ours(name, arguments):
+        if all(ORBAX.search(path) for path in changed(self.folder, name, arguments)):
             return
         if not self.dead:
             self.dead = self.at is not None and self.seen >= self.at
             self.seen += 1
         if self.dead:
             raise Killed(f"{name} {arguments}")
-
-    def _is_ours(self, name: str, arguments: tuple) -> bool:
-        if name == "open":
-            path, _, flags = arguments
-            return isinstance(flags, int) and bool(flags & WRITES) and self._is_inside(path)
-        return name in EVENTS and any(self._is_inside(path) for path in arguments)
-
-    def _is_inside(self, path: object) -> bool:
-        if not isinstance(path, (str, os.PathLike)):
-            return False
-        full = os.path.abspath(path)
-        return full.startswith(self.folder) and not ORBAX.search(full)
 
 
 _armed: list[Fault] = []
@@ -60,8 +89,7 @@ _hooked = False
 
 def _hook(name: str, arguments: tuple) -> None:
     for fault in _armed:
-        if name == "open" or name in EVENTS:
-            fault.event(name, arguments)
+        fault.event(name, arguments)
 
 
 @contextmanager

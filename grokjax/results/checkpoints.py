@@ -10,20 +10,20 @@ import hashlib
 import logging
 import os
 import re
-import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from grokjax.results.files import Damaged, flush, read_json, write_json
+from grokjax.results.files import NO_FILE, Damaged, flush, read_json, remove, write_json
 
 KEPT = 2
 LISTING = re.compile(r"segment-(\d{6})\.json")
+OTHER = "it is of other runs, or of another program"
 CHUNK_FOLDER = re.compile(r"chunk-(\d{5})")
 
 
@@ -72,10 +72,12 @@ class Checkpoints:
     def _save(self, segment: int, arrays: dict[str, np.ndarray]) -> None:
         from orbax.checkpoint import v1 as ocp
 
-        logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised
+        for logger in ("absl", "asyncio"):  # what goes wrong is raised
+            logging.getLogger(logger).setLevel(logging.CRITICAL)
         if not self.folder.is_dir():
             self.folder.parent.mkdir(exist_ok=True)
             self.folder.mkdir(exist_ok=True)
+        sys.unraisablehook = quieter
         names = sorted(arrays)
         about = {"segment": segment, "stamp": self.stamp, "names": names}
         about["sha256"] = [_digest(arrays[name]) for name in names]
@@ -88,7 +90,9 @@ class Checkpoints:
         listed = list_files(place)
         for path in [*(place / name for name in listed), *(path for path in place.rglob("*") if path.is_dir()), place]:
             flush(path)
-        write_json(self.folder / f"segment-{segment:06d}.json", {"segment": segment, "files": listed})
+        write_json(
+            self.folder / f"segment-{segment:06d}.json", {"segment": segment, "stamp": self.stamp, "files": listed}
+        )
         for old in self.segments()[:-KEPT]:
             self.remove(old)
 
@@ -108,7 +112,7 @@ class Checkpoints:
 
     def load(self, segment: int) -> dict[str, np.ndarray]:
         """Raises Damaged."""
-        check_checkpoint(self.folder, segment)
+        check_checkpoint(self.folder, segment, self.stamp)
         from orbax.checkpoint import v1 as ocp
 
         place = self.folder / str(segment)
@@ -117,19 +121,19 @@ class Checkpoints:
                 about: Any = orbax.metadata(segment).custom_metadata
                 stored: Any = orbax.load(segment)
             arrays = {name: np.asarray(stored[f"{at:05d}"]) for at, name in enumerate(about["names"])}
+            of, after, wanted = about["stamp"], about["segment"], about["sha256"]
         except Exception as error:
             raise Damaged(place, f"it cannot be loaded: {error}") from error
-        if about["stamp"] != self.stamp or about["segment"] != segment:
-            raise Damaged(place, "it is of other runs, or of another program")
-        if about["sha256"] != [_digest(value) for value in arrays.values()]:
+        if of != self.stamp or after != segment:
+            raise Damaged(place, OTHER)
+        if wanted != [_digest(value) for value in arrays.values()]:
             raise Damaged(place, "its arrays have another checksum")
         return arrays
 
     def remove(self, segment: int) -> None:
         """The listing goes first: without it the rest does not count."""
         (self.folder / f"segment-{segment:06d}.json").unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.folder / str(segment))
+        remove(self.folder / str(segment))
 
     def tidy(self, newest: int | None) -> None:
         """Remove all that is newer than a checkpoint, or has no listing, or was left by a kill; None: everything."""
@@ -141,15 +145,14 @@ class Checkpoints:
                 self.remove(segment)
         kept = {str(segment) for segment in self.segments()}
         for path in list(self.folder.iterdir()):
-            if path.is_dir() and path.name not in kept:
-                shutil.rmtree(path)
+            if path.name not in kept and not LISTING.fullmatch(path.name):
+                remove(path)
 
     def drop(self) -> None:
         """Remove all checkpoints of the chunk."""
         for segment in self.segments():
             self.remove(segment)
-        with suppress(FileNotFoundError):
-            shutil.rmtree(self.folder)
+        remove(self.folder)
 
 
 def chunk_folder(out: Path, chunk: int) -> Path:
@@ -158,22 +161,39 @@ def chunk_folder(out: Path, chunk: int) -> Path:
 
 def list_files(place: Path) -> dict[str, str]:
     """name -> SHA-256 of all files of a checkpoint."""
-    paths = sorted(path for path in place.rglob("*") if path.is_file())
+    paths = sorted(path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
+    for path in [place, *paths]:
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise Damaged(path, NO_FILE)
     return {path.relative_to(place).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
-def check_checkpoint(folder: Path, segment: int) -> None:
+def check_checkpoint(folder: Path, segment: int, stamp: str) -> None:
     """Read every byte of a checkpoint. Raises Damaged."""
     listing, place = folder / f"segment-{segment:06d}.json", folder / str(segment)
+    if listing.is_symlink() or not listing.is_file():
+        raise Damaged(listing, NO_FILE)
+    if not place.is_dir():
+        raise Damaged(place, "it is gone, its listing is there")
+    there = list_files(place)
     try:
-        wanted, there = read_json(listing), list_files(place)
-    except (OSError, ValueError) as error:
-        raise Damaged(listing, f"cannot be read: {error}") from None
-    if wanted.get("segment") != segment:
+        wanted = read_json(listing)
+        files, after, of = dict(wanted["files"]), wanted["segment"], wanted["stamp"]
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise Damaged(listing, f"it cannot be read: {error}") from None
+    if after != segment:
         raise Damaged(listing, "it lists another checkpoint")
-    for name in sorted(wanted["files"].keys() | there.keys()):
-        if there.get(name) != wanted["files"].get(name):
+    if of != stamp:
+        raise Damaged(listing, OTHER)
+    for name in sorted(files.keys() | there.keys()):
+        if there.get(name) != files.get(name):
             raise Damaged(place / name if name in there else place, "it is not the file that its checkpoint lists")
+
+
+def quieter(raised: sys.UnraisableHookArgs) -> None:
+    """After one write has failed, others end too late for Orbax, and each of them would print a traceback of it."""
+    if not (raised.exc_type is RuntimeError and str(raised.exc_value) == "Event loop is closed"):
+        sys.__unraisablehook__(raised)
 
 
 def fault(path: Path, error: Exception) -> OSError:

@@ -10,23 +10,44 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed, segment_of
+from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed, segment_of, version_of
 
 META = b"grokjax"
-KEYS = ("run_id", "step")
+KEYS = {"run_id": "dictionary<values=string, indices=int32, ordered=0>", "step": "int64"}  # columns of every file
+NUMBERS = ("chunk", "first", "last", "run_steps", "lane_steps")
 
 
 def meta_of(path: Path) -> dict[str, Any]:
     """What a curve file says of its segments, and its `metrics`. Reads and checks all of it. Raises Damaged."""
-    stat = path.stat()
-    return _meta_of(path, stat.st_size, stat.st_mtime_ns)
+    return _meta_of(path, version_of(path))
 
 
 @lru_cache(maxsize=100_000)
-def _meta_of(path: Path, size: int, time: int) -> dict[str, Any]:
-    schema = pq.read_schema(pa.BufferReader(read_sealed(path)))
-    meta = json.loads((schema.metadata or {})[META])
-    return meta | {"metrics": [name for name in schema.names if name not in KEYS]}
+def _meta_of(path: Path, version: tuple[int, ...]) -> dict[str, Any]:
+    return meta_in(path, read_sealed(path))
+
+
+def meta_in(path: Path, data: bytes) -> dict[str, Any]:
+    """The same of a file whose bytes were read and checked. Raises Damaged where it is not as grokjax writes it."""
+    try:
+        schema = pq.read_schema(pa.BufferReader(data))
+        meta = json.loads((schema.metadata or {})[META])
+        if any(type(meta[key]) is not int for key in NUMBERS) or not 0 <= meta["first"] <= meta["last"]:
+            raise ValueError("its numbers are none")
+        for end in meta["ends"]:
+            run_id, step, diverged, matrix = end["run_id"], end["step"], end["diverged"], end["matrix"]
+            if not (type(run_id) is str and type(step) is int and type(diverged) is bool):
+                raise ValueError("it says of no run how it ended")
+            if not (matrix is None or type(matrix) is str):
+                raise ValueError("it names no matrix")
+        if {name: str(schema.field(name).type) for name in KEYS} != KEYS:
+            raise ValueError(f"its columns {', '.join(KEYS)} are of other types")
+        metrics = [name for name in schema.names if name not in KEYS]
+        if len({*schema.names}) < len(schema.names) or any(schema.field(name).type != pa.float32() for name in metrics):
+            raise ValueError("its metrics are not one column of float32 each")
+    except (KeyError, TypeError, ValueError, RecursionError, OSError, pa.ArrowException) as error:
+        raise Damaged(path, f"it makes no sense: {str(error)[:200]}") from None
+    return meta | {"metrics": metrics}
 
 
 def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:

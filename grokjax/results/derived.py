@@ -50,7 +50,7 @@ def _read(path: Path, stamp: str) -> pa.Table | None:
         table = pq.read_table(pa.BufferReader(read_sealed(path)))
     except (OSError, pa.ArrowException, Damaged):  # it is made again
         return None
-    return table if json.loads(table.schema.metadata.get(META, b"{}")).get(STAMP) == stamp else None
+    return table if json.loads((table.schema.metadata or {}).get(META, b"{}")).get(STAMP) == stamp else None
 
 
 def _try_write(path: Path, table: pa.Table) -> None:

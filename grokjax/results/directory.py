@@ -15,6 +15,7 @@ from grokjax.results.checkpoints import Checkpoints, chunk_folder
 from grokjax.results.chunks import ends_of, metas_of
 from grokjax.results.files import PART
 from grokjax.results.lock import NAME, locked
+from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter, drop_after
 from grokjax.sweep.identity import program_key
@@ -32,6 +33,10 @@ def enter(out: Path) -> Iterator[None]:
         if others:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     out.mkdir(parents=True, exist_ok=True)
+    try:
+        refuse_links(out)
+    except ValueError as error:
+        raise SweepError([Mistake(str(out), 0, 0, "", str(error))]) from None
     with locked(out):
         for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
             for path in folder.glob(".*.part"):

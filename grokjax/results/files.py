@@ -1,6 +1,7 @@
 """Where things lie in a results directory, and how a file is put there: whole and sealed, or not at all.
 
-A sealed file carries, where its format keeps metadata, the SHA-256 of all its bytes (with the digest itself as zeros).
+A sealed file carries, where its format keeps metadata, the SHA-256 of its name and all its bytes (with the digest
+itself as zeros): a whole file in another's place is found too.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ RUN_ID = re.compile(r"[0-9a-f]{12}")
 PART = re.compile(r"\..*\.part")  # what a kill leaves of a file that was being written
 SEAL = b"grokjax-sha256:"
 BLANK = SEAL.decode() + 64 * "0"  # what a file is written with, before it is sealed
+NO_FILE = "it is a link or a special file, and grokjax makes none; move it away"
 
 
 class Damaged(Exception):
@@ -49,8 +53,15 @@ def snapshots_files(out: Path, chunk: int | None = None) -> list[Path]:
 
 
 def _matching(folder: Path, name: re.Pattern[str], chunk: int | None) -> list[Path]:
-    paths = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in paths if name.fullmatch(path.name) and chunk in (None, chunk_of(path)))
+    paths = []
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            path = folder / entry.name
+            if name.fullmatch(entry.name) and chunk in (None, chunk_of(path)):
+                if not entry.is_file(follow_symlinks=False):
+                    raise Damaged(path, NO_FILE)
+                paths.append(path)
+    return paths
 
 
 def chunk_of(path: Path) -> int:
@@ -59,6 +70,12 @@ def chunk_of(path: Path) -> int:
 
 def segment_of(path: Path) -> int:
     return int(path.name[20:26])
+
+
+def version_of(path: Path) -> tuple[int, ...]:
+    """Another one whenever the file is written, whatever time it is given: what was read of it then is known."""
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def write_whole(path: Path, write: Callable[[Path], object], finish: Callable[[Path], None] | None = None) -> None:
@@ -71,6 +88,7 @@ def write_whole(path: Path, write: Callable[[Path], object], finish: Callable[[P
         flush(path.parent.parent)
     temporary = path.with_name(f".{path.name}.part")
     try:
+        temporary.unlink(missing_ok=True)  # it could be a link, and what it leads to be overwritten
         write(temporary)
         if finish:
             finish(temporary)
@@ -89,6 +107,14 @@ def _named(error: OSError, path: Path) -> OSError:
     return error if error.filename or number is None else OSError(number, os.strerror(number), str(path))
 
 
+def remove(path: Path) -> None:
+    """Remove a file, or a folder and all in it; of a link the link only, never what it leads to."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def flush(path: Path) -> None:
     """Wait until a file, or the names in a directory, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -99,30 +125,41 @@ def flush(path: Path) -> None:
 
 
 def write_sealed(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file whose metadata hold BLANK once, whole and sealed."""
-    write_whole(path, write, seal)
+    """Write a file whose metadata hold BLANK, whole and sealed."""
+    write_whole(path, write, lambda temporary: seal(temporary, path.name))
 
 
-def seal(path: Path, length: int | None = None) -> None:
-    """Put the SHA-256 of the file (of its first `length` bytes) where BLANK stands."""
+def seal(path: Path, name: str, length: int | None = None) -> None:
+    """Put the SHA-256 of the file (of its first `length` bytes), to be named `name`, where BLANK stands."""
     with path.open("r+b") as file:
         data = file.read() if length is None else file.read(length)
-        at = data.index(BLANK.encode()) + len(SEAL)
-        file.seek(at)
-        file.write(hashlib.sha256(data).hexdigest().encode())
+        begin = _seal_of(data)
+        assert data[begin : begin + 64] == 64 * b"0"
+        file.seek(begin)
+        file.write(_digest(name, data, begin))
 
 
 def check_seal(path: Path, data: bytes) -> None:
-    """Raises Damaged unless the digest in `data` is that of its bytes."""
-    at = data.find(SEAL)
-    if at < 0 or data.find(SEAL, at + 1) >= 0:
+    """Raises Damaged unless the digest in `data` is that of its name and its bytes."""
+    begin = _seal_of(data)
+    if begin < len(SEAL):
         raise Damaged(path, "its checksum is missing")
-    begin, end = at + len(SEAL), at + len(BLANK)
-    digest = hashlib.sha256(data[:begin])
+    if _digest(path.name, data, begin) != data[begin : begin + 64]:
+        raise Damaged(path, "its checksum is another: it was changed, or renamed")
+
+
+def _seal_of(data: bytes) -> int:
+    """Where the digest begins: in JSON it stands first, elsewhere in metadata at the end; a sweep's own text, which may
+    hold the same words, between."""
+    return (data.find(SEAL) if data.startswith(b"{") else data.rfind(SEAL)) + len(SEAL)
+
+
+def _digest(name: str, data: bytes, begin: int) -> bytes:
+    digest = hashlib.sha256(name.encode() + b"\0")
+    digest.update(data[:begin])
     digest.update(64 * b"0")
-    digest.update(data[end:])
-    if digest.hexdigest().encode() != data[begin:end]:
-        raise Damaged(path, "its checksum is another")
+    digest.update(data[begin + 64 :])
+    return digest.hexdigest().encode()
 
 
 def read_sealed(path: Path) -> bytes:

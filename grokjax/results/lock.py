@@ -20,7 +20,8 @@ class Locked(Exception):
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
     """Hold the directory's lock. Raises Locked, naming host and process of who does."""
-    with (out / NAME).open("a+", encoding="utf-8") as file:
+    descriptor = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+    with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from grokjax.results.files import RUN_ID, Damaged, read_json, write_json, write_whole
+from grokjax.results.lock import NAME as LOCK
 from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.identity import run_id
 from grokjax.sweep.keys import split_key
@@ -19,7 +21,10 @@ from grokjax.sweep.shapes import parameter_shapes
 from grokjax.sweep.spec import RunSpec
 from grokjax.sweep.tuning import tuned_from
 
-FORMAT = 3
+FORMAT = 4
+EARLIER = re.compile(rb'"format": [123],?\s')
+NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
+NEEDED = {"train.steps", "stop.after_generalization", "events.fit", "events.generalization", "events.hold"}
 FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report")
 
 
@@ -98,21 +103,84 @@ def read_manifest(out: Path) -> dict[str, Any]:
     """plan.json of a results directory. Raises SweepError if there is none, or it is not ours, and Damaged."""
     path = out / "plan.json"
     try:
-        for name in FOLDERS:
-            if (out / name).is_symlink():
-                raise ValueError(f"{name} is a symbolic link, which could lead out of the directory; replace it")
-        if b'"format": 2' in path.read_bytes()[:40]:
+        refuse_links(out)
+        if EARLIER.search(path.read_bytes()[:150]):
             raise ValueError(f"it was written by an earlier version of grokjax; this one reads format {FORMAT}")
         manifest = read_json(path)
         if manifest["format"] != FORMAT:
             raise ValueError(f"format {manifest['format']}, this version reads {FORMAT}")
+        _check_manifest(manifest)
         return manifest
     except FileNotFoundError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is no results directory: it has no plan.json")]) from None
     except NotADirectoryError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file, not a results directory")]) from None
-    except (ValueError, KeyError, TypeError) as error:
-        raise SweepError([Mistake(str(path), 0, 0, "", f"cannot be read as a plan: {error}")]) from None
+    except NONSENSE as error:
+        raise SweepError([Mistake(str(path), 0, 0, "", f"cannot be read as a plan: {str(error)[:300]}")]) from None
+
+
+def refuse_links(out: Path) -> None:
+    """Raises ValueError where a folder of `out`, or the lock, is a link: what is written there would be elsewhere."""
+    folders = [out / name for name in FOLDERS]
+    within = [path for name in ("checkpoints", "replays") if (out / name).is_dir() for path in (out / name).iterdir()]
+    for path in [*folders, *within, out / LOCK]:
+        if path.is_symlink():
+            where = path.relative_to(out)
+            raise ValueError(f"{where} is a symbolic link, which could lead out of the directory; replace it")
+    for path in (out / "plan.json", out / LOCK):
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path.name} is no regular file")
+
+
+def _check_manifest(manifest: dict[str, Any]) -> None:
+    """What is used without the plan being rebuilt must be of the kinds that it is taken for, and run ids nothing else:
+    they become names of files. Raises one of NONSENSE."""
+    rows = [*manifest["runs"], *manifest["earlier"]]
+    known = {row["run_id"]: manifest["common"] | row["values"] for row in rows}
+    placed = [run_id for chunk in manifest["chunks"] for run_id in chunk["runs"]]
+    if not all(RUN_ID.fullmatch(run_id) for run_id in known) or sorted(placed) != sorted(known):
+        raise ValueError("its runs are not those of its chunks")
+    if not manifest["runs"] or len(rows) > len(known) or not all(chunk["runs"] for chunk in manifest["chunks"]):
+        raise ValueError("a run stands there twice, or none")
+    if not all(_is_plain(value) for values in known.values() for value in values.values()):
+        raise ValueError("a value is no number, text or list of them")
+    for row in rows:
+        origin = row.get("origin", {"begun": 0, "lineage": []})
+        if not (
+            row["arms"]
+            and _texts(row["arms"])
+            and type(origin["begun"]) is int
+            and _is_plain(origin["begun"])
+            and _texts(origin["lineage"])
+        ):
+            raise ValueError(f"run {row['run_id']} is of no arm, or of no parent")
+    for chunk in manifest["chunks"]:
+        if type(chunk["bucket"]) is not int or not 0 <= chunk["bucket"] < len(manifest["buckets"]):
+            raise ValueError("a chunk is of no bucket")
+    for bucket in manifest["buckets"]:
+        if type(bucket["schedule"]["round"]) is not int or bucket["schedule"]["round"] < 1:
+            raise ValueError("a bucket has no schedule")
+        if not all(type(size) is int for shape in bucket["parameters"].values() for size in shape):
+            raise ValueError("a bucket has no parameters")
+    for later, earlier in manifest["continues"].items():
+        if not 0 < known[earlier]["train.steps"] < known[later]["train.steps"]:  # so that no run continues itself
+            raise ValueError(f"run {later} goes on with a run that is not shorter")
+    if {*manifest["keys"]} != {key for values in known.values() for key in values}:
+        raise ValueError("its keys are not those of its runs")
+    if not all(values.keys() >= NEEDED for values in known.values()) or not isinstance(manifest["name"], str):
+        raise ValueError("it lacks a key")
+    if not (_texts(manifest["keys"]) and all(_texts(keys) for keys in manifest["axes"].values())):
+        raise ValueError("its keys are no text")
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(_is_plain(item) for item in value)
+    return abs(value) < 2**63 if type(value) is int else value is None or isinstance(value, bool | float | str)
+
+
+def _texts(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, str) for value in values)
 
 
 def stored_plan(out: Path) -> Plan:
@@ -120,8 +188,8 @@ def stored_plan(out: Path) -> Plan:
     manifest = read_manifest(out)
     try:
         return _rebuild(manifest)
-    except (KeyError, TypeError, ValueError, IndexError, StopIteration) as error:
-        raise Damaged(out / "plan.json", f"it makes no sense: {error}") from None
+    except NONSENSE as error:
+        raise Damaged(out / "plan.json", f"it makes no sense: {str(error)[:300]}") from None
 
 
 def _rebuild(manifest: dict[str, Any]) -> Plan:
@@ -171,7 +239,11 @@ def run_of(manifest: dict[str, Any], run_id: str) -> Run:
 
 def machines_of(out: Path) -> list[Device]:
     """What a results directory was trained on so far."""
-    return [Device(**machine) for machine in read_manifest(out)["machines"]]
+    try:
+        first, *later = read_manifest(out)["machines"]
+        return [Device(**machine) for machine in (first, *later)]
+    except NONSENSE as error:
+        raise Damaged(out / "plan.json", f"it names no machine: {str(error)[:300]}") from None
 
 
 def settle(plan: Plan, out: Path, machines: Iterable[Device]) -> None:

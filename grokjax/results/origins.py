@@ -27,11 +27,14 @@ Open = Callable[[str], Results]
 def find_parents(wanted: FromRun, open_results: Open) -> Found:
     """The stored runs that `init.from_run` asks for. Raises ParentError."""
     try:
-        results = open_results(wanted.results)
+        return _found(wanted, open_results(wanted.results))
     except SweepError as error:
         raise ParentError("results", "; ".join(mistake.what for mistake in error.mistakes)) from None
     except Damaged as damage:
         raise ParentError("results", str(damage)) from None
+
+
+def _found(wanted: FromRun, results: Results) -> Found:
     run_ids = [wanted.run] if wanted.run else _selected(results, wanted.select or {})
     events = results.events() if event_of(wanted.step) else None
     parents, without = [], []

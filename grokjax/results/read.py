@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_of, steps_of
+from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, steps_of
 from grokjax.results.continued import continued
-from grokjax.results.files import chunk_of, curves_files, read_sealed
-from grokjax.results.manifest import read_manifest
-from grokjax.results.snapshots import Row, read_row, replay_rows, snapshot_rows
+from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
+from grokjax.results.manifest import read_manifest, stored_plan
+from grokjax.results.snapshots import Row, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.sweep.load import did_you_mean
 
+NONE = np.zeros(0)
 NEVER = 2**62  # a step that no run comes to
 Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -42,11 +43,18 @@ class Results:
         """One row a run: run_id, arm, arms, every resolved value by its dotted key (seed, optimizer.lr, ...),
         lineage (the runs it was forked from, as RUN@STEP, the oldest first), status, outcome, fit_step,
         generalization_step, delay, slingshots, final/<metric>."""
-        return self._derive(self)[0]
+        return self._derived()[0]
 
     def events(self) -> pd.DataFrame:
         """One row an event: run_id, kind, step, value, norm_jump, matrix."""
-        return self._derive(self)[1]
+        return self._derived()[1]
+
+    def _derived(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        try:
+            return self._derive(self)
+        except Exception:
+            stored_plan(self.path)  # where the plan has values that cannot be, that is said instead
+            raise
 
     def curves(
         self, metrics: str | Iterable[str] | None = None, runs: str | Iterable[str] | None = None
@@ -90,11 +98,15 @@ class Results:
     def _read(
         self, path: Path, names: list[str], pieces: dict[str, list[tuple[str, int | None]]]
     ) -> Iterator[pa.Table]:
-        there = meta_of(path)["metrics"]
+        data = read_sealed(path)
+        there = meta_in(path, data)["metrics"]
         columns = [name for name in names if name in there]
-        buffer = pa.BufferReader(read_sealed(path))
-        table = pq.read_table(buffer, columns=[*KEYS, *columns]).replace_schema_metadata(None)
-        ids = table["run_id"].cast(pa.string())
+        try:
+            table = pq.read_table(pa.BufferReader(data), columns=[*KEYS, *columns]).replace_schema_metadata(None)
+            ids = table["run_id"].cast(pa.string())
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise Damaged(path, f"it cannot be read: {error}") from None
+        self._check_owners(path, pc.unique(ids).to_pylist())  # pyright: ignore[reportAttributeAccessIssue]
         table = table.set_column(0, "run_id", ids)
         if not columns:
             return
@@ -108,6 +120,13 @@ class Results:
                     part = table.filter(pa.array(recorded & mine))
                     yield part.set_column(0, "run_id", pa.array([run_id] * len(part), pa.string()))
 
+    def _check_owners(self, path: Path, run_ids: Iterable[str | None]) -> None:
+        """Raises Damaged where a file holds runs that are not of its chunk: it is another directory's."""
+        chunks = self.manifest["chunks"]
+        own = set(chunks[chunk_of(path)]["runs"]) if chunk_of(path) < len(chunks) else set()
+        if not own.issuperset(run_ids):
+            raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
+
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
         names: dict[str, None] = {}
@@ -117,8 +136,11 @@ class Results:
 
     def params(self, run_id: str, step: int | None = None) -> dict[str, np.ndarray]:
         """Parameters of a run by name; None is the end. Raises ValueError where none are kept."""
-        state = read_row(self.snapshot(run_id, step))
-        return {name: state[f"params/{name}"] for name in self.parameters(run_id)}
+        row, wanted = self.snapshot(run_id, step), self._shapes(run_id)
+        state = read_row(row)
+        if any(state.get(f"params/{name}", NONE).shape != tuple(shape) for name, shape in wanted.items()):
+            raise Damaged(row.path, f"the parameters of run {run_id} in it are not those of its model")
+        return {name: state[f"params/{name}"] for name in wanted}
 
     def snapshot(self, run_id: str, step: int | None = None) -> Row:
         """Where the parameters and optimizer state of a run at a step are kept; None is the end."""
@@ -144,7 +166,10 @@ class Results:
         found: dict[int, Row] = {}
         for stored, below in _back(run_id, continued(self.path, self.manifest)):
             made = replay_rows(self.path, stored) if replays else {}
-            rows = made | snapshot_rows(self.path, self._chunk[stored])
+            taken = snapshot_rows(self.path, self._chunk[stored])
+            for path in {row.path for row in taken.values()}:
+                self._check_owners(path, (row.run_id for row in read_header(path).rows))
+            rows = made | taken
             own = {step: row for (of, step), row in rows.items() if of == stored}
             found = {step: row for step, row in own.items() if below is None or step <= below} | found
         return dict(sorted(found.items()))
@@ -166,7 +191,10 @@ class Results:
     @property
     def ends(self) -> dict[str, dict[str, Any]]:
         """run id -> step, diverged, matrix, of the runs that have ended."""
-        return {run_id: end for chunk in ends_of(self.path).values() for run_id, end in chunk.items()}
+        ends = ends_of(self.path)
+        return {
+            run_id: end for chunk in ends for run_id, end in ends[chunk].items() if self._chunk.get(run_id) == chunk
+        }
 
     @property
     def begun(self) -> dict[str, int]:
@@ -196,7 +224,10 @@ class Results:
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
-        return list(self.manifest["buckets"][self.manifest["chunks"][self._chunk[run_id]]["bucket"]]["parameters"])
+        return list(self._shapes(run_id))
+
+    def _shapes(self, run_id: str) -> dict[str, list[int]]:
+        return self.manifest["buckets"][self.manifest["chunks"][self._chunk[run_id]]["bucket"]]["parameters"]
 
     @cached_property
     def _chunk(self) -> dict[str, int]:

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from grokjax.results.files import BLANK, Damaged, check_seal, seal, snapshots_files, write_whole
+from grokjax.results.files import BLANK, RUN_ID, Damaged, check_seal, seal, snapshots_files, version_of, write_whole
 from grokjax.results.segment import Snapshots
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "U32": np.uint32, "BOOL": np.bool_}
+KINDS = {"run_id": str, "step": int, "end": int, "held": int, "finite": bool, "loss_max": float, "sha256": str}
 MOST_HEADER = 10**8  # bytes; a longer one is no header
 
 
@@ -75,13 +76,9 @@ def write_snapshots(path: Path, parts: Sequence[Snapshots]) -> None:
         for at, run_id in enumerate(part.run_ids)
     ]
     metadata = {"seal": BLANK, "rows": json.dumps(rows)}
-    write_whole(path, lambda temporary: temporary.write_bytes(save(stacked, metadata)), _seal_header)
-
-
-def _seal_header(path: Path) -> None:
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-    seal(path, 8 + length)
+    data = save(stacked, metadata)
+    header = 8 + int.from_bytes(data[:8], "little")
+    write_whole(path, lambda temporary: temporary.write_bytes(data), lambda part: seal(part, path.name, header))
 
 
 def digest_of(state: dict[str, np.ndarray]) -> str:
@@ -96,12 +93,16 @@ def digest_of(state: dict[str, np.ndarray]) -> str:
 
 def read_header(path: Path) -> Header:
     """Rows and tensors of a snapshot file. Raises Damaged."""
-    stat = path.stat()
-    return _read_header(path, stat.st_size, stat.st_mtime_ns)
+    return _read_header(path, version_of(path))
 
 
 @lru_cache(maxsize=10_000)
-def _read_header(path: Path, total: int, time: int) -> Header:
+def _read_header(path: Path, version: tuple[int, ...]) -> Header:
+    return _header_of(path)
+
+
+def _header_of(path: Path) -> Header:
+    total = path.stat().st_size
     with path.open("rb") as file:
         prefix = file.read(8)
         length = int.from_bytes(prefix, "little")
@@ -110,23 +111,41 @@ def _read_header(path: Path, total: int, time: int) -> Header:
         data = prefix + file.read(length)
     check_seal(path, data)
     try:
-        return _parse(path, json.loads(data[8:]), len(data), total)
-    except (KeyError, TypeError, ValueError) as error:
-        raise Damaged(path, f"its header makes no sense: {error}") from None
+        return _parse(path, json.loads(data[8:], object_pairs_hook=_once), len(data), total)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise Damaged(path, f"its header makes no sense: {str(error)[:200]}") from None
 
 
 def _parse(path: Path, header: dict[str, Any], begin: int, total: int) -> Header:
-    rows = json.loads(header.pop("__metadata__")["rows"])
+    entries = json.loads(header.pop("__metadata__")["rows"])
+    rows = tuple(_row(path, index, entry) for index, entry in enumerate(entries))
     tensors, reached = {}, begin
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, (first, last) = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"]
+        if any(type(size) is not int or size < 0 for size in shape):
+            raise ValueError(f"{name} has no shape")
         if shape[0] != len(rows) or begin + first != reached or last - first != dtype.itemsize * math.prod(shape):
             raise ValueError(f"{name} is out of place")
         tensors[name] = Tensor(dtype, shape[1:], begin + first)
         reached = begin + last
     if reached != total:
         raise Damaged(path, f"it has {total:,} bytes, {reached:,} were written")
-    return Header(tuple(Row(path, index, **row) for index, row in enumerate(rows)), tensors, total)
+    return Header(rows, tensors, total)
+
+
+def _row(path: Path, index: int, entry: dict[str, Any]) -> Row:
+    row = Row(path, index, **entry)
+    wrong = [name for name, kind in KINDS.items() if type(getattr(row, name)) is not kind]
+    if wrong or not RUN_ID.fullmatch(row.run_id) or row.step < 0:
+        raise ValueError(f"row {index} is of no run at no step")
+    return row
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object in which no name stands twice."""
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise ValueError("a name stands there twice")
+    return dict(pairs)
 
 
 def snapshot_rows(out: Path, chunk: int | None = None) -> dict[tuple[str, int], Row]:
@@ -163,8 +182,8 @@ def _read_row(header: Header, row: Row, file: Any) -> dict[str, np.ndarray]:
 
 
 def check_snapshots(path: Path) -> Header:
-    """Read every byte of a snapshot file. Raises Damaged."""
-    header = read_header(path)
+    """Read every byte of a snapshot file, whatever was read of it before. Raises Damaged."""
+    header = _header_of(path)
     with path.open("rb") as file:
         for row in header.rows:
             _read_row(header, row, file)

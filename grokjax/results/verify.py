@@ -1,38 +1,42 @@
-"""Reading every byte of a results directory, and making whole what is broken."""
+"""Reading every byte of a results directory."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, Checkpoints, check_checkpoint
-from grokjax.results.chunks import META
+from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, check_checkpoint
+from grokjax.results.chunks import KEYS, meta_in
+from grokjax.results.directory import stamp_of
 from grokjax.results.files import (
     CURVES,
+    NO_FILE,
     PART,
     SNAPSHOTS,
     Damaged,
     chunk_of,
+    curves_file,
     digest_file,
     read_sealed,
     segment_of,
     snapshots_file,
     view_digest,
-    write_whole,
 )
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import stored_plan
 from grokjax.results.snapshots import check_snapshots
-from grokjax.results.write import drop_after
-from grokjax.sweep.plan import Plan
+from grokjax.sweep.expand import Run
+from grokjax.sweep.plan import Chunk, Plan
+from grokjax.sweep.snapshots import snapshot_steps
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
 CHUNK = ("curves", "snapshots")  # folders whose files cost training to make again
+NOT_PLANNED = "the plan has no such chunk: it is of another results directory"
 
 
 @dataclass(frozen=True)
@@ -43,39 +47,77 @@ class Report:
     unknown: tuple[Path, ...]  # files that grokjax did not write, so nothing can be said of them
 
 
+@dataclass
+class Found:
+    """What the intact files of one chunk hold."""
+
+    metas: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    steps: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)  # run id -> (segment, of records)
+    snapshots: dict[Path, list[tuple[str, int]]] = field(default_factory=dict)  # (run id, step)
+    checkpoint: int = -1  # segment of the newest
+
+    @property
+    def ends(self) -> dict[str, dict[str, Any]]:
+        return {end["run_id"]: end for meta in self.metas.values() for end in meta["ends"]}
+
+
 def verify(out: Path) -> Report:
-    """Read every file of a results directory. Raises SweepError if it is none, and Damaged where its plan is broken."""
+    """Read every file of a results directory, from disk whatever was read of it before. Raises SweepError if it is
+    none, and Damaged where its plan is broken."""
     plan = stored_plan(out)
-    paths = sorted(path for path in out.rglob("*") if path.is_file() or path.is_symlink())
-    damaged, unknown = [], []
+    paths = sorted(path for path in out.rglob("*") if not _is_folder(path))
+    found = [Found() for _ in plan.chunks]
+    damaged, unknown, ended = [], [], set()
     for path in paths:
         try:
-            if not _check(out, path, plan):
+            if path == out / "runs.parquet":
+                ended = _ended(path)
+            elif not _check(out, path, plan, found):
                 unknown.append(path)
         except Damaged as damage:
             damaged.append(damage)
-        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
-            damaged.append(Damaged(path, str(error)))
-    damaged += _gaps(out, plan, {damage.path for damage in damaged})
+        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+            damaged.append(Damaged(path, str(error)[:200]))
+    broken = chunks_of(out, {damage.path for damage in damaged})  # what these lack besides is no news
+    if not (out / "sweep.yaml").exists() and any(of.metas for of in found):
+        damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
+    last_begun = max((chunk.index for chunk in plan.chunks if found[chunk.index].metas), default=-1)
+    for chunk in plan.chunks:
+        if chunk.index not in broken:
+            was_whole = chunk.index < last_begun or ended.issuperset(run.run_id for run in chunk.runs)
+            damaged += _gaps(out, plan, chunk, found[chunk.index], was_whole)
     return Report(len(paths), sum(path.lstat().st_size for path in paths), tuple(damaged), tuple(unknown))
 
 
-def _check(out: Path, path: Path, plan: Plan) -> bool:
+def _is_folder(path: Path) -> bool:
+    return (
+        path.is_dir()
+        and not path.is_symlink()
+        and not CURVES.fullmatch(path.name)
+        and not SNAPSHOTS.fullmatch(path.name)
+    )
+
+
+def _check(out: Path, path: Path, plan: Plan, found: list[Found]) -> bool:
     """Whether a file is one of ours; raises Damaged if it is and is not as it was written."""
     place = path.relative_to(out).parts
-    if path.is_symlink():
-        raise Damaged(path, "it is a symbolic link, and grokjax makes none")
+    if path.is_symlink() or not path.is_file():
+        raise Damaged(path, NO_FILE)
     if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name):
         return True  # the plan was read; the others hold no results
     if place == ("sweep.yaml",):
         if path.read_bytes() != plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
-    elif (place[0] in ("curves", "replays") and CURVES.fullmatch(path.name)) or place in DERIVED:
+    elif place[0] == "curves" and len(place) == 2 and CURVES.fullmatch(path.name):
+        _read_records(path, plan, found)
+    elif place[0] == "snapshots" and len(place) == 2 and SNAPSHOTS.fullmatch(path.name):
+        _read_snapshots(path, plan, found)
+    elif (place[0] == "replays" and CURVES.fullmatch(path.name)) or place in DERIVED:
         pq.read_table(pa.BufferReader(read_sealed(path)))
-    elif place[0] in ("snapshots", "replays") and SNAPSHOTS.fullmatch(path.name):
+    elif place[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
     elif place[0] == "checkpoints" and len(place) > 2 and CHUNK_FOLDER.fullmatch(place[1]):
-        return _check_of_checkpoint(out / place[0] / place[1], place[2:])
+        return _check_of_checkpoint(out / place[0] / place[1], place[2:], plan, found)
     elif path.name.startswith(".") and path.name.endswith(".sha256"):
         view = path.with_name(path.name[1 : -len(".sha256")])
         if not view.exists():
@@ -88,66 +130,126 @@ def _check(out: Path, path: Path, plan: Plan) -> bool:
     return True
 
 
-def _check_of_checkpoint(folder: Path, place: tuple[str, ...]) -> bool:
+def _ended(path: Path) -> set[str]:
+    """Runs that had ended when runs.parquet was derived."""
+    if path.is_symlink() or not path.is_file():
+        raise Damaged(path, NO_FILE)
+    table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "status"])
+    pairs = zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True)
+    return {run_id for run_id, status in pairs if status in ("ended", "diverged")}
+
+
+def _read_records(path: Path, plan: Plan, found: list[Found]) -> None:
+    data = read_sealed(path)
+    meta = meta_in(path, data)
+    keys = pq.read_table(pa.BufferReader(data)).select(list(KEYS))  # all columns are decoded
+    if (meta["chunk"], meta["last"]) != (chunk_of(path), segment_of(path)):
+        raise Damaged(path, f"it holds chunk {meta['chunk']}, segment {meta['last']}: it was renamed")
+    own = _of_chunk(path, plan, found)
+    own.metas[path] = meta
+    column, steps = keys["run_id"].unify_dictionaries().combine_chunks(), keys["step"].to_numpy()
+    run_ids, row = column.dictionary.to_pylist(), column.indices.to_numpy()
+    _check_owners(path, plan, {*run_ids, *(end["run_id"] for end in meta["ends"])})
+    for at in np.unique(row):
+        own.steps.setdefault(run_ids[at], []).append((segment_of(path), steps[row == at]))
+
+
+def _read_snapshots(path: Path, plan: Plan, found: list[Found]) -> None:
+    rows = check_snapshots(path).rows
+    own = _of_chunk(path, plan, found)
+    _check_owners(path, plan, {row.run_id for row in rows})
+    own.snapshots[path] = [(row.run_id, row.step) for row in rows]
+
+
+def _of_chunk(path: Path, plan: Plan, found: list[Found]) -> Found:
+    if chunk_of(path) >= len(plan.chunks):
+        raise Damaged(path, NOT_PLANNED)
+    return found[chunk_of(path)]
+
+
+def _check_owners(path: Path, plan: Plan, run_ids: set[str]) -> None:
+    if not run_ids <= {run.run_id for run in plan.chunks[chunk_of(path)].runs}:
+        raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
+
+
+def _check_of_checkpoint(folder: Path, place: tuple[str, ...], plan: Plan, found: list[Found]) -> bool:
     """Files of a checkpoint are checked with its listing; those without one are what a kill left."""
-    listing = LISTING.fullmatch(place[0])
+    listing, chunk = LISTING.fullmatch(place[0]), int(folder.name[6:])
     if listing:
-        check_checkpoint(folder, int(listing[1]))
+        if chunk >= len(plan.chunks):
+            raise Damaged(folder / place[0], NOT_PLANNED)
+        check_checkpoint(folder, int(listing[1]), stamp_of(plan.chunks[chunk]))
+        found[chunk].checkpoint = max(found[chunk].checkpoint, int(listing[1]))
     return bool(listing or len(place) > 1)
 
 
-def _gaps(out: Path, plan: Plan, broken: set[Path]) -> list[Damaged]:
-    """Files that must be there and are not: records between others, snapshots of runs that have ended."""
-    found = []
-    for chunk in plan.chunks:
-        reached, wanted = 0, set()
-        for path in sorted((out / "curves").glob(f"chunk-{chunk.index:05d}-segment-*.parquet")):
-            if path in broken or not CURVES.fullmatch(path.name):
-                break
-            meta = json.loads(pq.read_schema(pa.BufferReader(read_sealed(path))).metadata[META])
-            if (meta["chunk"], meta["first"], meta["last"]) != (chunk.index, reached, segment_of(path)):
-                found.append(Damaged(path, "a file of records before it is missing"))
-                break
-            reached = meta["last"] + 1
-            wanted |= {(end["run_id"], end["step"]) for end in meta["ends"]}
-        files = sorted((out / "snapshots").glob(f"chunk-{chunk.index:05d}-segment-*.safetensors"))
-        files = [path for path in files if path not in broken and SNAPSHOTS.fullmatch(path.name)]
-        there = {(row.run_id, row.step) for path in files for row in check_snapshots(path).rows}
-        if wanted - there and not any(
-            chunk_of(path) == chunk.index for path in broken if SNAPSHOTS.fullmatch(path.name)
-        ):
-            path = snapshots_file(out, chunk.index, reached - 1)
-            found.append(Damaged(path, f"{len(wanted - there)} runs of the chunk lack the snapshot at their end"))
-    return found
+def chunks_of(out: Path, paths: set[Path]) -> set[int]:
+    """Chunks whose records or snapshots are among some files."""
+    named = (CURVES.fullmatch(path.name) or SNAPSHOTS.fullmatch(path.name) for path in paths if _is_of_chunk(out, path))
+    return {int(name[1]) for name in named if name}
 
 
-def broken_chunks(out: Path, plan: Plan, damaged: Iterable[Damaged]) -> set[int]:
-    """Chunks whose records or snapshots are damaged."""
-    found = set()
-    for damage in damaged:
-        place = damage.path.relative_to(out).parts
-        if place[0] in CHUNK:
-            named = CURVES.fullmatch(damage.path.name) or SNAPSHOTS.fullmatch(damage.path.name)
-            found |= {int(named[1])} if named else {chunk.index for chunk in plan.chunks}
-    return found
+def _is_of_chunk(out: Path, path: Path) -> bool:
+    return path.relative_to(out).parts[0] in CHUNK
 
 
-def clear(out: Path, plan: Plan, damaged: Iterable[Damaged]) -> set[int]:
-    """Remove what is damaged, so that training again makes it whole; what people drew must be drawn again. Returns the
-    chunks that were cleared."""
-    damaged = list(damaged)
-    chunks = broken_chunks(out, plan, damaged)
-    for index in sorted(chunks):
-        drop_after(out, index)
-        Checkpoints(out, index, "").drop()
-    for damage in damaged:
-        place = damage.path.relative_to(out).parts
-        if place == ("sweep.yaml",):
-            write_whole(damage.path, lambda temporary: temporary.write_bytes(plan.sweep.text.encode()))
-        elif place[0] == "checkpoints":
-            listing = LISTING.fullmatch(place[2])
-            Checkpoints(out, int(place[1][6:]), "").remove(int(listing[1] if listing else place[2]))
-        elif place[0] not in CHUNK:
-            damage.path.unlink(missing_ok=True)
-            digest_file(damage.path).unlink(missing_ok=True)
-    return chunks
+def _gaps(out: Path, plan: Plan, chunk: Chunk, found: Found, was_whole: bool) -> list[Damaged]:
+    """Records and snapshots that must be there and are not, or are there twice.
+
+    was_whole: whether the chunk was finished once, so that nothing of it may be missing at the end either.
+    """
+    reached = 0
+    for meta in found.metas.values():
+        if meta["first"] != reached:
+            return [Damaged(curves_file(out, chunk.index, meta["first"] - 1), "it is missing")]
+        reached = meta["last"] + 1
+    if found.checkpoint >= reached or (was_whole and len(found.ends) < len(chunk.runs)):
+        path = curves_file(out, chunk.index, max(reached, found.checkpoint))
+        return [Damaged(path, f"records of chunk {chunk.index} from segment {reached} on are missing")]
+    wrong = [run for run in chunk.runs if not _is_complete(run, found, run.run_id in plan.continues)]
+    if wrong:
+        path = next(iter(found.metas))
+        what = (
+            f"records of {len(wrong)} runs of chunk {chunk.index} (of {wrong[0].run_id}, for one) are not those planned"
+        )
+        return [Damaged(path, f"{what}: a file is of another results directory")]
+    kept = {key for keys in found.snapshots.values() for key in keys}
+    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, found) if key not in kept)
+    if not lacking:
+        return []
+    run_id, step = lacking[0]
+    what = f"{len(lacking)} snapshots of the chunk are missing (of run {run_id} at step {step}, for one)"
+    return [Damaged(snapshots_file(out, chunk.index, _place_of(found, run_id, step)), what)]
+
+
+def _is_complete(run: Run, found: Found, continues: bool) -> bool:
+    """Whether a run's records stand at the steps where they must, each once, as far as the run is."""
+    pieces, end = found.steps.get(run.run_id), found.ends.get(run.run_id)
+    if not pieces:
+        return end is None or end["diverged"]
+    steps, log = np.concatenate([piece for _, piece in pieces]), run.spec.log
+    ended = end is not None and not end["diverged"]
+    last = end["step"] if end is not None and ended else steps[-1]
+    wanted = np.union1d(np.arange(min(log.dense_first, last + 1)), np.arange(0, last + 1, log.every))
+    wanted = np.union1d(wanted, [last]) if ended else wanted
+    wanted = wanted[wanted >= steps[0]] if continues else wanted
+    return np.array_equal(steps, wanted)
+
+
+def _snapshots_due(run: Run, found: Found) -> list[tuple[str, int]]:
+    """(run id, step) of the snapshots that were taken before the newest record of a run."""
+    pieces, end = found.steps.get(run.run_id), found.ends.get(run.run_id)
+    if not pieces:
+        return []
+    first, last = pieces[0][1][0], end["step"] if end else pieces[-1][1][-1]
+    steps = snapshot_steps(run.spec)
+    due = [(run.run_id, int(step)) for step in steps[(steps > first) & (steps < last)]]
+    return due + ([(run.run_id, last)] if end else [])
+
+
+def _place_of(found: Found, run_id: str, step: int) -> int:
+    """The segment in whose file of snapshots, which is gone, a run's snapshot at a step was."""
+    before = max((segment for segment, steps in found.steps[run_id] if steps[0] < step), default=0)
+    there = {segment_of(path) for path in found.snapshots}
+    gone = [segment_of(path) for path in found.metas if segment_of(path) not in there]
+    return min((segment for segment in gone if segment >= before), default=before)

@@ -1,0 +1,41 @@
+"""Removing what is damaged in a results directory, so that training again makes it whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, Checkpoints
+from grokjax.results.files import Damaged, digest_file, remove, write_whole
+from grokjax.results.verify import CHUNK, chunks_of
+from grokjax.results.write import drop_after
+from grokjax.sweep.plan import Plan
+
+
+def clear(out: Path, plan: Plan, damaged: Iterable[Damaged]) -> set[int]:
+    """Remove what is damaged, so that training again makes it whole; what people drew must be drawn again. Returns the
+    chunks that were cleared."""
+    damaged = list(damaged)
+    chunks = chunks_of(out, {damage.path for damage in damaged})
+    for damage in damaged:
+        if damage.path.is_symlink() or not damage.path.is_file():
+            remove(damage.path)  # of a link, not what it leads to
+    for index in sorted(chunks):
+        drop_after(out, index)
+        Checkpoints(out, index, "").drop()
+    for damage in damaged:
+        place = damage.path.relative_to(out).parts
+        if place == ("sweep.yaml",):
+            write_whole(damage.path, lambda temporary: temporary.write_bytes(plan.sweep.text.encode()))
+        elif place[0] == "checkpoints":
+            _clear_checkpoint(out, place)
+        elif place[0] not in CHUNK:
+            remove(damage.path)
+            remove(digest_file(damage.path))
+    return chunks
+
+
+def _clear_checkpoint(out: Path, place: tuple[str, ...]) -> None:
+    listing = LISTING.fullmatch(place[2])
+    if CHUNK_FOLDER.fullmatch(place[1]) and (listing or place[2].isdecimal()):
+        Checkpoints(out, int(place[1][6:]), "").remove(int(listing[1] if listing else place[2]))

@@ -1,0 +1,80 @@
+"""What tests of files from elsewhere share: a small sweep, commands that must not crash, a folder nobody may touch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bits import BASE
+from typer.testing import CliRunner, Result
+
+import grokjax
+from grokjax.cli import app
+from grokjax.results.files import read_json, write_json
+
+SWEEP = {
+    "base": BASE | {"train": {"steps": 20}},
+    "log": {"every": 5, "eval_every": 10, "snapshot_every": 10},
+    "engine": {"lanes": 4},
+    "parameters": {"seed": {"min": 0, "max": 3}},
+}
+LONG = SWEEP | {"base": BASE}
+
+
+@contextmanager
+def often() -> Iterator[None]:
+    """A file for each segment, a checkpoint after each, short segments."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
+        patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
+        patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
+        patch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", 3e-3)
+        yield
+
+
+@contextmanager
+def precious(folder: Path) -> Iterator[Path]:
+    """A folder of somebody's, that nothing may touch."""
+    for name in ("precious.txt", "chunk-00000-segment-000000.parquet", "segment-000001.json", "1/file", ".old.part"):
+        (folder / name).parent.mkdir(exist_ok=True, parents=True)
+        (folder / name).write_text("precious")
+    before = state(folder)
+    yield folder
+    assert state(folder) == before
+
+
+def state(folder: Path) -> dict[str, Any]:
+    return {
+        str(path): (path.lstat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
+        for path in [folder, *folder.rglob("*")]
+    }
+
+
+def invoke(*words: Any) -> Result:
+    """A command; however it ends, it is not with a traceback."""
+    said = CliRunner().invoke(app, [str(word) for word in words])
+    assert said.exception is None or isinstance(said.exception, SystemExit), (words, said.exception)
+    assert said.exit_code in (0, 1, 2), said.output
+    return said
+
+
+def reads(out: Path) -> list[Result]:
+    """Every command that reads a results directory, and the one that repairs it."""
+    runs = read_json(out / "plan.json").get("runs")
+    run_id = runs[0]["run_id"] if isinstance(runs, list) and runs else "none"
+    commands = [["status", out], ["export", out, "--out", out.parent / "table.csv"]]
+    commands += [["params", out, run_id, "--out", out.parent / "params.safetensors"], ["verify", out]]
+    return [invoke(*command) for command in commands]
+
+
+def first_run(out: Path) -> str:
+    return grokjax.open_results(out).run_ids[0]
+
+
+def rewritten(out: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """plan.json, changed by someone who knows how it is sealed."""
+    value = read_json(out / "plan.json")
+    write_json(out / "plan.json", change(value) or value)

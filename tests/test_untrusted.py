@@ -1,0 +1,383 @@
+"""Files from elsewhere run no code, lead nowhere outside the results directory, and end in an error in words."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from bits import BASE, write
+from hostile import SWEEP, first_run, invoke, often, precious, reads, rewritten
+
+from grokjax.launch import plan_sweep, train
+from grokjax.results.files import BLANK, read_json, seal, write_json, write_sealed
+from grokjax.results.write import seal_table
+from grokjax.sweep.expand import load_sweep
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _often() -> Iterator[None]:
+    with often():
+        yield
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Path]:
+    with precious(tmp_path / "outside") as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("untrusted")
+    train(plan_sweep(load_sweep(write(folder, SWEEP))), folder / "out")
+    return folder / "out"
+
+
+@pytest.fixture
+def out(tmp_path: Path, ended: Path) -> Path:
+    return Path(shutil.copytree(ended, tmp_path / "out"))
+
+
+# --- YAML -----------------------------------------------------------------------------------------------------
+
+NAMES = "abcdefghijklmnop"
+LAUGHS = "a: &a [1, 1]\n" + "".join(f"{b}: &{b} [{', '.join(9 * [f'*{a}'])}]\n" for a, b in pairwise(NAMES[:9]))
+MERGES = "a: &a {k: 1}\n" + "".join(
+    f"{b}: &{b} {{x: {{<<: *{a}}}, y: {{<<: *{a}}}, z: *{a}}}\n" for a, b in pairwise(NAMES)
+)
+YAML = {
+    "code": "base: !!python/object/apply:os.system ['touch HERE']\n",
+    "code in a name": "name: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [HERE]]\n",
+    "a module": "base: {seed: !!python/module:os ''}\n",
+    "a class": "base: {seed: !!python/name:os.system ''}\n",
+    "an object": "base: !!python/object/new:subprocess.Popen {args: [[touch, HERE]]}\n",
+    "aliases of aliases": LAUGHS + "base: *i\n",
+    "merges of merges": MERGES + "base: *p\n",
+    "an alias in itself": "base: &a {seed: 1, task: *a}\n",
+    "deep lists": f"base: {'[' * 700}{']' * 700}\n",
+    "deep mappings": f"base: {'{a: ' * 1000}1{'}' * 1000}\n",
+    "a huge number": f"base: {{seed: {'9' * 100_000}}}\n",
+    "a huge power": "base: {train: {steps: 1e400}}\n",
+    "many runs": "parameters: {seed: {min: 0, max: 99999999999999}}\n",
+    "a name that leads out": "name: ../../x\n",
+    "an absolute name": "name: /HERE\n",
+    "a name of dots": "name: ..\n",
+    "a name with a zero byte": 'name: "a\\0b"\n',
+    "a name of two lines": 'name: "a\\nb"\n',
+    "a name with a folder": "name: a/b\n",
+    "a file with a zero byte": 'base: {init: {from_file: "a\\0b"}}\n',
+    "a parent with a zero byte": 'base: {init: {from_run: {results: "a\\0b", run: x}}}\n',
+    "a parent that leads out": "base: {init: {from_run: {results: ., run: ../../x}}}\n",
+    "an endless file": "base: {init: {from_file: /dev/zero}}\n",
+    "an endless parent": "base: {init: {from_run: {results: /dev/zero, run: x}}}\n",
+}
+
+
+@pytest.mark.parametrize("case", YAML)
+def test_a_hostile_sweep_file_is_bad_input_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sweep.yaml").write_text(YAML[case].replace("HERE", str(tmp_path / "made")))
+    for command in ("plan", "run"):
+        said = invoke(command, "sweep.yaml")
+        assert said.exit_code == 2, said.output
+        assert "sweep.yaml:" in said.stderr
+        assert len(said.stderr) < 5000
+    assert [path.name for path in tmp_path.iterdir()] == ["sweep.yaml"]
+
+
+# --- plan.json ------------------------------------------------------------------------------------------------
+
+
+def renamed(manifest: dict[str, Any], name: Any) -> dict[str, Any]:
+    old = manifest["runs"][0]["run_id"]
+    return json.loads(json.dumps(manifest).replace(json.dumps(old), json.dumps(name)))
+
+
+def continuing(manifest: dict[str, Any], *at: int) -> dict[str, str]:
+    """Each run goes on with the other."""
+    one, other = (manifest["runs"][index]["run_id"] for index in at)
+    return {one: other, other: one}
+
+
+PLANS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a run id that leads out": lambda plan: renamed(plan, "../../outside/x"),
+    "an absolute run id": lambda plan: renamed(plan, "/etc/passwd"),
+    "a pattern as run id": lambda plan: renamed(plan, "*"),
+    "a number as run id": lambda plan: renamed(plan, 7),
+    "a run id of another run": lambda plan: renamed(plan, "0123456789ab"),
+    "a chunk of unknown runs": lambda plan: plan["chunks"][0]["runs"].append("0123456789ab"),
+    "a run in two chunks": lambda plan: plan["chunks"].append(plan["chunks"][0]),
+    "a bucket that is not there": lambda plan: plan["chunks"][0].update(bucket=9),
+    "a bucket from the end": lambda plan: plan["chunks"][0].update(bucket=-1),
+    "a bucket that is a path": lambda plan: plan["chunks"][0].update(bucket="../x"),
+    "a run that continues itself": lambda plan: plan["continues"].update(continuing(plan, 0, 0)),
+    "runs that continue each other": lambda plan: plan["continues"].update(continuing(plan, 0, 1)),
+    "no runs": lambda plan: plan.update(runs=[]),
+    "no buckets": lambda plan: plan.update(buckets=[]),
+    "text for runs": lambda plan: plan.update(runs="../../x"),
+    "values that are none": lambda plan: plan["runs"][0].update(values=[1]),
+    "keys that are paths": lambda plan: plan["common"].update({"../../x": 1, "a.b.c": 2}),
+    "another format": lambda plan: plan.update(format="../4"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_a_hostile_plan_is_refused_and_leads_nowhere(tmp_path: Path, out: Path, outside: Path, case: str):
+    rewritten(out, PLANS[case])
+    said = reads(out)
+    assert said[-1].exit_code in (1, 2), said[-1].output
+    assert "plan.json" in said[-1].stderr
+    assert invoke("verify", out, "--repair").exit_code in (1, 2)
+    assert invoke("run", write(tmp_path, SWEEP), "--out", out).exit_code in (1, 2)
+
+
+def test_a_name_in_a_plan_is_only_shown(out: Path, outside: Path):
+    rewritten(out, lambda plan: plan.update(name="../outside"))
+    assert [said.exit_code for said in reads(out)] == [0, 0, 0, 0]
+
+
+def test_plans_with_anything_anywhere_end_in_words(out: Path, outside: Path):
+    plan, rng = read_json(out / "plan.json"), random.Random(5)
+    junk = [None, -1, 10**30, 1.5, True, "../../outside/precious.txt", "", [], {}, [[]], {"a": 1}, "\0"]
+    for _ in range(120):
+        changed = json.loads(json.dumps(plan))
+        node, key = rng.choice([place for place in _places(changed) if place[1] not in ("sweep", "text")])
+        if rng.random() < 0.3:
+            del node[key]
+        else:
+            node[key] = rng.choice(junk)
+        write_json(out / "plan.json", changed)
+        invoke("verify", out)
+        invoke("status", out)
+
+
+def _places(node: Any) -> Iterator[tuple[Any, Any]]:
+    for key, value in list(node.items() if isinstance(node, dict) else enumerate(node)):
+        yield node, key
+        if isinstance(value, (dict, list)):
+            yield from _places(value)
+
+
+def test_a_sweep_whose_text_looks_like_a_checksum_is_read_all_the_same(tmp_path: Path, out: Path):
+    rewritten(out, lambda plan: plan.update(sweep=f"# {BLANK} grokjax-sha256:\n" + plan["sweep"]))
+    (out / "sweep.yaml").write_text(read_json(out / "plan.json")["sweep"])
+    assert invoke("verify", out).exit_code == 0
+
+
+# --- records --------------------------------------------------------------------------------------------------
+
+
+class Bomb:
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+def extended(table: pa.Table, path: Path) -> pa.Table:
+    """A column of the type that older Arrows unpickled."""
+    bomb = {b"ARROW:extension:name": b"arrow.py_extension_type", b"ARROW:extension:metadata": pickle.dumps(Bomb(path))}
+    column = pa.field("train/loss", pa.float32(), metadata=bomb)
+    return table.set_column(table.schema.get_field_index("train/loss"), column, table["train/loss"])
+
+
+def with_ids(table: pa.Table, name: str) -> pa.Table:
+    ids = pa.array([name] * len(table), pa.string()).dictionary_encode()
+    return table.set_column(0, "run_id", ids)
+
+
+def with_end(meta: dict[str, Any], **values: Any) -> dict[str, Any]:
+    return meta | {"ends": [{"run_id": "x", "step": 20, "diverged": False, "matrix": None} | values]}
+
+
+RECORDS: dict[str, Callable[[pa.Table, dict[str, Any]], tuple[pa.Table, dict[str, Any]]]] = {
+    "run ids that lead out": lambda table, meta: (with_ids(table, "../../outside/x"), meta),
+    "unknown run ids": lambda table, meta: (with_ids(table, "0123456789ab"), meta),
+    "steps that are text": lambda table, meta: (table.set_column(1, "step", table["step"].cast(pa.string())), meta),
+    "no steps": lambda table, meta: (table.drop_columns("step"), meta),
+    "a metric of objects": lambda table, meta: (table.append_column("x", pa.array([b"\x80"] * len(table))), meta),
+    "a metric twice": lambda table, meta: (table.append_column("train/loss", table["train/loss"]), meta),
+    "another chunk": lambda table, meta: (table, meta | {"chunk": 7}),
+    "a chunk that is a path": lambda table, meta: (table, meta | {"chunk": "../../x"}),
+    "no ends": lambda table, meta: (table, {key: meta[key] for key in meta if key != "ends"}),
+    "an end that leads out": lambda table, meta: (table, with_end(meta, run_id="../../outside/x")),
+    "an end that is text": lambda table, meta: (table, with_end(meta, step="20")),
+    "ends of nothing": lambda table, meta: (table, meta | {"ends": [None]}),
+}
+
+
+@pytest.mark.parametrize("case", [*RECORDS, "no table"])
+def test_hostile_records_are_named_and_lead_nowhere(out: Path, outside: Path, case: str):
+    path = min(out.glob("curves/*"))
+    if case == "no table":
+        write_sealed(path, lambda part: part.write_text(f"PAR1 nothing {BLANK} PAR1"))
+    else:
+        table = pq.read_table(path)
+        meta = json.loads(table.schema.metadata[b"grokjax"])
+        table, meta = RECORDS[case](table.replace_schema_metadata(None), {**meta, "seal": BLANK})
+        write_sealed(path, lambda part: pq.write_table(seal_table(table, meta), part))
+    said = reads(out)
+    assert said[-1].exit_code == 1
+    assert path.name in said[-1].stderr
+    assert "verify" in said[0].stderr or said[0].exit_code == 0
+    if "run ids" in case:
+        assert path.name in said[1].stderr  # export
+
+
+def test_nothing_in_a_table_is_unpickled(tmp_path: Path, out: Path):
+    for path in [*out.glob("curves/*"), out / "runs.parquet"]:
+        table = pq.read_table(path)
+        meta = json.loads(table.schema.metadata[b"grokjax"]) | {"seal": BLANK}
+        table = extended(table, tmp_path / "made") if "train/loss" in table.column_names else table
+        pandas = {b"pandas": json.dumps({"columns": [{"pandas_type": "object", "numpy_type": "object"}]}).encode()}
+        sealed = seal_table(table, meta)
+        sealed = sealed.replace_schema_metadata({**(sealed.schema.metadata or {}), **pandas})
+        write_sealed(path, lambda part, sealed=sealed: pq.write_table(sealed, part))
+    reads(out)
+    assert not (tmp_path / "made").exists()
+
+
+# --- snapshots ------------------------------------------------------------------------------------------------
+
+Header = dict[str, Any]
+
+
+def reheaded(path: Path, change: Callable[[Header, list[Header]], Any], text: str | None = None) -> None:
+    """A snapshot file with another header, sealed."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    rows = json.loads(header["__metadata__"]["rows"])
+    change(header, rows)
+    header["__metadata__"] = {"seal": BLANK, "rows": json.dumps(rows)}
+    new = (text or json.dumps(header)).encode()
+    path.write_bytes(len(new).to_bytes(8, "little") + new + data[8 + length :])
+    seal(path, path.name, 8 + len(new))
+
+
+def moved(header: Header, _: list[Header]) -> None:
+    one, other = [name for name in header if name.startswith("params/")][:2]
+    header[one]["data_offsets"] = header[other]["data_offsets"]
+
+
+def leading_out(header: Header, _: list[Header]) -> None:
+    name = next(name for name in header if name.startswith("params/"))
+    header["../../outside/x"] = header.pop(name)
+
+
+SNAPSHOTS: dict[str, Callable[[Header, list[Header]], Any]] = {
+    "offsets that overlap": moved,
+    "offsets past the end": lambda header, rows: header["params/W.0"].update(data_offsets=[0, 10**12]),
+    "a shape below zero": lambda header, rows: header["params/W.0"].update(shape=[len(rows), -14, -16]),
+    "a shape of nothing": lambda header, rows: header["params/W.0"].update(shape=[]),
+    "a dtype of objects": lambda header, rows: header["params/W.0"].update(dtype="O"),
+    "names that lead out": leading_out,
+    "a row that is a path": lambda header, rows: rows[0].update(path="../../outside/precious.txt"),
+    "a run id that leads out": lambda header, rows: rows[0].update(run_id="../../outside/x"),
+    "a step that is text": lambda header, rows: rows[0].update(step="../x"),
+    "more rows": lambda header, rows: rows.append(rows[0]),
+    "no rows": lambda header, rows: rows.clear(),
+}
+DUPLICATE = f'{{"__metadata__": {{"rows": "[]", "seal": "{BLANK}"}}, "a": 1, "a": 2}}'
+TEXTS = {
+    "a name twice": DUPLICATE,
+    "a deep header": f'{{"seal": "{BLANK}", "a": {"[" * 10**5}',
+    "a list": f'["{BLANK}"]',
+}
+
+
+@pytest.mark.parametrize("case", [*SNAPSHOTS, *TEXTS, "an endless header"])
+def test_hostile_snapshots_are_named_and_lead_nowhere(out: Path, outside: Path, case: str):
+    path = max(out.glob("snapshots/*"))  # of the end
+    if case == "an endless header":
+        path.write_bytes((2**63).to_bytes(8, "little") + path.read_bytes()[8:])
+    else:
+        reheaded(path, SNAPSHOTS.get(case, lambda header, rows: None), TEXTS.get(case))
+    said = reads(out)
+    assert said[2].exit_code == 1, said[2].output  # params
+    assert said[3].exit_code == 1, said[3].output  # verify
+    assert path.name in said[2].stderr
+    assert path.name in said[3].stderr
+    assert not (out.parent / "params.safetensors").exists()
+
+
+# --- names given on the command line, and files a sweep starts from -------------------------------------------
+
+
+@pytest.mark.parametrize("run_id", ["../../outside/x", "/etc/passwd", "*", "", "a\nb"])
+def test_a_run_id_that_is_none_is_bad_input(out: Path, outside: Path, run_id: str):
+    for command in (["params", out, run_id, "--out", out / "x"], ["replay", out, run_id, "--from", 0, "--to", 1]):
+        said = invoke(*command)
+        assert said.exit_code == 2
+        assert "no run" in said.stderr
+
+
+def weights(folder: Path, case: str) -> Path:
+    path = folder / "start.safetensors"
+    contents = {
+        "a pickle": pickle.dumps(Bomb(folder / "made")),
+        "an endless header": (2**62).to_bytes(8, "little") + b"{}",
+        "overlaps": _raw({name: {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]} for name in "ab"}, 4),
+        "names that lead out": _raw({"../../x": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, 4),
+        "no data": _raw({"W.0": {"dtype": "F32", "shape": [14, 16], "data_offsets": [0, 896]}}, 0),
+        "nothing": b"",
+    }
+    if case in contents:
+        path.write_bytes(contents[case])
+    elif case == "a pipe":
+        os.mkfifo(path)
+    else:
+        path.mkdir()
+    return path
+
+
+def _raw(header: dict[str, Any], data: int) -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + bytes(data)
+
+
+@pytest.mark.parametrize(
+    "case",
+    ["a pickle", "an endless header", "overlaps", "names that lead out", "no data", "nothing", "a pipe", "a folder"],
+)
+def test_hostile_weights_are_bad_input(tmp_path: Path, case: str):
+    weights(tmp_path, case)
+    sweep = write(tmp_path, SWEEP | {"base": BASE | {"init": {"from_file": "start.safetensors"}}})
+    said = invoke("run", sweep, "--out", tmp_path / "out")
+    assert said.exit_code == 2, said.output
+    assert "start.safetensors" in said.stderr
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize("case", ["a hostile plan", "hostile records", "hostile snapshots", "a link"])
+def test_a_hostile_parent_is_bad_input(tmp_path: Path, out: Path, outside: Path, case: str):
+    run_id = first_run(out)
+    if case == "a hostile plan":
+        rewritten(out, lambda plan: renamed(plan, "../../outside/x"))
+    elif case == "a link":
+        shutil.rmtree(out / "snapshots")
+        (out / "snapshots").symlink_to(outside)
+    else:
+        path = max((out / case.split()[1].replace("records", "curves")).iterdir())
+        write_sealed(path, lambda part: part.write_text(BLANK))
+    origin = {"results": str(out), "run": run_id}
+    said = invoke(
+        "run", write(tmp_path, SWEEP | {"base": BASE | {"init": {"from_run": origin}}}), "--out", tmp_path / "fork"
+    )
+    assert said.exit_code == 2, said.output
+    assert "from_run" in said.stderr
+    assert not (tmp_path / "fork").exists()
