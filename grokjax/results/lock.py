@@ -18,13 +18,13 @@ class Locked(Exception):
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the directory's lock. Raises Locked, naming host and process of who does."""
+def locked(out: Path, does: str = "trains") -> Iterator[None]:
+    """Hold the directory's lock. Raises Locked, naming host and process of who does, and what."""
     with (out / NAME).open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Locked(f"{out}: {_holder(out)} trains there; wait for it, or stop it first") from None
+            raise Locked(f"{out}: {_holder(out)} {does} there; wait for it, or stop it first") from None
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
         file.flush()

@@ -20,7 +20,7 @@ from grokjax.sweep.spec import RunSpec
 from grokjax.sweep.tuning import tuned_from
 
 FORMAT = 3
-FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report")
+FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
 
 
 def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from grokjax.results.lock import NAME
 from grokjax.results.manifest import stored_plan
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.write import drop_after
+from grokjax.results.written import FOLDER, LIST, is_ours
 from grokjax.sweep.plan import Plan
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
@@ -65,13 +66,15 @@ def _check(out: Path, path: Path, plan: Plan) -> bool:
     place = path.relative_to(out).parts
     if path.is_symlink():
         raise Damaged(path, "it is a symbolic link, and grokjax makes none")
-    if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name):
+    if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name) or is_ours(place):
         return True  # the plan was read; the others hold no results
     if place == ("sweep.yaml",):
         if path.read_bytes() != plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
     elif (place[0] in ("curves", "replays") and CURVES.fullmatch(path.name)) or place in DERIVED:
         pq.read_table(pa.BufferReader(read_sealed(path)))
+    elif place == (FOLDER, LIST):
+        read_sealed(path)
     elif place[0] in ("snapshots", "replays") and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
     elif place[0] == "checkpoints" and len(place) > 2 and CHUNK_FOLDER.fullmatch(place[1]):
