@@ -7,12 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from grokjax.sweep.load import SweepError
+
+if TYPE_CHECKING:
+    from grokjax.results.read import Results
 
 app = typer.Typer(
     help="Train thousands of small networks at once, to study grokking and slingshots.",
@@ -26,6 +30,11 @@ Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results director
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Wins over the sweep file and fixes a swept key; repeatable."),
+]
+Project = Annotated[str | None, typer.Option(help="W&B project; default $WANDB_PROJECT, or grokjax.")]
+Entity = Annotated[str | None, typer.Option(help="W&B user or team; default your own.")]
+WandbMode = Annotated[
+    str | None, typer.Option("--mode", help="offline or online; default online if W&B finds an API key.")
 ]
 FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
 FULL = "; what is recorded is kept, and the same command goes on once there is room"
@@ -123,25 +132,42 @@ def run(
     out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
     settings: Settings = None,
     other_device: OtherDevice = False,
+    report: Annotated[bool, typer.Option("--report", help="Write DIR/report.html at the end.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Show the sweep in W&B as it trains, its runs after.")] = False,
+    project: Project = None,
+    entity: Entity = None,
+    mode: WandbMode = None,
 ) -> None:
     """Train every run of a sweep. The same command again goes on where it stopped."""
     with _exit_codes():
         from rich.console import Console
 
-        from grokjax.launch import device_warning, plan_sweep, train
+        from grokjax.launch import device_warning, open_results, plan_sweep, train
         from grokjax.live import LiveScreen
+        from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
+        from grokjax.sinks.watch import Watch
         from grokjax.sweep.plan import remarks
         from grokjax.tables import outcome_text
 
+        with _bad_value():
+            if not wandb and (project or entity or mode):
+                raise ValueError("--project, --entity and --mode need --wandb")
+            to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
         loaded = _load(sweep, settings)
         where = out or Path("runs") / loaded.name
         made = plan_sweep(loaded, where, typer.echo)
         typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {made.device.text}")
         for note in [*device_warning(made.device), *remarks(made)]:
             typer.echo(f"note: {note}")
-        results = train(made, where, LiveScreen(Console(highlight=False)), other_device)
+        screen = LiveScreen(Console(highlight=False))
+        shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
+        results = train(made, where, shown, other_device)
         typer.echo(outcome_text(results))
         typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
+        if report:
+            _write_report(results, None)
+        if to_wandb:
+            sync_or_tell(results, to_wandb, typer.echo)
 
 
 @app.command()
@@ -173,6 +199,24 @@ def figure(
         picture = draw(kind, open_results(directory), **options)
         for path in save(picture, out or directory / "figures" / kind):
             typer.echo(path)
+
+
+@app.command()
+def report(
+    directory: Directory,
+    out: Annotated[Path | None, typer.Option(help="HTML file to write; default DIR/report.html.")] = None,
+) -> None:
+    """Write one HTML file that shows a results directory, to open without a network or to mail."""
+    with _exit_codes(), _bad_value():
+        from grokjax.launch import open_results
+
+        _write_report(open_results(directory), out)
+
+
+def _write_report(results: Results, out: Path | None) -> None:
+    from grokjax.report import write_report
+
+    typer.echo(write_report(results, out))
 
 
 @app.command()
@@ -257,6 +301,31 @@ def verify(
         after = verify_results(directory)
         typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
         if after.damaged:
+            raise typer.Exit(FAULT)
+
+
+@app.command()
+def sync(
+    directory: Directory,
+    project: Project = None,
+    entity: Entity = None,
+    group: Annotated[str | None, typer.Option(help="W&B group of the runs; default the sweep's name.")] = None,
+    mode: WandbMode = None,
+    rows: Annotated[
+        int, typer.Option(help="Log-spaced records of a run's history; those around events besides.")
+    ] = 200,
+    cells_only: Annotated[bool, typer.Option("--cells-only", help="No single runs, only medians over seeds.")] = False,
+) -> None:
+    """Write runs that have ended, and medians over their seeds, as W&B runs, each once; upload them if online."""
+    with _exit_codes(), _bad_value():
+        from grokjax.launch import open_results
+        from grokjax.sinks.sync import Options, checked_mode
+        from grokjax.sinks.sync import sync as sync_results
+
+        options = Options(project, entity, group, checked_mode(mode), rows, cells_only)
+        problem = sync_results(open_results(directory), options, typer.echo)
+        if problem:
+            typer.echo(problem, err=True)
             raise typer.Exit(FAULT)
 
 

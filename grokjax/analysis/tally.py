@@ -29,6 +29,10 @@ class Tally:
     def counts(self) -> Counter[str]:
         return Counter(kind for kinds in self._seen.values() for kind in kinds)
 
+    def seen(self) -> Mapping[str, set[str]]:
+        """run -> what it has done."""
+        return self._seen
+
     def update(self, segment: Segment) -> None:
         """Take in a segment's rows."""
         rows = segment.rows

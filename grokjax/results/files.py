@@ -185,7 +185,7 @@ def write_view(path: Path, write: Callable[[Path], object]) -> None:
     """Write a picture or a table for people. In a results directory its SHA-256 stands in a hidden file beside it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
-    if any((folder / "plan.json").exists() for folder in path.absolute().parents[:2]):
+    if any((folder / "plan.json").exists() for folder in path.absolute().parents[:3]):
         text = view_digest(path)
         write_whole(digest_file(path), lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

@@ -18,14 +18,14 @@ class Locked(Exception):
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[None]:
-    """Hold the directory's lock. Raises Locked, naming host and process of who does."""
+def locked(out: Path, does: str = "trains") -> Iterator[None]:
+    """Hold the directory's lock. Raises Locked, naming host and process of who does, and what."""
     descriptor = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
     with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Locked(f"{out}: {_holder(out)} trains there; wait for it, or stop it first") from None
+            raise Locked(f"{out}: {_holder(out)} {does} there; wait for it, or stop it first") from None
         file.truncate(0)
         file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
         file.flush()

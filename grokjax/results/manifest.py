@@ -25,7 +25,7 @@ FORMAT = 4
 EARLIER = re.compile(rb'"format": [123],?\s')
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
 NEEDED = {"train.steps", "stop.after_generalization", "events.fit", "events.generalization", "events.hold"}
-FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report")
+FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
 
 
 def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:

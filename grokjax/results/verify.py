@@ -30,6 +30,7 @@ from grokjax.results.files import (
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import stored_plan
 from grokjax.results.snapshots import check_snapshots
+from grokjax.results.written import FOLDER, LIST, is_ours
 from grokjax.sweep.expand import Run
 from grokjax.sweep.plan import Chunk, Plan
 from grokjax.sweep.snapshots import snapshot_steps
@@ -103,7 +104,7 @@ def _check(out: Path, path: Path, plan: Plan, found: list[Found]) -> bool:
     place = path.relative_to(out).parts
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE)
-    if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name):
+    if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name) or is_ours(place):
         return True  # the plan was read; the others hold no results
     if place == ("sweep.yaml",):
         if path.read_bytes() != plan.sweep.text.encode():
@@ -114,6 +115,8 @@ def _check(out: Path, path: Path, plan: Plan, found: list[Found]) -> bool:
         _read_snapshots(path, plan, found)
     elif (place[0] == "replays" and CURVES.fullmatch(path.name)) or place in DERIVED:
         pq.read_table(pa.BufferReader(read_sealed(path)))
+    elif place == (FOLDER, LIST):
+        read_sealed(path)
     elif place[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
     elif place[0] == "checkpoints" and len(place) > 2 and CHUNK_FOLDER.fullmatch(place[1]):

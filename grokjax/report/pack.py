@@ -1,0 +1,47 @@
+"""Numbers in few characters: curves as 16-bit integers between their least and largest value, in base64.
+
+The error is at most 1/131,064 of that range (of its decades, where the scale is logarithmic): less than a pixel.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+MISSING, ZERO, INFINITE = -32768, -32767, 32767  # not recorded; 0 or less on a logarithmic scale; +inf
+LARGEST = 32766
+
+
+@dataclass
+class Steps:
+    """Lists of steps, each kept once: most runs of a sweep are recorded at the same ones."""
+
+    texts: list[str] = field(default_factory=list)
+    _place: dict[str, int] = field(default_factory=dict)
+
+    def add(self, steps: ArrayLike) -> int:
+        """The place of a list of steps among `texts`."""
+        text = base64.b64encode(np.asarray(steps, "<u4").tobytes()).decode()
+        if text not in self._place:
+            self._place[text] = len(self.texts)
+            self.texts.append(text)
+        return self._place[text]
+
+
+def pack(curves: list[np.ndarray], log: bool) -> tuple[float, float, str]:
+    """Curves on one common scale, one after the other: (least, largest, codes). With log, of their log10."""
+    values = np.concatenate([np.asarray(curve, np.float64) for curve in curves])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled = np.log10(values) if log else values
+    there = np.isfinite(scaled)
+    low, high = (float(scaled[there].min()), float(scaled[there].max())) if there.any() else (0.0, 1.0)
+    span = high - low or 1.0
+    codes = np.full(len(values), MISSING, np.int64)
+    codes[there] = np.rint((scaled[there] - low) / span * 2 * LARGEST).astype(np.int64) - LARGEST
+    codes[np.isposinf(values)] = INFINITE
+    if log:
+        codes[values <= 0] = ZERO
+    return low, low + span, base64.b64encode(codes.astype("<i2").tobytes()).decode()

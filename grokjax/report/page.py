@@ -1,0 +1,91 @@
+"""The page: words and data, escaped, with styles, script and Plotly inside. It loads nothing."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from grokjax.report.payload import payload
+from grokjax.report.words import ArmWords, arm_words, happened, question
+from grokjax.results.read import Results
+
+SCRIPTS = ("store.js", "panels.js", "curves.js", "runs.js", "slingshots.js", "phase.js", "tables.js", "main.js")
+
+
+def page(results: Results) -> str:
+    """The report of a results directory as one HTML text."""
+    from plotly.offline import get_plotlyjs
+
+    runs, events = results.runs(), results.events()
+    plotly, script = get_plotlyjs(), "\n".join(part(name) for name in SCRIPTS)
+    arms = arm_words(results, runs)
+    values = {
+        "title": escape(results.manifest["name"]),
+        "policy": policy([plotly, script]),
+        "style": part("report.css"),
+        "question": "".join(f"<p>{escape(text)}</p>" for text in question(results.manifest["sweep"])),
+        "sweep": "".join(_arm(arm, len(arms) > 1) for arm in arms),
+        "happened": escape(happened(runs, events)),
+        "thresholds": _thresholds(results),
+        "yaml": escape(results.manifest["sweep"]),
+        "overrides": _overrides(results.manifest["set"]),
+        "device": escape("; ".join(f"{m['count']} {m['kind']}, {m['versions']}" for m in results.manifest["machines"])),
+        "data": json_text(payload(results)),
+        "plotly": plotly,
+        "script": script,
+    }
+    return Template(part("report.html")).substitute(values)
+
+
+def part(name: str) -> str:
+    """A file of the page."""
+    return (files("grokjax.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def policy(scripts: Iterable[str]) -> str:
+    """What a browser may do with the page: run these scripts and no others, and load nothing from anywhere."""
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
+
+
+def json_text(value: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _arm(arm: ArmWords, named: bool) -> str:
+    plural = "" if arm.runs == 1 else "s"
+    head = f"{escape(arm.name)} <small>{arm.runs:,} run{plural}</small>" if named else f"{arm.runs:,} run{plural}"
+    swept = "".join(f"<dt>{escape(name)}</dt><dd>{escape(values)}</dd>" for name, values in arm.swept)
+    fixed = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in arm.fixed)
+    return (
+        f'<div class="arm"><h3>{head}</h3><p>{escape(arm.setup)}.</p>'
+        + (f'<dl><dt class="lead">Swept</dt><dd class="lead">values</dd>{swept}</dl>' if swept else "")
+        + f"<details><summary>Held fixed: {len(arm.fixed)} values</summary><table>{fixed}</table></details></div>"
+    )
+
+
+def _overrides(changed: dict[str, Any]) -> str:
+    if not changed:
+        return ""
+    texts = ", ".join(f"{key}={json.dumps(value)}" for key, value in changed.items())
+    return f"<p>Set when it was run: <code>{escape(texts)}</code></p>"
+
+
+def _thresholds(results: Results) -> str:
+    """Fit and generalization in words, where all runs share what they mean."""
+    common = results.manifest["common"]
+    fit, generalization = common.get("events.fit"), common.get("events.generalization")
+    if fit is None or generalization is None:
+        return "Fit and generalization are as the sweep file defines them"
+    hold = common.get("events.hold", 1)
+    held = f", held for {hold} records" if hold != 1 else ""
+    return escape(f"Train accuracy ≥ {fit} is fit, test accuracy ≥ {generalization} is generalized{held}")

@@ -1,0 +1,157 @@
+"""What the page's script reads: runs, events, colors, bands and curves, as JSON values."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from grokjax.figures.groups import plain_value
+from grokjax.figures.norms import norms_of
+from grokjax.figures.style import SEQUENTIAL, short_key, value_text
+from grokjax.report.axes import View, arm_axes, views
+from grokjax.report.pack import Steps, pack
+from grokjax.report.thin import SPIKE, Thinned, thinned
+from grokjax.results.read import Results
+from grokjax.sweep.shapes import last_layer
+
+CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
+FINAL = ("final/train/loss", "final/test/loss", "final/test/accuracy", "final/norm/total")
+MOST_CURVES = 30_000_000  # bytes of single runs' curves; past it every n-th run has none
+
+
+def payload(results: Results) -> dict[str, Any]:
+    """All that the page shows. Everything in it is text, a number or null."""
+    runs, events = results.runs(), results.events()
+    place = {run_id: index for index, run_id in enumerate(runs["run_id"])}
+    metrics = _metrics(results)
+    last = int(runs["train.steps"].max())
+    few = thinned(results, metrics, events, last)
+    steps = Steps()
+    arms = list(results.manifest["axes"])
+    value = {
+        "name": results.manifest["name"],
+        "arms": arms,
+        "metrics": [_metric(name) for name in metrics],
+        "runs": _runs(results, runs, arms),
+        "columns": _columns(results, runs),
+        "events": _events(events, place),
+        "axes": [_axes(results, runs, arm, place) for arm in arms],
+        "views": [_view(view, few.curves, metrics, place, steps) for view in views(results, runs)],
+        "curves": _curves(few, metrics, list(runs["run_id"]), steps),
+        "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
+        "last": last,
+        "loss_unit": "nats" if set(runs["loss.name"]) == {"cross_entropy"} else "",
+        "first": _first(few.curves["step"].to_numpy(np.int64)),
+    }
+    return value | {"steps": steps.texts}
+
+
+def _metrics(results: Results) -> list[str]:
+    """The curves and the norms of all arms' matrices, in the network's order, the total last."""
+    known = results.metrics()
+    norms = dict.fromkeys(name for arm in results.manifest["axes"] for name in norms_of(results, arm))
+    total = [name for name in norms if name == "norm/total"]
+    names = [*CURVES, SPIKE, *(name for name in norms if name not in total), *total]
+    return [name for name in names if name in known]
+
+
+def _metric(name: str) -> dict[str, Any]:
+    return {"name": name, "log": "loss" in name, "norm": name.startswith("norm/")}
+
+
+def _first(steps: np.ndarray) -> int:
+    later = steps[steps > 0]
+    return int(later.min()) if len(later) else 1
+
+
+def number(value: Any) -> float | int | None:
+    """A number that JSON can hold, to six digits; null for what is none."""
+    if value is None or isinstance(value, str) or not math.isfinite(value):
+        return None
+    return int(value) if float(value).is_integer() else float(f"{value:.6g}")
+
+
+def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, Any]:
+    last = {run_id: f"norm/{last_layer(results.parameters(run_id))}" for run_id in runs["run_id"]}
+    numbers = ["seed", "fit_step", "generalization_step", "delay", "slingshots", *FINAL]
+    found: dict[str, Any] = {
+        "id": list(runs["run_id"]),
+        "arm": [arms.index(arm) for arm in runs["arm"]],
+        "arms": [[arms.index(arm) for arm in own] for own in runs["arms"]],
+        "outcome": [
+            plain_value(value) or status for value, status in zip(runs["outcome"], runs["status"], strict=True)
+        ],
+        "last_layer": [last[run_id] for run_id in runs["run_id"]],
+    }
+    return found | {name: [number(value) for value in runs[name]] for name in numbers if name in runs}
+
+
+def _columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The swept values, run by run: what the table shows and sorts by."""
+    keys = dict.fromkeys(key for axes in results.manifest["axes"].values() for key in axes if key != "seed")
+    found = []
+    for key in keys:
+        values = [plain_value(value) for value in runs[key]]
+        numeric = all(value is None or isinstance(value, int | float) for value in values)
+        texts = [value_text(value) for value in values]
+        sort = [number(value) for value in values] if numeric else None
+        found.append({"name": short_key(key), "texts": texts, "numbers": sort})
+    return found
+
+
+def _events(events: pd.DataFrame, place: dict[str, int]) -> dict[str, Any]:
+    own = events[events["run_id"].isin(place)]
+    return {
+        "run": [place[run_id] for run_id in own["run_id"]],
+        "kind": list(own["kind"]),
+        "step": [int(step) for step in own["step"]],
+        "value": [number(value) for value in own["value"]],
+        "norm_jump": [number(value) for value in own["norm_jump"]],
+        "matrix": [plain_value(value) for value in own["matrix"]],
+    }
+
+
+def _axes(results: Results, runs: pd.DataFrame, arm: str, place: dict[str, int]) -> list[dict[str, Any]]:
+    """For the phase diagrams: the labels of each axis of an arm, and where on it each of its runs lies."""
+    found = []
+    for axis in arm_axes(results, runs, arm):
+        rank = {label: index for index, label in enumerate(axis.labels)}
+        at = [[place[run_id], rank[label]] for run_id, label in axis.label_of.items()]
+        found.append({"key": axis.key, "name": axis.name, "labels": list(axis.labels), "at": at})
+    return found
+
+
+def _view(view: View, curves: pd.DataFrame, metrics: list[str], place: dict[str, int], steps: Steps) -> dict[str, Any]:
+    drawn = [name for name in metrics if name != SPIKE]
+    bands = view.bands(curves, drawn)
+    rows = []
+    for (group, name), part in bands.groupby(["group", "metric"], sort=False):
+        codes = pack([part[column].to_numpy() for column in ("low", "median", "high")], "loss" in str(name))
+        rows.append([int(group), metrics.index(str(name)), steps.add(part["step"]), *codes])  # pyright: ignore[reportArgumentType]
+    groups = [
+        {
+            "label": group.label,
+            "color": group.color,
+            "dash": group.dash,
+            "runs": [place[run_id] for run_id in group.run_ids],
+        }
+        for group in view.groups
+    ]
+    note = view.note(set(curves["run_id"]))
+    return {"arm": view.arm, "name": view.name, "note": note, "groups": groups, "bands": rows}
+
+
+def _curves(few: Thinned, metrics: list[str], run_ids: list[str], steps: Steps) -> list[Any]:
+    """A row a run, null without records: its steps, and of every metric it has the scale and codes."""
+    size = len(few.curves) * len(metrics) * 2
+    every = max(1, math.ceil(size / MOST_CURVES))
+    found: dict[str, Any] = {}
+    for run_id, run in few.curves.groupby("run_id", sort=False):
+        own = [index for index, name in enumerate(metrics) if run[name].notna().any()]
+        codes = [[index, *pack([run[metrics[index]].to_numpy()], "loss" in metrics[index])] for index in own]
+        found[str(run_id)] = [steps.add(run["step"]), codes]
+    return [found.get(run_id) if index % every == 0 else None for index, run_id in enumerate(run_ids)]

@@ -1,0 +1,144 @@
+"""The question, the sweep and what came of it, in words."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from grokjax.figures.groups import ordered_values, plain_value, runs_of
+from grokjax.figures.style import is_number, number_text, short_key, value_text
+from grokjax.results.read import Results
+
+OPERATIONS = {
+    "add": "x + y", "subtract": "x − y", "multiply": "x · y", "divide": "x / y", "quadratic": "x² + xy + y²",
+    "random": "a random table of x and y",
+}  # fmt: skip
+HEADING = re.compile(r"\w[\w ,-]{0,30}:\s")
+ASIDES = ("cost:", "look at it with:", "first train", "usage:")  # of a sweep's comment: for who runs it
+APART = ("log.", "events.", "engine.")  # sections that decide no run
+MOST_VALUES = 12
+SWEPT = "swept"
+
+
+@dataclass(frozen=True)
+class ArmWords:
+    """One arm: what it trains, what it sweeps (name, values), what all its runs share (key, value)."""
+
+    name: str
+    runs: int
+    setup: str
+    swept: tuple[tuple[str, str], ...]
+    fixed: tuple[tuple[str, str], ...]
+
+
+def question(sweep: str) -> list[str]:
+    """The paragraphs of the comment that a sweep file begins with, without what it costs and how to run it."""
+    paragraphs: list[str] = []
+    for line in sweep.lstrip().splitlines():
+        if not line.startswith("#"):
+            break
+        text = line.lstrip("#").strip()
+        if not paragraphs or not text or HEADING.match(text) or text.lower().startswith(ASIDES):
+            paragraphs.append(text)
+        else:
+            paragraphs[-1] = f"{paragraphs[-1]} {text}".strip()
+    kept = [text for text in paragraphs if text and not text.lower().startswith(ASIDES)]
+    return [_asked(re.sub(r"\s+", " ", text)) for text in kept]
+
+
+def _asked(text: str) -> str:
+    asked = re.sub(r"^Question:\s*", "", text)
+    return text if asked == text else asked[:1].upper() + asked[1:]
+
+
+def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
+    """Every arm of the sweep."""
+    found = []
+    for name, axes in results.manifest["axes"].items():
+        own = runs_of(runs, name)
+        if own.empty:
+            continue
+        keys = [key for key in results.manifest["keys"] if not key.startswith(APART)]
+        values = {key: ordered_values(own[key]) for key in keys}
+        fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
+        swept = tuple((short_key(key), values_text(ordered_values(own[key]))) for key in axes)
+        shared = tuple((key, value_text(value)) for key, value in fixed.items() if value is not None)
+        found.append(ArmWords(name, len(own), setup(fixed), swept, shared))
+    return found
+
+
+def values_text(values: list[Any]) -> str:
+    """All values, or how many there are and between which."""
+    whole = len(values) > 3 and all(isinstance(value, int) for value in values)
+    if whole and values == list(range(values[0], values[-1] + 1)):
+        return f"{values[0]} to {values[-1]} ({len(values)})"
+    if len(values) <= MOST_VALUES:
+        return ", ".join(value_text(value) for value in values)
+    if all(is_number(value) for value in values):
+        low, high = (number_text(float(f"{value:.3g}")) for value in (values[0], values[-1]))
+        return f"{len(values)} values from {low} to {high}"
+    return f"{', '.join(value_text(value) for value in values[: MOST_VALUES - 1])}, … ({len(values)})"
+
+
+def setup(fixed: Mapping[str, Any]) -> str:
+    """What the runs train, on what and how; values that differ between them are `swept`."""
+
+    def of(key: str) -> str:
+        return value_text(plain_value(fixed[key])) if key in fixed else SWEPT
+
+    steps = f"{int(fixed['train.steps']):,}" if "train.steps" in fixed else SWEPT
+    batch = "full batch" if fixed.get("train.batch", 0) is None else f"batch size {of('train.batch')}"
+    parts = [f"Learns {_task(fixed, of)}", _model(fixed, of), _optimizer(fixed, of), f"{batch}, at most {steps} steps"]
+    if fixed.get("constraint.name") == "fixed_norm":
+        parts.append(f"norm held fixed ({of('constraint.scope')})")
+    return "; ".join(parts)
+
+
+def _task(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
+    op = of("task.op")
+    share = fixed.get("task.train_fraction")
+    part = f"{share:.3g} of all pairs" if share is not None else "a share of the pairs that is swept"
+    return f"{OPERATIONS.get(op, f'task {op}')} mod {of('task.p')} from {part}"
+
+
+def _model(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
+    if fixed.get("model.name") == "transformer":
+        layers = of("model.layers")
+        plural = "" if layers == "1" else "s"
+        shape = f"d_model {of('model.d_model')}, {of('model.heads')} heads, d_mlp {of('model.d_mlp')}"
+        return f"a transformer of {layers} layer{plural} ({shape})"
+    if fixed.get("model.name") == "mlp":
+        return f"an MLP of widths {of('model.widths')}"
+    return f"a network ({of('model.name')})"
+
+
+def _optimizer(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
+    loss = of("loss.name").replace("_", " ")
+    precision = f" ({of('loss.precision')})" if fixed.get("loss.name") == "cross_entropy" else ""
+    rates = f"lr {of('optimizer.lr')}, weight decay {of('optimizer.weight_decay')}"
+    return f"{loss}{precision} with {of('optimizer.name')}, {rates}"
+
+
+def happened(runs: pd.DataFrame, events: pd.DataFrame) -> str:
+    """How many runs did what."""
+    counts = runs["outcome"].value_counts()
+    going = int(runs["outcome"].isna().sum())
+    names = {
+        "generalized": "generalized", "lost": "generalized and lost it", "memorized": "fit and did not generalize",
+        "not_fit": "did not fit", "diverged": "diverged",
+    }  # fmt: skip
+    parts = [f"{counts[key]} {text}" for key, text in names.items() if counts.get(key, 0)]
+    parts += [f"{going} have not ended" if going > 1 else "1 has not ended"] if going else []
+    text = f"Of {len(runs):,} run{'' if len(runs) == 1 else 's'}, {', '.join(parts)}."
+    step, delay = runs["generalization_step"].median(), runs["delay"].median()
+    if step > 0:  # not nan, and no forks of runs that had generalized
+        text += f" Those that generalized did so at step {step:,.0f}, {delay:,.0f} steps after they fit (medians)."
+    spikes = int((events["kind"] == "slingshot").sum())
+    who = int((runs["slingshots"] > 0).sum())
+    if spikes:
+        return f"{text} {who} had slingshots, {spikes:,} in all."
+    return f"{text} No slingshot was found."

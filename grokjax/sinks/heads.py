@@ -1,0 +1,146 @@
+"""What W&B is told of each finished run and of each finished cell, apart from their curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grokjax.results.read import Results
+from grokjax.sinks.curves import values_of
+from grokjax.sinks.page import Head, short_hash, wandb_id
+from grokjax.sweep.keys import split_key
+
+SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
+TOLD = ("status", "outcome", "fit_step", "generalization_step", "delay", "slingshots", "diverged_matrix")
+CELL = "cell"
+
+
+def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
+    """Every run that has ended, in the order of the sweep."""
+    values, name = values_of(results), results.manifest["name"]
+    axes = results.manifest["axes"]
+    heads = []
+    for row in _rows(runs[runs["outcome"].notna()]):
+        run_id, arms = row["run_id"], list(row["arms"])
+        about = {"sweep": name, "run_id": run_id, "arm": arms[0], "arms": arms, "lineage": _plain(row["lineage"])}
+        summary = {key: _plain(row[key]) for key in TOLD} | _final(row)
+        heads.append(
+            Head(
+                wandb_id(run_id, name),
+                _name(arms[0], axes.get(arms[0], ()), values[run_id]),
+                arms[0],
+                _tags(row, arms),
+                nested(values[run_id]) | about,
+                {key: value for key, value in summary.items() if value is not None},
+                (run_id,),
+            )
+        )
+    return heads
+
+
+def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
+    """Every cell (an arm's runs that differ in seeds only) all of whose runs have ended. Its id is that of its runs: a
+    cell that gains seeds is another."""
+    rows = {row["run_id"]: row for row in _rows(runs)}
+    values, name = values_of(results), results.manifest["name"]
+    heads = []
+    for arm, axes in results.manifest["axes"].items():
+        keys = [key for key in axes if key not in SEEDS]
+        cells: dict[str, list[str]] = {}
+        for run_id, row in rows.items():
+            if arm in row["arms"]:
+                cells.setdefault(json.dumps([values[run_id].get(key) for key in keys]), []).append(run_id)
+        for members in cells.values():
+            own = [rows[run_id] for run_id in members]
+            if not any(pd.isna(row["outcome"]) for row in own):
+                heads.append(_cell(name, arm, keys, members, values[members[0]], own))
+    return heads
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
+def _cell(
+    sweep: str, arm: str, keys: list[str], members: list[str], values: Mapping[str, Any], rows: list[dict[str, Any]]
+) -> Head:
+    shared = {key: value for key, value in values.items() if key not in SEEDS}
+    outcomes = Counter(row["outcome"] for row in rows)
+    count = len(members)
+    summary: dict[str, Any] = {"seeds": count, "slingshots": _median(row["slingshots"] for row in rows)}
+    for kind in ("fit_step", "generalization_step"):  # of the runs that did
+        summary |= {kind: _median(row[kind] for row in rows)}
+    summary |= {"delay": _median(row["delay"] for row in rows)}
+    for name, keep in _FRACTIONS.items():
+        summary[f"fraction/{name}"] = sum(keep(row) for row in rows) / count
+    summary |= {f"outcomes/{outcome}": number for outcome, number in outcomes.items()}
+    about = {"sweep": sweep, "arm": arm, "seeds": count, "run_ids": members}
+    head = _name(arm, keys, values)
+    return Head(
+        wandb_id(f"cell-{short_hash(arm + ' ' + ' '.join(sorted(members)))}", sweep),
+        f"{head} ({count} seed{'s' * (count > 1)})",
+        CELL,
+        tuple(dict.fromkeys([f"arm:{arm}"[:64], *sorted(outcomes)])),
+        nested(shared) | about,
+        {key: value for key, value in summary.items() if value is not None},
+        tuple(members),
+    )
+
+
+_FRACTIONS = {
+    "fit": lambda row: not math.isnan(row["fit_step"]),
+    "generalized": lambda row: not math.isnan(row["generalization_step"]),
+    "slingshot": lambda row: row["slingshots"] > 0,
+    "diverged": lambda row: row["outcome"] == "diverged",
+}
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted keys as nested mappings, by which W&B filters and groups: config.optimizer.lr"""
+    tree: dict[str, Any] = {}
+    for key, value in values.items():
+        *above, last = split_key(key)
+        node = tree
+        for part in above:
+            node = node.setdefault(part, {})
+        node[last] = value
+    return tree
+
+
+def _tags(row: Mapping[str, Any], arms: list[str]) -> tuple[str, ...]:
+    tags = [row["status"], row["outcome"], *(f"arm:{arm}"[:64] for arm in arms)]
+    return tuple(dict.fromkeys(tags + ["slingshot"] * bool(row["slingshots"])))
+
+
+def _name(arm: str, keys: Iterable[str], values: Mapping[str, Any]) -> str:
+    """arm weight_decay=0.5 seed=3"""
+    last = {key: split_key(key)[-1] for key in keys}
+    twice = {name for name, count in Counter(last.values()).items() if count > 1}
+    parts = [f"{key if name in twice else name}={_text(values.get(key))}" for key, name in last.items()]
+    return " ".join([arm, *parts])[:128]
+
+
+def _text(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _final(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in row.items() if key.startswith("final/")}
+
+
+def _median(values: Iterable[float]) -> float | None:
+    there = [value for value in values if not math.isnan(value)]
+    return float(np.median(there)) if there else None
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it: what is missing is None, whole numbers are whole."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else int(value) if value.is_integer() and abs(value) < 2**53 else value
+    return list(value) if isinstance(value, np.ndarray) else value
