@@ -6,7 +6,10 @@ import tempfile
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
-os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # others' tuning tables and compiled programs must not reach a test
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # others' tuning tables and compiled programs must not reach a test
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['XDG_CACHE_HOME']}/jax"  # what one test compiled, all use
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 import jaxtyping
 
@@ -15,4 +18,5 @@ jaxtyping.install_import_hook([f"grokjax.{room}" for room in ROOMS], "beartype.b
 
 
 def pytest_unconfigure():
-    shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
