@@ -182,22 +182,33 @@ def status(directory: Directory) -> None:
 
 @app.command()
 def figure(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="curves, norms, slingshots or phase.")],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="curves, norms, slingshots, phase, anatomy, times or optimizers.")
+    ],
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="Where to write, without ending; default DIR/figures/KIND.")] = None,
     by: Annotated[str | None, typer.Option(help="Key that colors the curves (curves, norms).")] = None,
     x: Annotated[str | None, typer.Option(help="Key across (phase).")] = None,
     y: Annotated[str | None, typer.Option(help="Key upwards (phase).")] = None,
     arm: Annotated[str | None, typer.Option(help="Only this arm.")] = None,
+    equal: Annotated[bool | None, typer.Option("--equal", help="Which matrices end at one norm (norms).")] = None,
+    run_id: Annotated[str | None, typer.Option("--run", help="Run id (anatomy).")] = None,
+    event: Annotated[int | None, typer.Option(help="Which of its slingshots, from 1 on (anatomy).")] = None,
+    before: Annotated[int | None, typer.Option(help="Steps before it (anatomy).")] = None,
+    after: Annotated[int | None, typer.Option(help="Steps after it (anatomy).")] = None,
 ) -> None:
-    """Draw a picture of a results directory, as PNG and SVG."""
+    """Draw a picture of a results directory, as PNG and SVG, and write the numbers drawn as CSV."""
     with _exit_codes(), _bad_value():
-        from grokjax.figures import draw, save
+        from grokjax.figures import make
         from grokjax.launch import open_results
+        from grokjax.launch import replay as replay_steps
 
-        options = {name: value for name, value in {"by": by, "x": x, "y": y, "arm": arm}.items() if value is not None}
-        picture = draw(kind, open_results(directory), **options)
-        for path in save(picture, out or directory / "figures" / kind):
+        given = {"by": by, "x": x, "y": y, "arm": arm, "equal": equal}
+        given |= {"run": run_id, "event": event, "before": before, "after": after}
+        options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if kind == "anatomy":
+            options["replay"] = replay_steps
+        for path in make(kind, open_results(directory), out or directory / "figures" / kind, **options):
             typer.echo(path)
 
 

@@ -181,10 +181,10 @@ def test_export_refuses_an_unknown_metric(trained):
     assert "did you mean train/loss?" in result.output
 
 
-def test_figure_writes_png_and_svg(trained):
+def test_figure_writes_png_svg_and_csv(trained):
     result = call("figure", "curves", trained / "out")
     assert result.exit_code == 0, result.output
-    for ending in ("png", "svg"):
+    for ending in ("png", "svg", "csv"):
         assert (trained / "out" / "figures" / f"curves.{ending}").stat().st_size > 1000
 
 

@@ -1,5 +1,7 @@
 """The data behind every picture against values computed by hand, and that pictures are written."""
 
+import importlib
+import inspect
 import subprocess
 import sys
 
@@ -8,7 +10,7 @@ import pandas as pd
 import pytest
 
 import grokjax
-from grokjax.figures import KINDS, curves, draw, norms, phase, save, slingshots
+from grokjax.figures import KINDS, curves, draw, make, norms, phase, save, slingshots
 from grokjax.figures.bands import over_runs
 from grokjax.figures.groups import group_runs
 from grokjax.figures.phase import _cell
@@ -37,12 +39,26 @@ def results(tmp_path_factory):
     return grokjax.run(folder / "sweep.yaml", folder / "out")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_written_as_png_and_svg(results, kind, tmp_path):
-    paths = save(draw(kind, results), tmp_path / kind)
-    assert [path.name for path in paths] == [f"{kind}.png", f"{kind}.svg"]
+@pytest.mark.parametrize("kind", ["curves", "norms", "slingshots", "phase"])
+def test_a_picture_is_written_as_png_svg_and_csv(results, kind, tmp_path):
+    paths = make(kind, results, tmp_path / kind)
+    assert [path.name for path in paths] == [f"{kind}.png", f"{kind}.svg", f"{kind}.csv"]
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in paths[1].read_text()
+    assert len(pd.read_csv(paths[2])) > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_data_table_figure_and_draw_with_the_same_options(kind):
+    module = importlib.import_module(f"grokjax.figures.{kind}")
+    assert list(inspect.signature(module.data).parameters) == list(inspect.signature(module.draw).parameters)
+    assert callable(module.table)
+    assert callable(module.figure)
+
+
+def test_a_stem_that_ends_like_a_picture_is_taken_without_it(results, tmp_path):
+    paths = make("curves", results, tmp_path / "lr.0.1.png")
+    assert [path.name for path in paths] == ["lr.0.1.png", "lr.0.1.svg", "lr.0.1.csv"]
 
 
 def test_equal_pictures_give_equal_files(results, tmp_path):
@@ -90,7 +106,7 @@ def test_not_recorded_is_left_out_and_does_not_count(results):
 
 
 def test_norms_show_matrices_and_the_total_but_no_biases(results):
-    arm = norms.data(results, arm="decay")[0]
+    arm = norms.data(results, arm="decay").arms[0]
     assert list(dict.fromkeys(arm.bands["metric"])) == ["norm/W.0", "norm/W.1", "norm/total"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,6 +65,23 @@ def arm_bands(
     if not found:
         raise nothing_yet(results)
     return found
+
+
+def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
+    """One row an arm, group, metric and step: arm, a column a key that tells the groups apart, metric, step, median,
+    low, high, runs (recorded there), band (what low and high are)."""
+    keys = list(dict.fromkeys(key for arm in arms for key in arm.grouping.keys))
+    parts = []
+    for arm in arms:
+        group = arm.bands["group"].to_numpy(int)
+        values = [dict(zip(arm.grouping.keys, each.values, strict=True)) for each in arm.grouping.groups]
+        columns: dict[str, list[Any]] = {key: [values[index].get(key) for index in group] for key in keys}
+        few = [size < FEWEST for size in arm.sizes]
+        band = ["min to max" if few[index] else f"{QUANTILES[0]} to {QUANTILES[1]} quantile" for index in group]
+        head = pd.DataFrame({"arm": [arm.grouping.arm] * len(group)} | columns)
+        rest = arm.bands.drop(columns="group").reset_index(drop=True).assign(band=band)
+        parts.append(pd.concat([head, rest], axis=1))
+    return pd.concat(parts, ignore_index=True)
 
 
 def over_runs(curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[str]) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from grokjax.figures.bands import ArmBands, arm_bands
+from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import WIDTH, first_step, log_steps, log_steps_label, paper
 from grokjax.results.read import Results
@@ -17,6 +18,11 @@ METRICS = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 def data(results: Results, by: str | None = None, arm: str | None = None) -> list[ArmBands]:
     """Median and band over seeds of the four curves, by arm and value of `by` (default: see `group_runs`)."""
     return arm_bands(results, METRICS, by, arm)
+
+
+def table(arms: list[ArmBands]) -> pd.DataFrame:
+    """One row an arm, group, metric and step: see `bands_table`."""
+    return bands_table(arms)
 
 
 def figure(arms: list[ArmBands]) -> Figure:

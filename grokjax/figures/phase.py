@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from grokjax.figures.groups import (
     check_key,
@@ -127,6 +128,13 @@ def _labels(column: pd.Series) -> tuple[list[str], list[str]]:
     return [labels[place] for place in places], labels
 
 
+def table(data: PhaseData) -> pd.DataFrame:
+    """One row a panel (fit, generalization) and cell: arm, the two keys' values (as labels), median step (none where
+    fewer than half of the runs got there), reached, runs, marked."""
+    cells = data.cells.rename(columns={"x": data.x, "y": data.y or "y", "panel": "event"})
+    return cells.assign(arm=data.arm)[["arm", *cells.columns]].drop(columns=[] if data.y else ["y"])
+
+
 def figure(data: PhaseData) -> Figure:
     """Fit at the left, generalization at the right, on one color scale."""
     height = max(1.0, CELL * len(data.y_values)) + 0.5
@@ -137,7 +145,12 @@ def figure(data: PhaseData) -> Figure:
         for axes, panel in zip(both, PANELS, strict=True):
             _draw_panel(axes, data, panel, norm)
         both[0].set_ylabel(short_key(data.y) if data.y else "")
-        picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=list(both), label="step", pad=0.02, aspect=15)
+        mappable = ScalarMappable(norm, SEQUENTIAL)
+        bar = picture.colorbar(mappable, ax=list(both), label="step", pad=0.02, aspect=15)
+        bar.locator = LogLocator(10, (1, 2, 5))
+        bar.formatter = FuncFormatter(lambda value, _: steps_text(value))
+        bar.minorformatter = NullFormatter()
+        bar.update_ticks()
         _words(picture, data)
     return picture
 
@@ -187,7 +200,8 @@ def _words(picture: Figure, data: PhaseData) -> None:
     most, least = data.cells["runs"].max(), data.cells["runs"].min()
     count = f"{most}" if most == least else f"{least}–{most}"
     pooled = ", ".join(map(short_key, data.pooled))
-    what = f"arm {data.arm}: median over {count} run{'' if most == 1 else 's'} a cell"
+    what = "" if data.arm == "main" else f"arm {data.arm}: "
+    what += f"median over {count} run{'' if most == 1 else 's'} a cell"
     what += f" ({pooled})" if pooled else ""
     picture.suptitle(what + (f"; {data.unended} runs have not ended" if data.unended else ""), fontsize=7.5)
     if data.cells["marked"].any():

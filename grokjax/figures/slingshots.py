@@ -102,6 +102,18 @@ def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     return ShownRun(run_id, row["arm"], ", ".join([*arm, *parts]), last, tuple(map(int, steps)), curves)
 
 
+def table(data: SlingshotData) -> pd.DataFrame:
+    """One row a shown run and record: run_id, arm, label, last_layer, step, train/loss, train/loss_max,
+    test/accuracy, norm (of the last layer), slingshot (whether one was found at this record)."""
+    parts = []
+    for run in (*data.shown, *data.contrast):
+        head = {"run_id": run.run_id, "arm": run.arm, "label": run.label.replace("\u00a0", " ")}
+        rows = run.curves.assign(last_layer=run.last_layer, slingshot=run.curves["step"].isin(run.slingshots), **head)
+        front = [*head, "last_layer"]
+        parts.append(rows[[*front, *(name for name in rows if name not in front)]])
+    return pd.concat(parts, ignore_index=True)
+
+
 def figure(data: SlingshotData) -> Figure:
     """One block of panels a run, blocks side by side with common axes."""
     blocks = [*data.shown, *data.contrast]

@@ -10,21 +10,23 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import ArrayLike
 
 from grokjax.results.files import write_view
 
 WIDTH = 7.0  # inches: both columns of a paper
-COLUMN = 3.4  # one of them
+COLUMN = 3.3  # one of them
 DPI = 200
 # Okabe and Ito's colors, which color-blind readers tell apart, without the yellow that white paper swallows.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, 256)), "grokjax")
 GREY = "#8C8C8C"
+TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
 RC: Any = {
@@ -68,13 +70,23 @@ def paper() -> Iterator[None]:
 
 def write(figure: Figure, stem: Path) -> list[Path]:
     """Write STEM.png and STEM.svg (equal pictures give equal files)."""
-    if stem.suffix in (".png", ".svg"):
-        stem = stem.with_suffix("")
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("png", "svg")]
+    paths = [_named(stem, ending) for ending in ("png", "svg")]
     with paper():
         _write(figure, paths[0], format="png", dpi=DPI)
         _write(figure, paths[1], format="svg", metadata={"Date": None})
     return paths
+
+
+def write_table(table: pd.DataFrame, stem: Path) -> Path:
+    """Write the numbers behind a picture as STEM.csv; every number reads back as it was."""
+    path = _named(stem, "csv")
+    write_view(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
+    return path
+
+
+def _named(stem: Path, ending: str) -> Path:
+    stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
+    return stem.with_name(f"{stem.name}.{ending}")
 
 
 def _write(figure: Figure, path: Path, **options: Any) -> None:
@@ -158,3 +170,14 @@ def plain_steps(axes: Axes, last: int) -> None:
     axes.set_xlim(0, max(last, 1))
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
+
+
+def value_ticks(axes: Axes, values: ArrayLike) -> None:
+    """Names the values themselves on a logarithmic x axis, where their names have room; decades else."""
+    at = np.unique(np.asarray(values, float))
+    names, places = [value_text(float(value)) for value in at], np.log10(at)
+    gap = TICK_ROOM * np.diff(places).min() / np.ptp(places) if len(at) > 1 else TICK_ROOM
+    if gap > max(map(len, names)) + 1:
+        axes.set_xticks(at, names)
+        axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_minor_formatter(NullFormatter())

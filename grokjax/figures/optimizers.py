@@ -1,0 +1,256 @@
+"""Optimizers compared, each at the best of its own sweep: how many runs generalize, out of how many that were tried."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from grokjax.analysis.censored import wilson
+from grokjax.figures.groups import check_key, chosen_arms, plain_value, runs_of, varied_keys
+from grokjax.figures.style import GREY, PALETTE, WIDTH, is_number, paper, short_key, steps_text, value_text, value_ticks
+from grokjax.results.read import Results
+
+FIRST_CHOICE = "optimizer.lr"
+MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
+ROW = 0.52  # inches, of an optimizer in the panel of the best
+LETTERS = 158  # of a line across the picture
+DODGE = 0.06  # decades between optimizers, so that equal fractions are all seen
+WARNING = "#A3123A"
+
+
+@dataclass(frozen=True)
+class OptimizersData:
+    """settings: one row an optimizer and setting of its axes: optimizer, a column a key, runs, generalized, diverged,
+    fraction, low, high (95 %, Wilson), median_step (inf where fewer than half got there), accuracy (median of the final
+    test accuracy), drawn (the best at its x), best (of the optimizer), tried_settings, tried_runs, warning (both of the
+    best only)."""
+
+    by: str
+    x: str
+    names: tuple[str, ...]
+    keys: tuple[str, ...]  # the hyperparameters swept by any optimizer, x among them
+    settings: pd.DataFrame
+    warnings: tuple[str, ...]
+    seeds: tuple[int, int]  # fewest and most runs of a setting
+    unended: int  # runs left out since they go on
+
+
+def data(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> OptimizersData:
+    """Every setting of every optimizer, and which is the best of each.
+
+    by: "arm" or a key that tells the optimizers apart; default: arm where there are several, else optimizer.name, SGD
+    with momentum apart. A setting is one value of every axis but seeds; the best has the largest fraction
+    generalized, then the smallest median step (who never got there is later than any other), then the largest accuracy.
+    A diverged run counts; if it had not generalized before, as one that did not. Raises ValueError for an unknown key
+    or arm, without an axis of numbers, and where no run has ended.
+    """
+    arms = chosen_arms(results, arm)
+    by = by or ("arm" if len(arms) > 1 else "optimizer")
+    if by not in ("arm", "optimizer"):
+        check_key(results, by)
+    x = _axis(results, arms, x, by)
+    parts = [_named(runs_of(results.runs(), name), name, by) for name in arms]
+    runs = pd.concat(parts).drop_duplicates(["optimizer", "run_id"])
+    ended = runs[runs["status"].isin(["ended", "diverged"])]
+    if ended.empty:
+        raise ValueError(f"nothing to draw: no run in {results.path} has ended yet")
+    names = tuple(dict.fromkeys(ended["optimizer"]))
+    if len(names) > len(PALETTE):
+        raise ValueError(f"{by} has {len(names)} values; at most {len(PALETTE)} can be told apart")
+    swept = dict.fromkeys([x, *(key for name in arms for key in varied_keys(results, name) if key != by)])
+    each = [_settings(part, name, list(swept), x) for name, part in ended.groupby("optimizer", sort=False)]
+    settings = pd.concat(each, ignore_index=True)
+    warnings = tuple(text for text in settings["warning"] if text)
+    seeds = (int(settings["runs"].min()), int(settings["runs"].max()))
+    return OptimizersData(by, x, names, tuple(swept), settings, warnings, seeds, len(runs) - len(ended))
+
+
+def _axis(results: Results, arms: list[str], x: str | None, by: str) -> str:
+    """The key across: as asked for, else lr where it is varied, else the first axis of numbers."""
+    planned = results.planned()
+    if x is not None:
+        if not all(map(is_number, planned[check_key(results, x)].dropna())):
+            raise ValueError(f"the values of {x} are not all numbers, so they have no place on an axis")
+        return x
+    varied = [(name, key) for name in arms for key in varied_keys(results, name) if key != by]
+    numeric = [key for name, key in varied if all(map(is_number, runs_of(planned, name)[key]))]
+    if not numeric:
+        raise ValueError(f"arm {', '.join(arms)} varies no number but seeds: there is no best of a sweep")
+    return FIRST_CHOICE if FIRST_CHOICE in numeric else numeric[0]
+
+
+def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
+    if by == "arm":
+        return runs.assign(optimizer=arm)
+    if by != "optimizer":
+        return runs.assign(optimizer=[value_text(plain_value(value)) for value in runs[by]])
+    momentum = runs.get("optimizer.momentum", pd.Series(0.0, runs.index)).fillna(0.0).astype(float)
+    names = runs["optimizer.name"].astype(str)
+    return runs.assign(optimizer=names.where(momentum == 0, names + " + momentum"))
+
+
+def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.DataFrame:
+    """The settings of one optimizer, as in `OptimizersData`."""
+    own = [[plain_value(value) for value in runs[key]] for key in keys]
+    members: dict[tuple[Any, ...], list[int]] = {}
+    for row, values in enumerate(zip(*own, strict=True)):
+        members.setdefault(values, []).append(row)
+    rows = [_setting(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in members.items()]
+    frame = pd.DataFrame(rows).sort_values(x, kind="stable", ignore_index=True)
+    ranked = frame.sort_values(["fraction", "median_step", "accuracy"], ascending=[False, True, False], kind="stable")
+    best = ranked.index[0]
+    drawn = ranked.drop_duplicates(x).index
+    text = _warning(str(name), frame, best, keys)
+    first = {"optimizer": name} | {key: frame[key] for key in keys}
+    marks = {"drawn": frame.index.isin(drawn), "best": frame.index == best}
+    frame = pd.DataFrame(first | {key: frame[key] for key in frame if key not in keys} | marks)
+    tried = {"tried_settings": len(frame), "tried_runs": len(runs)}
+    return frame.assign(**tried, warning=np.where(frame.index == best, text, ""))
+
+
+def _setting(runs: pd.DataFrame) -> dict[str, Any]:
+    steps = runs["generalization_step"].to_numpy(np.float64)
+    reached, count = int((~np.isnan(steps)).sum()), len(steps)
+    low, high = wilson(reached, count)
+    ordered = np.sort(np.where(np.isnan(steps), np.inf, steps))
+    middle = ordered[(count - 1) // 2], ordered[count // 2]
+    accuracy = runs["final/test/accuracy"].to_numpy(np.float64)
+    return {
+        "runs": count,
+        "generalized": reached,
+        "diverged": int((runs["status"] == "diverged").sum()),
+        "fraction": reached / count,
+        "low": low,
+        "high": high,
+        # where just half of the runs got there, the median is the last of these
+        "median_step": float(middle[0] if np.isinf(middle[1]) else np.mean(middle)),
+        "accuracy": float(np.nanmedian(accuracy)) if np.isfinite(accuracy).any() else math.nan,
+    }
+
+
+def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
+    """What makes the best of a sweep no best: nobody generalized, or it lies where the sweep ends."""
+    if not frame["generalized"].any():
+        return f"{name}: no run generalized, at any setting"
+    edges = []
+    for key in keys:
+        values = {value for value in frame[key] if value is not None}
+        value = plain_value(frame.loc[best, key])
+        if len(values) < 2 or not all(map(is_number, values)) or value not in (min(values), max(values)):
+            continue
+        if value != 0:  # nothing lies beyond no weight decay
+            side = "largest" if value == max(values) else "smallest"
+            edges.append(f"the best {short_key(key)} {value_text(value)} is the {side} tried")
+    return f"{name}: {', '.join(edges)}" if edges else ""
+
+
+def table(data: OptimizersData) -> pd.DataFrame:
+    """One row an optimizer and setting, as in `OptimizersData`."""
+    return data.settings
+
+
+def figure(data: OptimizersData) -> Figure:
+    """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
+    notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
+    height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
+    with paper():
+        picture = Figure(figsize=(WIDTH, height), layout="constrained")
+        left, right = picture.subplots(1, 2)
+        _draw_sweep(left, data)
+        _draw_best(right, data)
+        picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
+        if warnings:
+            picture.suptitle("\n".join(warnings), x=0.01, ha="left", fontsize=7.5, color=WARNING)
+    return picture
+
+
+def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
+    points = data.settings[data.settings["drawn"]]
+    least, log = _scale(axes, points[data.x].to_numpy(np.float64))
+    for place, name in enumerate(data.names):
+        part = points[points["optimizer"] == name]
+        shift = DODGE * (place - (len(data.names) - 1) / 2)
+        at = part[data.x].to_numpy(np.float64)
+        at = np.where(at > 0, at * 10**shift, shift * least) if log else at
+        fraction = part["fraction"].to_numpy()
+        reach = np.maximum([fraction - part["low"], part["high"] - fraction], 0)
+        style: dict[str, Any] = {"color": PALETTE[place], "marker": MARKERS[place], "label": name, "markersize": 3.2}
+        axes.errorbar(at, fraction, reach, capsize=1.5, elinewidth=0.6, capthick=0.6, **style)
+    axes.set_ylim(-0.04, 1.04)
+    axes.set_xlabel(short_key(data.x))
+    axes.set_ylabel("fraction generalized")
+    columns = 4 if max(map(len, data.names)) < 9 else 2
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0.1, columnspacing=1.2, fontsize=6.5)
+
+
+def _scale(axes: Axes, values: np.ndarray) -> tuple[float, bool]:
+    """The least positive value, and whether the axis is logarithmic: where values span a decade; 0 has room then."""
+    values = values[np.isfinite(values)]
+    positive = values[values > 0]
+    log = len(positive) > 0 and values.min() >= 0 and (positive.max() >= 10 * positive.min() or 0 in values)
+    least = float(positive.min()) if log else 1.0
+    if log and 0 in values:
+        axes.set_xscale("symlog", linthresh=least, linscale=0.4)
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    elif log:
+        axes.set_xscale("log")
+        value_ticks(axes, values)
+    return least, log
+
+
+def _draw_best(axes: Axes, data: OptimizersData) -> None:
+    best = data.settings[data.settings["best"]]
+    for place, row in enumerate(best.to_dict("records")):
+        axes.plot([row["low"], row["high"]], [place, place], color=PALETTE[place], linewidth=1.2)
+        axes.plot(row["fraction"], place, color=PALETTE[place], marker=MARKERS[place], markersize=4.5)
+        axes.text(1.06, place, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+    names = [f"{row['optimizer']}{' !' if row['warning'] else ''}" for row in best.to_dict("records")]
+    axes.set_yticks(range(len(names)), names)
+    for place, label in enumerate(axes.get_yticklabels()):
+        label.set(color=PALETTE[place], fontsize=7.5)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlabel("fraction generalized")
+    axes.set_title("best setting of each", loc="left")
+    axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.5)
+    axes.tick_params(axis="y", length=0)
+
+
+def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
+    own = data.settings[data.settings["optimizer"] == row["optimizer"]]
+    keys = [key for key in data.keys if own[key].nunique(dropna=False) > 1]
+    setting = ", ".join(f"{short_key(key)} {value_text(row[key])}" for key in keys) or "its only setting"
+    median = steps_text(row["median_step"]) if np.isfinite(row["median_step"]) else "never"
+    return "\n".join(textwrap.wrap(setting, 36)) + (
+        f"\n{row['generalized']}/{row['runs']} runs, median step {median}\n"
+        f"final test accuracy {row['accuracy']:.3g} (median)\n"
+        f"of {row['tried_settings']} settings, {row['tried_runs']} runs"
+    )
+
+
+def _notes(data: OptimizersData) -> list[str]:
+    least, most = data.seeds
+    many = f"{most}" if least == most else f"{least}–{most}"
+    text = f"Bars: 95 % Wilson intervals over the {many} runs of a setting; median step: of generalization. "
+    others = ", ".join(short_key(key) for key in data.keys if key != data.x)
+    text += f"Left: at each {short_key(data.x)} the best over {others}. " if others else ""
+    text += "A best was chosen by the runs shown, so it is optimistic."
+    text += f" {data.unended} runs have not ended and are left out." if data.unended else ""
+    return textwrap.wrap(text, LETTERS)
+
+
+def draw(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> Figure:
+    """Optimizers compared.
+
+    by: arm, or a key; default: arm where there are several, else optimizer.name (SGD with momentum apart).
+    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers. arm: only this one.
+    """
+    return figure(data(results, by, x, arm))

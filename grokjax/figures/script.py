@@ -1,0 +1,47 @@
+"""What the scripts of single figures share: DIR and --out, the written paths, and errors in one line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+from grokjax.figures import make
+from grokjax.results.files import Damaged
+from grokjax.results.read import Results
+
+FAULT, BAD_INPUT = 1, 2
+
+
+def run_script(
+    kind: str, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **fixed: Any
+) -> list[Path]:
+    """Read the arguments, make the picture (see `grokjax.figures.make`), print and return the paths that were written.
+
+    Options of the parser, named as the figure's own, are passed on where they were given; `fixed` always. Exit 2: bad
+    input; 1: a file is damaged or cannot be read or written.
+    """
+    parser.add_argument("directory", metavar="DIR", type=Path, help="results directory of `grokjax run`")
+    parser.add_argument(
+        "--out", metavar="STEM", type=Path, help=f"where to write, without ending; default DIR/figures/{kind}"
+    )
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    directory = given.pop("directory")
+    stem = given.pop("out", directory / "figures" / kind)
+    try:
+        paths = make(kind, open_results(directory), stem, **fixed, **given)
+    except ValueError as error:
+        _end(str(error), BAD_INPUT)
+    except Damaged as error:
+        _end(f"{error}; see what else is: grokjax verify {directory}", FAULT)
+    except OSError as error:
+        _end(f"{error.filename or stem}: {error.strerror or error}", FAULT)
+    print(*paths, sep="\n")
+    return paths
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print("; ".join(message.splitlines()), file=sys.stderr)
+    raise SystemExit(code)
