@@ -7,8 +7,9 @@ import tempfile
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
 if "PYTEST_XDIST_WORKER" not in os.environ:
-    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()  # others' tuning tables and compiled programs must not reach a test
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{os.environ['XDG_CACHE_HOME']}/jax"  # what one test compiled, all use
+    cache = tempfile.mkdtemp()  # others' tuning tables and compiled programs must not reach a test
+    os.environ["XDG_CACHE_HOME"] = cache
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{cache}/jax"  # what one test compiled, all use
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 import jaxtyping

@@ -59,8 +59,8 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
     arm = _arm(results, arm)
     runs = runs_of(results.runs(), arm)
     x, y = _keys(results, runs, arm, x, y)
-    x_of, x_values = _labels(runs[x])
-    y_of, y_values = _labels(runs[y]) if y else ([""] * len(runs), [""])
+    x_of, x_values = axis_labels(runs[x])
+    y_of, y_values = axis_labels(runs[y]) if y else ([""] * len(runs), [""])
     placed = runs.assign(_x=x_of, _y=y_of)
     ended = placed[placed["status"].isin(["ended", "diverged"])]
     if ended.empty:
@@ -113,7 +113,7 @@ def _together(runs: pd.DataFrame, x: str, y: str) -> bool:
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def _labels(column: pd.Series) -> tuple[list[str], list[str]]:
+def axis_labels(column: pd.Series) -> tuple[list[str], list[str]]:
     """Each run's label on an axis, and all labels in order. Many numbers are put into bins."""
     values = ordered_values(column)
     numbers = [float(value) for value in values if is_number(value)]

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 
 from grokjax.figures.bands import ArmBands, over_runs
 from grokjax.figures.groups import MOST_GROUPS, SEEDS, Grouping, ordered_values, plain_value, runs_of, varied_keys
-from grokjax.figures.phase import _labels as axis_labels
+from grokjax.figures.phase import axis_labels
 from grokjax.figures.style import group_colors, is_number, short_key
 from grokjax.results.read import Results
 

@@ -1,0 +1,181 @@
+"""Commands that train: plan, run, replay, verify --repair, bench."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from grokjax.cli.app import (
+    FAULT,
+    Directory,
+    Entity,
+    OtherDevice,
+    Project,
+    Settings,
+    SweepFile,
+    WandbMode,
+    app,
+    bad_value,
+    exit_codes,
+    load_sweep,
+)
+
+
+@app.command()
+def plan(
+    sweep: SweepFile,
+    settings: Settings = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Compile and time a few steps, to tell hours.")] = False,
+) -> None:
+    """Say what a sweep would do: runs, programs, lanes, memory, records, disk. Trains nothing."""
+    with exit_codes():
+        from grokjax.launch import measure_plan, plan_sweep
+        from grokjax.tables import plan_text
+
+        made = plan_sweep(load_sweep(sweep, settings))
+        typer.echo(plan_text(made, measure_plan(made) if measure else None))
+
+
+@app.command()
+def run(
+    sweep: SweepFile,
+    out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
+    settings: Settings = None,
+    other_device: OtherDevice = False,
+    report: Annotated[bool, typer.Option("--report", help="Write DIR/report.html at the end.")] = False,
+    wandb: Annotated[bool, typer.Option("--wandb", help="Show the sweep in W&B as it trains, its runs after.")] = False,
+    project: Project = None,
+    entity: Entity = None,
+    mode: WandbMode = None,
+) -> None:
+    """Train every run of a sweep. The same command again goes on where it stopped."""
+    with exit_codes():
+        from rich.console import Console
+
+        from grokjax.launch import device_warning, open_results, plan_sweep, train
+        from grokjax.live import LiveScreen
+        from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
+        from grokjax.sinks.watch import Watch
+        from grokjax.sweep.plan import remarks
+        from grokjax.tables import outcome_text
+
+        with bad_value():
+            if not wandb and (project or entity or mode):
+                raise ValueError("--project, --entity and --mode need --wandb")
+            to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
+        loaded = load_sweep(sweep, settings)
+        where = out or Path("runs") / loaded.name
+        made = plan_sweep(loaded, where, typer.echo)
+        typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {made.device.text}")
+        for note in [*device_warning(made.device), *remarks(made)]:
+            typer.echo(f"note: {note}")
+        screen = LiveScreen(Console(highlight=False))
+        shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
+        results = train(made, where, shown, other_device)
+        typer.echo(outcome_text(results))
+        typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
+        if report:
+            from grokjax.report import write_report
+
+            typer.echo(write_report(results))
+        if to_wandb:
+            sync_or_tell(results, to_wandb, typer.echo)
+
+
+@app.command()
+def replay(
+    directory: Directory,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id.")],
+    start: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
+    stop: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
+    every: Annotated[int, typer.Option(help="Steps from one saved state to the next.")] = 1,
+    around: Annotated[
+        str | None, typer.Option(metavar="KIND:N", help="Instead of steps: the run's Nth event, as slingshot:3.")
+    ] = None,
+    before: Annotated[int, typer.Option(help="With --around: steps before it.")] = 200,
+    after: Annotated[int, typer.Option(help="With --around: steps after it.")] = 200,
+    probes: Annotated[list[str] | None, typer.Option(help="Evaluate these too; repeatable.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write; default DIR/replays/RUN-from-to-every.")] = None,
+    other_device: OtherDevice = False,
+) -> None:
+    """Train a stretch of a stored run again, save every state, and compare it with the stored records."""
+    with exit_codes(), bad_value():
+        from grokjax.analysis.replay import save, stretch
+        from grokjax.launch import open_results
+        from grokjax.launch import replay as replay_steps
+
+        results = open_results(directory)
+        start, stop = stretch(results, run_id, start, stop, around, before, after)
+        made = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
+        folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
+        typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.begun}")
+        for path in save(made, folder):
+            typer.echo(path)
+        typer.echo(made.verdict)
+        if made.difference:
+            raise typer.Exit(FAULT)
+
+
+@app.command()
+def verify(
+    directory: Directory,
+    repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged and train it again.")] = False,
+    other_device: OtherDevice = False,
+) -> None:
+    """Read every byte of a results directory. Exit 0: intact; 1: not."""
+    with exit_codes():
+        from rich.console import Console
+
+        from grokjax.launch import repair as repair_results
+        from grokjax.launch import verify_results
+        from grokjax.live import LiveScreen, size
+
+        report = verify_results(directory)
+        for path in report.unknown:
+            typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
+        for damage in report.damaged:
+            typer.echo(f"{damage.path}: {damage.why}", err=True)
+        typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")
+        if not report.damaged:
+            return
+        if not repair:
+            typer.echo("grokjax verify --repair trains again what they were a part of")
+            raise typer.Exit(FAULT)
+        repair_results(directory, report, LiveScreen(Console(highlight=False)), other_device)
+        after = verify_results(directory)
+        typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
+        if after.damaged:
+            raise typer.Exit(FAULT)
+
+
+@app.command()
+def bench(
+    sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP]", help="With --tune: tune its programs.")] = None,
+    tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
+    device: Annotated[
+        bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
+    ] = False,
+    case: Annotated[list[str] | None, typer.Option(help="Only cases that begin so; repeatable.")] = None,
+    lanes: Annotated[list[int] | None, typer.Option(min=1, help="Only so many lanes; repeatable.")] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, of which the median counts.")] = 5,
+    json: Annotated[Path | None, typer.Option(help="Write what was measured here too.")] = None,
+) -> None:
+    """Measure speed here: grokjax, plain jax.vmap, a large matmul; or find the best widths with --tune."""
+    with exit_codes(), bad_value():
+        from grokjax.bench import report
+
+        if sweep and not tune:
+            raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
+        cases = report.chosen(case or [], lanes or [])
+        if tune:
+            from grokjax.bench.tune import tune_cases, tune_sweep
+
+            path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
+            typer.echo(f"written to {path}; plans made from now on use it")
+            return
+        found = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
+        if json:
+            report.write_json(found, json)
