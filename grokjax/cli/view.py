@@ -32,7 +32,10 @@ def status(directory: Directory) -> None:
 @app.command()
 def figure(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="curves, norms, slingshots, phase, anatomy, times or optimizers.")
+        str,
+        typer.Argument(
+            metavar="KIND", help="curves, norms, slingshots, phase, anatomy, times, optimizers or landscape."
+        ),
     ],
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="Where to write, without ending; default DIR/figures/KIND.")] = None,
@@ -47,6 +50,7 @@ def figure(
     event: Annotated[int | None, typer.Option(help="Which of its slingshots, from 1 on (anatomy).")] = None,
     before: Annotated[int | None, typer.Option(help="Steps before it (anatomy).")] = None,
     after: Annotated[int | None, typer.Option(help="Steps after it (anatomy).")] = None,
+    step: Annotated[int | None, typer.Option(help="Of a snapshot; default the end (landscape).")] = None,
     measure: Annotated[str | None, typer.Option(help="generalization_step or delay (times).")] = None,
 ) -> None:
     """Draw a picture of a results directory, as PNG and SVG, and write the numbers drawn as CSV."""
@@ -56,7 +60,7 @@ def figure(
         from grokjax.launch import replay as replay_steps
 
         given = {"by": by, "x": x, "y": y, "arm": arm, "equal": equal}
-        given |= {"run": run_id, "event": event, "before": before, "after": after, "measure": measure}
+        given |= {"run": run_id, "event": event, "before": before, "after": after, "step": step, "measure": measure}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if kind == "anatomy":
             options["replay"] = replay_steps

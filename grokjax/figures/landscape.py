@@ -1,0 +1,95 @@
+"""Loss against weight norm along the ray through stored parameters, one color a hyperparameter value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from grokjax.analysis.landscape import ray
+from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.figures.groups import chosen_arms, group_runs, nothing_yet
+from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
+from grokjax.figures.style import WIDTH, paper
+from grokjax.results.read import Results
+
+METRICS = ("train/loss", "test/loss", "test/accuracy")
+
+
+@dataclass(frozen=True)
+class ArmLandscape:
+    """bands: those of an arm over its runs; its `step` is the norm of all parameters together, the median over the
+    group's runs times the factor that all were scaled by. here: where the runs were, a row a group and metric."""
+
+    bands: ArmBands
+    here: pd.DataFrame
+
+
+def data(
+    results: Results, by: str | None = None, arm: str | None = None, step: int | None = None
+) -> list[ArmLandscape]:
+    """Median and band over seeds along the ray, of runs that have ended (see `grokjax.analysis.landscape.ray`)."""
+    runs = results.planned()
+    found = []
+    for name in chosen_arms(results, arm):
+        grouping = group_runs(results, runs, name, by)
+        group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
+        ended = [run_id for run_id in group_of if run_id in results.ends]
+        if not ended:
+            continue
+        rays = ray(results, ended, step)
+        group = rays["run_id"].map(group_of)
+        norms = rays[rays["scale"].sub(1).abs() < 1e-9]["norm"].groupby(group).median()
+        bands = over_runs(rays.assign(step=rays["scale"]), group_of, list(METRICS))
+        scale = bands["step"].to_numpy()
+        placed = bands.assign(step=scale * bands["group"].map(norms).to_numpy())
+        sizes = tuple(len(set(group.run_ids).intersection(ended)) for group in grouping.groups)
+        found.append(ArmLandscape(ArmBands(grouping, placed, sizes), placed[np.abs(scale - 1) < 1e-9]))
+    if not found:
+        raise nothing_yet(results)
+    return found
+
+
+def table(arms: list[ArmLandscape]) -> pd.DataFrame:
+    """The lines that are drawn: arm, value of the group, metric, norm, median, low, high, runs."""
+    frames = []
+    for arm in arms:
+        labels = [group.label for group in arm.bands.grouping.groups]
+        frame = arm.bands.bands.rename(columns={"step": "norm"})
+        frame = frame.assign(group=[labels[index] for index in frame["group"]])
+        frames.append(frame.assign(arm=arm.bands.grouping.arm)[["arm", *frame.columns]])
+    return pd.concat(frames, ignore_index=True)
+
+
+def figure(arms: list[ArmLandscape]) -> Figure:
+    """A row an arm: train loss, test loss, test accuracy; a dot where the runs were."""
+    heights = [height for arm in arms for height in (head_inches(arm.bands), 1.7)]
+    with paper():
+        picture = Figure(figsize=(WIDTH, sum(heights) + 0.35), layout="constrained")
+        grid = picture.add_gridspec(len(heights), len(METRICS), height_ratios=heights)
+        for index, arm in enumerate(arms):
+            draw_head(picture.add_subplot(grid[2 * index, :]), arm.bands, name_arm=len(arms) > 1)
+            for column, metric in enumerate(METRICS):
+                axes = picture.add_subplot(grid[2 * index + 1, column])
+                _draw(axes, arm, metric)
+        picture.supxlabel("norm of all parameters together, all scaled alike (dots: as trained)", fontsize=7.5)
+    return picture
+
+
+def _draw(axes: Axes, arm: ArmLandscape, metric: str) -> None:
+    draw_metric(axes, arm.bands, metric, log=metric.endswith("loss"))
+    axes.set_xscale("log")
+    colors = arm_colors(arm.bands)
+    for row in arm.here[arm.here["metric"] == metric].itertuples():
+        axes.plot(row.step, row.median, "o", color=colors[int(row.group)], markersize=3.5, zorder=3)  # pyright: ignore[reportArgumentType]
+    axes.set_title(metric.replace("/", " "))
+    if metric.endswith("accuracy"):
+        axes.set_ylim(-0.03, 1.03)
+
+
+def draw(results: Results, by: str | None = None, arm: str | None = None, step: int | None = None) -> Figure:
+    """The ray through the parameters that runs ended with, or had at a step; by and arm as for `curves`."""
+    return figure(data(results, by, arm, step))
