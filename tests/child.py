@@ -21,7 +21,7 @@ from faults import changed
 @dataclass
 class Options:
     """What befalls the process just before its write number `at` inside OUT, from 0 on; what Orbax writes counts too,
-    as far as it does so in Python.
+    as far as it does so in Python. event: only writes of this kind count, such as os.mkdir.
 
     send: the signal it gets. fails: with this errno this write fails, and all later ones. vanishes: OUT is gone, at
     the next listing of a checkpoint: Orbax, which would make it anew, does not write then. limit: bytes that a file
@@ -29,6 +29,7 @@ class Options:
     """
 
     at: int | None = None
+    event: str | None = None
     send: int | None = None
     fails: int | None = None
     vanishes: bool = False
@@ -55,7 +56,7 @@ class Writes:
 
     def hook(self, name: str, arguments: tuple) -> None:
         paths = changed(self.folder, name, arguments)
-        if not paths:
+        if not paths or self.options.event not in (None, name):
             return
         self.seen += 1
         now = self.seen - 1

@@ -109,6 +109,18 @@ def test_a_disk_that_takes_no_more_is_said_in_one_line_and_the_sweep_goes_on_onc
     goes_on(sweep, tmp_path / "out", wanted)
 
 
+@pytest.mark.parametrize("at", [6, 9, 14])
+def test_a_folder_that_cannot_be_made_is_said_at_once_and_nothing_waits_for_it(
+    tmp_path: Path, clean: tuple[Path, dict[str, Any], int], at: int
+):
+    sweep, wanted, _ = clean
+    out = tmp_path / "out"
+    status, wrong, _ = end_of(sweep, out, event="os.mkdir", at=at, fails=errno.EROFS)
+    assert status == 1
+    assert re.fullmatch(rf"{out}/\S+: Read-only file system\n", wrong)
+    goes_on(sweep, out, wanted)
+
+
 @pytest.mark.parametrize("limit", [4_000, 15_000], ids=["the plan", "a snapshot"])
 def test_files_that_may_not_grow_are_a_clear_error_and_the_sweep_goes_on_once_they_may(
     tmp_path: Path, clean: tuple[Path, dict[str, Any], int], limit: int

@@ -162,6 +162,7 @@ def test_each_cpu_core_is_a_device_unless_xla_was_told_otherwise_and_programs_ar
 ):
     flags = f"--xla_force_host_platform_device_count={given}" if given else ""
     environment = os.environ | {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(tmp_path)}
+    environment.pop("JAX_COMPILATION_CACHE_DIR", None)
     done = subprocess.run([sys.executable, "-c", STARTED], env=environment, capture_output=True, text=True, check=True)
     devices, cores, cache = done.stdout.split()
     assert devices == (str(given) if given else cores)

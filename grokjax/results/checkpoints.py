@@ -82,7 +82,12 @@ class Checkpoints:
         about = {"segment": segment, "stamp": self.stamp, "names": names}
         about["sha256"] = [_digest(arrays[name]) for name in names]
         try:
-            with ocp.training.Checkpointer(str(self.folder.absolute())) as orbax:
+            # made by a thread of its own, a folder that cannot be made lets all others wait for it, for minutes
+            folders = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+            with (
+                ocp.Context(async_options=folders),
+                ocp.training.Checkpointer(str(self.folder.absolute())) as orbax,
+            ):
                 orbax.save(segment, _numbered(arrays, names), custom_metadata=about, overwrite=True)
         except Exception as error:  # what Orbax and its storage raise is no closed set
             raise fault(self.folder / str(segment), error) from error
