@@ -17,7 +17,7 @@ from grokjax.probes.fourier import neuron_shares, waves
 from grokjax.results.manifest import stored_plan
 from grokjax.results.read import Results
 from grokjax.sweep.check import train_size
-from grokjax.sweep.shapes import parameter_shapes
+from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import RunSpec, Transformer
 from grokjax.tasks.modular import split, table
 
@@ -128,7 +128,7 @@ def _vmapped(
         rows += rows[-1:] * (size - len(rows))
         values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
         for at, one in enumerate(batch):
-            yield one, {name: value[at] for name, value in values.items()}
+            yield one, {name: np.asarray(value[at]) for name, value in values.items()}
 
 
 def _keys(spec: RunSpec, params: measures.Params) -> dict[str, Any]:
@@ -153,4 +153,4 @@ def _bytes(spec: RunSpec) -> int:
     model = spec.model
     widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
     width = np.dtype(spec.numerics.params).itemsize
-    return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * sum(map(np.prod, parameter_shapes(spec).values()))
+    return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * width * parameter_count(parameter_shapes(spec))
