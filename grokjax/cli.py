@@ -240,7 +240,7 @@ def params(
 
 @app.command()
 def convert(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict: safetensors, or npz without objects.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict as safetensors.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
 ) -> None:
     """Rename published weights (TransformerLens, or Nanda et al.) to what init.from_file reads."""

@@ -60,13 +60,10 @@ def test_published_layouts_become_ours(state):
         np.testing.assert_array_equal(found[name], value)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "npz"])
-def test_the_command_writes_what_from_file_reads(tmp_path, kind):
-    source, out = tmp_path / f"weights.{kind}", tmp_path / "ours.safetensors"
-    if kind == "npz":
-        np.savez(source, **nanda())
-    else:
-        save_file({name: np.asarray(value) for name, value in nanda().items()}, source)
+@pytest.mark.parametrize("state", [transformer_lens(), nanda()], ids=["transformer_lens", "nanda"])
+def test_the_command_writes_what_from_file_reads(tmp_path, state):
+    source, out = tmp_path / "weights.safetensors", tmp_path / "ours.safetensors"
+    save_file({name: np.asarray(value) for name, value in state.items()}, source)
     done = CliRunner().invoke(app, ["convert", str(source), "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert file_shapes(str(out)) == parameter_shapes(SPEC)
@@ -104,11 +101,10 @@ def objects():
 HOSTILE = {
     "a pickle": (pickle.dumps({"embed.W_E": Evil()}, protocol=2), "weights_only=True"),
     "a PyTorch file": (zipped({"archive/data.pkl": pickle.dumps(Evil())}), "weights_only=True"),
-    "an npz of objects": (objects(), "allow_pickle"),
-    "an npz cut short": (objects()[:60], "is not safetensors, or npz"),
-    "a zip of text": (zipped({"a.txt": b"hello"}), "no parameter|is not"),
-    "nothing": (b"", "is not safetensors, or npz"),
-    "text": (b"embed.W_E: 3\n" * 9, "is not safetensors, or npz"),
+    "an npz of objects": (objects(), "zip archive"),
+    "nothing": (b"", "is not safetensors"),
+    "text": (b"embed.W_E: 3\n" * 9, "is not safetensors"),
+    "a length and no header": (b"\x08\0\0\0\0\0\0\0{}", "is not safetensors"),
 }
 
 
@@ -119,7 +115,7 @@ def test_nothing_is_unpickled_and_nothing_written(tmp_path, data, says):
     done = CliRunner().invoke(app, ["convert", str(source), "--out", str(out)])
     assert done.exit_code == 2, done.output
     assert not done.exception or isinstance(done.exception, SystemExit)
-    assert any(word in done.output for word in says.split("|")), done.output
+    assert says in done.output
     assert not out.exists()
 
 

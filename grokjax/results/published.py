@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,14 +13,11 @@ from safetensors.numpy import load_file, save
 
 from grokjax.results.files import write_view
 
-MOST_BYTES = 2**32  # of arrays in an npz file
 SKIPPED = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")  # buffers, not weights
-TENSORS = "safetensors, or npz without objects"
-PICKLE = (
-    "is a PyTorch pickle, which can run any code when it is opened, so it is not; where you trust it, write its "
-    "tensors as safetensors: import torch; from safetensors.torch import save_file; "
-    "save_file({{name: value.contiguous() for name, value in torch.load({path!r}, weights_only=True).items()}}, "
-    "'weights.safetensors')"
+AS_SAFETENSORS = (
+    "which may hold code that runs when it is opened, so it is not; if you trust it, write its tensors as safetensors: "
+    "import torch; from safetensors.torch import save_file; save_file({{name: value.contiguous() for name, value in "
+    "torch.load({path!r}, weights_only=True).items()}}, 'weights.safetensors')"
 )
 TOP = {"embed.W_E": "W_E", "pos_embed.W_pos": "W_pos", "unembed.W_U": "W_U", "ln_final.w": "ln_final_w",
        "ln_final.b": "ln_final_b"}  # fmt: skip
@@ -40,31 +36,16 @@ def convert_published(path: Path, out: Path) -> dict[str, np.ndarray]:
 
 
 def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from a safetensors or npz file, told apart by content. Raises ValueError for all else."""
+    """Arrays by name from a safetensors file. Raises ValueError for all else."""
     with path.open("rb") as file:
         head = file.read(8)
-    if head[:1] == b"\x80":
-        raise ValueError(f"{path} {PICKLE.format(path=str(path))}")
-    if head[:4] == b"PK\x03\x04":
-        return _read_npz(path)
+    if head[:1] == b"\x80" or head[:4] == b"PK\x03\x04":
+        kind = "a pickle" if head[:1] == b"\x80" else "a zip archive (PyTorch's or NumPy's)"
+        raise ValueError(f"{path} is {kind}, {AS_SAFETENSORS.format(path=str(path))}")
     try:
         return load_file(path)
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not {TENSORS}: {str(error)[:200]}") from None
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            files = archive.infolist()
-        if any(file.filename.endswith(".pkl") for file in files):
-            raise ValueError(f"{path} {PICKLE.format(path=str(path))}")
-        if sum(file.file_size for file in files) > MOST_BYTES:
-            raise ValueError(f"{path} holds more than {MOST_BYTES:,} bytes of arrays")
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: np.asarray(arrays[name]) for name in arrays.files}
-    except (zipfile.BadZipFile, OSError, EOFError, SyntaxError, MemoryError, NotImplementedError) as error:
-        raise ValueError(f"{path} is not {TENSORS}: {str(error)[:200]}") from None
+        raise ValueError(f"{path} is not safetensors: {str(error)[:200]}") from None
 
 
 def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
