@@ -101,6 +101,42 @@ def params(
 
 
 @app.command()
+def convert(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict as safetensors.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+) -> None:
+    """Rename published weights (TransformerLens, or Nanda et al.) to what init.from_file reads."""
+    with exit_codes(), bad_value():
+        from grokjax.results.published import convert_published
+
+        values = convert_published(file, out)
+        typer.echo(f"{len(values)} parameters in {out}")
+
+
+@app.command()
+def progress(
+    directory: Directory,
+    run_id: Annotated[list[str] | None, typer.Option("--run", metavar="RUN", help="Only this run; repeatable.")] = None,
+    step: Annotated[list[int] | None, typer.Option(help="Only at this step; repeatable.")] = None,
+    by_frequency: Annotated[bool, typer.Option("--frequencies", help="One row a frequency instead.")] = False,
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; default in DIR.")] = None,
+) -> None:
+    """Write the progress measures of stored parameters as CSV (key frequencies: the final network's)."""
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis.progress import frequencies
+        from grokjax.analysis.progress import progress as measure
+        from grokjax.results.files import write_view
+
+        found = (frequencies if by_frequency else measure)(open_results(directory), run_id, step)
+        path = out or directory / f"{'frequencies' if by_frequency else 'progress'}.csv"
+        write_view(path, lambda temporary: found.to_csv(temporary, index=False))
+        typer.echo(f"{len(found)} rows in {path}")
+
+
+@app.command()
 def sync(
     directory: Directory,
     project: Project = None,

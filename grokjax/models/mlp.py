@@ -33,16 +33,23 @@ class MLP(nnx.Module):
 
 def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> Float[Array, "p n"]:
     """Logits before `logit_scale`. Reads the two operands; the `=` token is the transformer's."""
+    return inside(params, tokens, model)[1]
+
+
+def inside(
+    params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
+) -> tuple[Float[Array, "width n"], Float[Array, "p n"]]:
+    """Neurons of the last hidden layer, after the activation, and the logits."""
     first = params["W.0"]
     p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2
     operands = [one_hot(tokens[:, position], p, first.dtype) for position in (0, 1)]
     if model.input == "embedded":
         operands = [linear(params["W_E"], operand) for operand in operands]
-    x = jnp.concatenate(operands)
+    x = hidden = jnp.concatenate(operands)
     for layer in range(len(model.widths) + 1):
         if layer:
-            x = ACTIVATIONS[model.activation](x)
+            x = hidden = ACTIVATIONS[model.activation](x)
         x = linear(params[f"W.{layer}"], x)
         if model.bias:
             x = x + params[f"b.{layer}"][:, None]
-    return x
+    return hidden, x

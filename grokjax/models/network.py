@@ -30,6 +30,15 @@ def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer |
     return mlp.forward(params, tokens, model)
 
 
+def inside(
+    params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
+) -> tuple[Float[Array, "m n"] | None, Float[Array, "v n"]]:
+    """Neurons of the last hidden layer at the answer, after the activation (None: attention only); and the logits."""
+    if isinstance(model, spec.Transformer):
+        return transformer.inside(params, tokens, model)
+    return mlp.inside(params, tokens, model)
+
+
 def _name(path: tuple) -> str:
     """('blocks', 0, 'W_O') -> 'W_O.0'"""
     return str(path[0]) if len(path) == 1 else f"{path[2]}.{path[1]}"

@@ -53,19 +53,31 @@ class Transformer(nnx.Module):
 
 def forward(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d_vocab n"]:
     """Logits at the last position, before `logit_scale`; the last token is `=`, the last of the vocabulary."""
-    d_vocab = params["W_E"].shape[0]
+    return inside(params, tokens, model)[1]
+
+
+def inside(
+    params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
+) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_vocab n"]]:
+    """Neurons of the last layer at the last position (after the activation; None without an MLP), and the logits."""
+    d_vocab, last = params["W_E"].shape[0], model.layers - 1
     sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
-    x = _first_layer(params, sees, model)
+    stream = _first_layer(params, sees, model)
     for layer in range(1, model.layers):
-        x = _layer(params, x, sees, model, layer)
-    return linear(params["W_U"], _layernorm(params, x[-1], model, "ln_final", ""))
+        stream = _layer(params, stream, sees, model, layer)
+    x, hidden = stream[-1], None
+    if model.d_mlp:
+        hidden = _hidden(params, x, model, last)
+        x = x + linear(params[f"W_out.{last}"], hidden) + params[f"b_out.{last}"][:, None]
+    return hidden, linear(params["W_U"], _layernorm(params, x, model, "ln_final", ""))
 
 
 Stream = list[Float[Array, "d _"]]  # the residual stream at each position that is still needed
 
 
 def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Transformer) -> Stream:
-    """The stream after layer 0. Of one layer only the last position is needed, of more the others too."""
+    """The stream after layer 0. Of one layer only the last position is needed, without its MLP; of more the
+    others too."""
     deeper = model.layers > 1
     tables = [params["W_E"].T + position[:, None] for position in params["W_pos"]]
     x = [tables[0], tables[1], tables[2][:, -1:]]
@@ -89,7 +101,8 @@ def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Tr
 
 
 def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: spec.Transformer, layer: int) -> Stream:
-    """The stream after a later layer: the first position a table, the others known for each example."""
+    """The stream after a later layer: the first position a table, the others known for each example. Of the last layer
+    only the last position, without its MLP."""
     y = [_layernorm(params, at, model, "ln1", f".{layer}") for at in x]
     k, v = ([_heads(params[f"{name}.{layer}"], at) for at in y] for name in ("W_K", "W_V"))
     k0, v0 = _look_up([k[0], v[0]], sees[0])
@@ -137,14 +150,18 @@ def _weigh(weight: Float[Array, "h n"], value: Float[Array, "h e _"]) -> Float[A
 def _after_attention(
     params: Params, x: Float[Array, "d _"], z: Float[Array, "h e m"], model: spec.Transformer, layer: int
 ) -> Float[Array, "d m"]:
-    """The stream with what the heads wrote to it, and then the MLP."""
+    """The stream with what the heads wrote to it, and then, but in the last layer, the MLP."""
     W_O = params[f"W_O.{layer}"]
     x = x + linear(W_O.reshape(-1, W_O.shape[-1]), z.reshape(-1, z.shape[-1]))
-    if not model.d_mlp:
+    if not model.d_mlp or layer == model.layers - 1:
         return x
-    y = _layernorm(params, x, model, "ln2", f".{layer}")
-    hidden = ACTIVATIONS[model.activation](linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None])
+    hidden = _hidden(params, x, model, layer)
     return x + linear(params[f"W_out.{layer}"], hidden) + params[f"b_out.{layer}"][:, None]
+
+
+def _hidden(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
+    y = _layernorm(params, x, model, "ln2", f".{layer}")
+    return ACTIVATIONS[model.activation](linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None])
 
 
 def _layernorm(
