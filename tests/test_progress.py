@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import gini, neuron_shares, participation, power, waves
-from grokjax.probes.progress import PURE, SQUARED, progress, see, spectrum
+from grokjax.probes.progress import PURE, SQUARED, progress, spectrum
 from grokjax.probes.structure import distance_irrelevance, stable_rank, triples
 from grokjax.sweep.spec import MLP, MSE, CrossEntropy, Modular, RunSpec, Transformer
 from grokjax.tasks.modular import table
@@ -337,7 +337,7 @@ def test_gini_participation_and_ranks_at_their_ends():
     assert rank_of(jnp.zeros((5, 9))) == 0
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(st.integers(0, 2**31 - 1), st.floats(0.0, 1.0))
 def test_stable_rank_is_within_a_thousandth_of_that_of_singular_values(seed, decay):
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -375,23 +375,3 @@ def test_a_shift_of_the_operands_and_a_scale_change_no_share(of_a, of_b, scale):
     one, two = (np.array(neuron_shares(jnp.asarray(it.reshape(3, -1)), basis)) for it in (x, turned))
     np.testing.assert_allclose(one, two, atol=2e-5)
     assert (one.sum(0) <= 1).all()
-
-
-def test_one_run_alone_and_among_others_is_measured_alike():
-    stacked = [weights(TURNED, seed) for seed in range(3)]
-    many = {name: jnp.stack([jnp.float32(one[name]) for one in stacked]) for name in stacked[0]}
-    keys = jnp.array([True, False, True, False])
-    found = quick(jax.vmap(partial(progress, TURNED), in_axes=(0, None, None, None)))(many, TRAIN, 1.0, keys)
-    alone = MEASURE({name: value[1] for name, value in many.items()}, TRAIN, 1.0, keys)
-    for name, value in alone.items():
-        assert value.dtype == jnp.float32
-        assert float(found[name][1]) == pytest.approx(float(value), rel=1e-4, abs=1e-5)
-
-
-def test_logits_are_the_networks_own():
-    spec = run_spec("subtract", 7, small())
-    params = {name: jnp.float32(value) for name, value in weights(spec).items()}
-    cycle = cycle_of(spec.task)
-    seen = quick(lambda params: see(spec, params, cycle, 2.0))(params)
-    wanted = 2 * reference.network(weights(spec), cycle.tokens, "relu")[0][:, :7]
-    np.testing.assert_allclose(seen.logits.T, wanted, atol=1e-4)

@@ -35,8 +35,8 @@ def progress(results: Results, run_ids: str | Iterable[str] | None = None, steps
     """run_id, step, and one float32 column a measure (`grokjax.probes.progress`), by run and step; nan: not defined.
 
     Key frequencies are those of the run's final network (of its newest snapshot while it trains), at every step, as
-    Nanda et al. have them. run_ids, steps: None is all that is stored.
-    Raises ValueError for an unknown run, or a step without a snapshot.
+    Nanda et al. have them. run_ids, steps: None is all that is stored; without run_ids, runs that have no snapshot at a
+    step are left out there. Raises ValueError for an unknown run, or a step without a snapshot.
     """
     found = _measured(results, run_ids, steps, measures.progress, with_train=True)
     return _frame(results, {(run_id, step, None): values for (run_id, step), values in found.items()})
@@ -97,19 +97,28 @@ def _by_program(
     """(spec, snapshots wanted, the last of each run) of runs that share a program."""
     chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
     chosen = list(dict.fromkeys(chosen))
-    asked = [int(steps)] if isinstance(steps, (int, np.integer)) else None if steps is None else sorted(set(steps))
-    there = {run_id: list(results.snapshots(run_id)) for run_id in chosen}  # says if there is no such run
-    for run_id in chosen:
-        for step in asked or ():
-            results.snapshot(run_id, step)  # says if there is no such snapshot
+    stored = {run_id: list(results.snapshots(run_id)) for run_id in chosen}  # says if there is no such run
+    there = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
     ends = {run_id: int(end["step"]) for run_id, end in results.ends.items()}
     for bucket in stored_plan(results.path).buckets:
         own = {run.run_id: run.spec for run in bucket.runs if there.get(run.run_id)}
         own = {run_id: own[run_id] for run_id in chosen if run_id in own}
-        wanted = [Snapshot(run, step, own[run]) for run in own for step in (asked or there[run])]
-        last = [Snapshot(run, ends.get(run, max(there[run])), own[run]) for run in own]
+        wanted = [Snapshot(run, step, own[run]) for run in own for step in there[run]]
+        last = [Snapshot(run, ends.get(run, max(stored[run])), own[run]) for run in own]
         if wanted:
             yield bucket.spec, wanted, last
+
+
+def _asked(
+    results: Results, stored: dict[str, list[int]], steps: int | Iterable[int], all_have: bool
+) -> dict[str, list[int]]:
+    """Of each run's snapshots those at the steps; each must be there in all runs, or in one."""
+    asked = [int(steps)] if isinstance(steps, (int, np.integer)) else sorted(set(steps))
+    for step in asked:
+        lacking = [run_id for run_id, there in stored.items() if step not in there]
+        if lacking and (all_have or len(lacking) == len(stored)):
+            results.snapshot(lacking[0], step)  # raises, and says which there are
+    return {run_id: [step for step in asked if step in there] for run_id, there in stored.items()}
 
 
 def _vmapped(

@@ -69,5 +69,5 @@ def neuron_shares(neurons: Float[Array, "m pairs"], basis: Waves) -> Float[Array
 
 
 def share(part: Array, whole: Array) -> Array:
-    """part / whole; 0 where the whole is 0."""
-    return jnp.where(whole > 0, part / jnp.where(whole > 0, whole, 1), 0)
+    """part / whole; 0 where the whole is 0, nan where it is."""
+    return jnp.where(whole == 0, 0, part / jnp.where(whole == 0, 1, whole))

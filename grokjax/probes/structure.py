@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from grokjax.models import textbook
+from grokjax.probes.fourier import share
 from grokjax.sweep import spec
 
 Params = dict[str, Array]
@@ -29,17 +30,18 @@ def stable_rank(name: str, W: Array) -> Float[Array, ""]:
         W = W.reshape(-1, W.shape[-1]) if name.startswith("W_O") else W.transpose(1, 0, 2).reshape(W.shape[1], -1)
     W = W.T if W.shape[0] > W.shape[1] else W
     largest = jnp.abs(W).max()
-    W = W / jnp.where(largest > 0, largest, 1)
+    is_zero = largest == 0  # nan stays nan
+    W = W / jnp.where(is_zero, 1, largest)
     gram = W @ W.T
-    gram = gram / jnp.where(largest > 0, jnp.trace(gram), 1)
+    gram = gram / jnp.where(is_zero, 1, jnp.trace(gram))
 
     def square(_: Any, power: Array) -> Array:
         power = power @ power
-        return power / jnp.where(largest > 0, jnp.trace(power), 1)
+        return power / jnp.where(is_zero, 1, jnp.trace(power))
 
     power = jax.lax.fori_loop(0, SQUARINGS, square, gram)
     top = (power * gram).sum()  # a mean of the eigenvalues, each weighted by its 2^12-th power
-    return jnp.where(largest > 0, 1 / jnp.where(largest > 0, top, 1), 0)
+    return jnp.where(is_zero, 0, 1 / jnp.where(is_zero, 1, top))
 
 
 def distance_irrelevance(right: Float[Array, " pairs"], by_distance: Int[np.ndarray, "n n"]) -> Float[Array, ""]:
@@ -70,7 +72,7 @@ def gradient_symmetricity(
     of_a, of_b = jax.grad(chosen)(table[np.concatenate([a, b])]).reshape(2, m, -1)
     of_a, of_b = (g / jnp.maximum(jnp.abs(g).max(1, keepdims=True), 1e-30) for g in (of_a, of_b))
     lengths = jnp.linalg.norm(of_a, axis=1) * jnp.linalg.norm(of_b, axis=1)
-    return ((of_a * of_b).sum(1) / jnp.where(lengths > 0, lengths, 1)).mean()
+    return share((of_a * of_b).sum(1), lengths).mean()
 
 
 def triples(p: int) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
