@@ -175,7 +175,7 @@ def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, 
     from grokjax.engine.inputs import Starts
     from grokjax.engine.loop import Program, train_chunk
     from grokjax.results.directory import drop_checkpoints, resume
-    from grokjax.results.origins import find_start
+    from grokjax.results.origins import find_origin, find_start
 
     devices, program = describe_device().count, None
     for chunk in plan.chunks:
@@ -183,7 +183,9 @@ def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, 
             drop_checkpoints(out, chunk.index)
             continue
         if program is None or program.bucket is not chunk.bucket:
-            program = Program(chunk.bucket, devices, Starts(find_start(plan, out, open_results)))
+            program = Program(
+                chunk.bucket, devices, Starts(find_start(plan, out, open_results), find_origin(open_results))
+            )
             if screen:
                 screen.compiling(chunk.bucket)
         tell = partial(screen.segment, chunk.bucket) if screen else None

@@ -134,7 +134,7 @@ def test_a_replay_restarts_from_the_nearest_snapshot_and_gives_the_states_asked_
 
 def test_the_probes_of_a_replay_do_not_change_its_trajectory(parents: Results):
     run_id = run_of(parents, "seeds", seed=1)
-    plain, probed = (grokjax.replay(parents, run_id, 20, 40, probes=probes) for probes in ([], ["core", "margin"]))
+    plain, probed = (grokjax.replay(parents, run_id, 20, 40, probes=probes) for probes in ([], ["margin", "drift"]))
     for one, other in zip(plain, probed, strict=True):
         assert all(one.flat[name].tobytes() == other.flat[name].tobytes() for name in one.flat)
     assert probed.difference is None
@@ -143,15 +143,11 @@ def test_the_probes_of_a_replay_do_not_change_its_trajectory(parents: Results):
 def test_the_margin_is_that_of_the_right_answer_over_the_best_other():
     import jax.numpy as jnp
 
-    from grokjax.probes.margin import margin
-    from grokjax.train.state import View
+    from grokjax.probes.margin import margins
 
     logits = jnp.array([[1.0, 5.0, 2.0], [3.0, 1.0, 2.5], [0.0, 4.0, 9.0]])  # [v, n]
     labels = jnp.array([1, 0, 2])
-    found = margin(View(*[jnp.float32(0)] * 2, logits, labels, {}, {}, {}, {}))
-    assert {name: float(value) for name, value in found.items()} == pytest.approx(
-        {"margin/min": 1.0, "margin/median": 2.0, "margin/mean": (2 + 1 + 6.5) / 3}
-    )
+    assert margins(logits, labels).tolist() == [4.0 - 2.0, 1.0, 6.5]
 
 
 def test_a_changed_record_is_the_first_difference_that_a_replay_names(parents: Results):

@@ -11,21 +11,20 @@ import numpy as np
 import pyarrow as pa
 
 from grokjax.analysis.summary import KINDS
-from grokjax.engine.inputs import Starts
+from grokjax.engine.inputs import Find, Starts
 from grokjax.engine.loop import Program
 from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
-from grokjax.probes.all import PROBES
 from grokjax.results.files import curves_file, snapshots_file, write_sealed
 from grokjax.results.manifest import stored_plan
-from grokjax.results.origins import find_start, flat_of
+from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
 from grokjax.results.snapshots import Row, write_snapshots
 from grokjax.results.write import seal_table, write_parquet
 from grokjax.sweep.expand import Run
-from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.plan import Chunk, Plan
+from grokjax.sweep.probes import probe_mistake
 
 SAVE_BYTES = 2**28  # of states in one file
 
@@ -93,19 +92,18 @@ def begin(
     open_results: Callable[[str], Results],
 ) -> Replay:
     """As `grokjax.replay` says."""
-    for probe in probes:
-        if probe not in PROBES:
-            raise ValueError(f"no probe {probe!r}{did_you_mean(probe, PROBES)}; there are {', '.join(PROBES)}")
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     plan, snapshots = stored_plan(results.path), results.snapshots(run_id, replays=False)
+    for what in filter(None, (probe_mistake(_run_of(plan, run_id)[1].spec, probe) for probe in probes)):
+        raise ValueError(what)
     last = int(results.ends.get(run_id, {}).get("step", _run_of(plan, run_id)[1].spec.train.steps))
     if not 0 <= start <= stop <= last:
         raise ValueError(f"steps must be within the run, 0 to {last}, and rising; got {start} to {stop}")
     asked = range(start, stop + 1, every)
-    find = find_start(plan, results.path, open_results)
+    find, first_of = find_start(plan, results.path, open_results), find_origin(open_results)
     phases = [
-        _Phase(plan, stored, [step for step in asked if first <= step < below], below, snapshots, find)
+        _Phase(plan, stored, [step for step in asked if first <= step < below], below, snapshots, find, first_of)
         for stored, first, below in results.phases(run_id)
     ]
     phases = [phase for phase in phases if phase.asked]
@@ -123,7 +121,8 @@ class _Phase:
     asked: list[int]
     below: int  # its records count below this step
     snapshots: dict[int, Row]
-    find: Callable[[Run], Stored | None]
+    find: Find
+    find_first: Find
 
     @property
     def row(self) -> Row | None:
@@ -144,7 +143,7 @@ class _Phase:
         if row is not None:
             stored = Stored("continue", flat_of(row, run.spec.train.steps))
             find = lambda _: stored  # noqa: E731
-        program = Program(chunk.bucket, devices, Starts(find))
+        program = Program(chunk.bucket, devices, Starts(find, self.find_first))
         for leg in replay_run(program, Chunk(chunk.index, chunk.bucket, (run,)), self.asked, probes):
             if len(leg.rows.step) and leg.rows.step[-1] >= self.below:  # the end of the shorter run is not the run's
                 yield replace(leg, rows=_only(leg.rows, leg.rows.step < self.below))

@@ -82,19 +82,33 @@ def stack_indices(runs: Sequence[Run], n: int) -> Indices:
     return Indices(np.stack([row.train for row in rows]), np.stack([row.test for row in rows]))
 
 
+Find = Callable[[Run], Stored | None]
+
+
 class Starts:
     """What runs start from: values drawn by seed and scheme, a file, or a snapshot. Keeps what it compiled.
 
-    find: the snapshot that a run starts from, if it does.
+    find: the snapshot that a run starts from, if it does. find_first: what it had at its step 0, where `find` may give
+    a later snapshot of its own.
     """
 
-    def __init__(self, find: Callable[[Run], Stored | None] = lambda run: None) -> None:
-        self._find = find
+    def __init__(self, find: Find = lambda run: None, find_first: Find = lambda run: None) -> None:
+        self._find, self._find_first = find, find_first
         self._draws: dict[str, Callable[[Any], Params]] = {}
 
     def of(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, np.ndarray] | State:
         """Unscaled parameters [runs, ...]; or states, where some run goes on with its optimizer."""
-        stored = {run.run_id: self._find(run) for run in runs}
+        return self._of(runs, hyper, self._find)
+
+    def first(self, runs: Sequence[Run], hyper: Hyper) -> Params:
+        """Parameters [runs, ...] at each run's own step 0."""
+        began, spec = self._of(runs, hyper, self._find_first), runs[0].spec
+        if not isinstance(began, State):
+            began = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(began, hyper))
+        return began.params
+
+    def _of(self, runs: Sequence[Run], hyper: Hyper, find: Find) -> dict[str, np.ndarray] | State:
+        stored = {run.run_id: find(run) for run in runs}
         params = self.stack(runs, stored)
         if all(one is None or one.how == "params" for one in stored.values()):
             return params

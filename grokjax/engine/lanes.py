@@ -16,14 +16,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
 from grokjax.models.network import initial_params
-from grokjax.probes.core import core
+from grokjax.probes.all import is_of_update, observe, observe_evaluation
 from grokjax.sweep.plan import Schedule
 from grokjax.sweep.shapes import parameter_shapes
 from grokjax.sweep.spec import RunSpec
 from grokjax.tasks.modular import Indices, Table
 from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, Hyper, Params, State
-from grokjax.train.step import evaluate, heed_evaluation, is_active, start, step
+from grokjax.train.step import heed_evaluation, is_active, start, step
 
 Metrics = dict[str, Array]
 Scalar = Int[Array, ""]
@@ -35,6 +35,7 @@ class Queue(NamedTuple):
     hyper: Hyper
     indices: Indices
     starts: Params | State  # unscaled values; or all that continues, of runs that go on where others were
+    first: Params  # parameters at each run's own step 0, where a probe reads them; else empty
 
 
 class Board(NamedTuple):
@@ -140,7 +141,9 @@ def _segment(
 ) -> tuple[Board, Records]:
     state, run, next_run = board
     hyper, train, test = _of_runs(queue, run, table)
-    many_step, many_core = jax.vmap(partial(step, spec)), jax.vmap(core)
+    first = jax.tree.map(lambda value: value[run], queue.first)
+    many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
+    many_evaluations = jax.vmap(partial(observe_evaluation, spec))
 
     def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
         i, state, records = carry
@@ -148,7 +151,7 @@ def _segment(
         is_due = now % schedule.round == 0
 
         def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
-            found = jax.vmap(partial(evaluate, spec))(state.params, test, hyper)
+            found = many_evaluations(state.params, train, test, hyper)
             heeded = jax.vmap(partial(heed_evaluation, spec))(state, hyper, found["test/accuracy"])
             return heeded, _put(seen, found, now // schedule.round - first_in(clock, schedule.round))
 
@@ -159,7 +162,7 @@ def _segment(
 
         def recorded(records: Records) -> Records:
             place = now // every - first_in(clock, every)
-            train = _put(records.train, many_core(view), place)
+            train = _put(records.train, many_records(view._replace(first=first)), place)
             row = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, place)
             return records._replace(train=train, **row)
 
@@ -172,7 +175,12 @@ def _segment(
         i, state, _ = carry
         return (i < steps) & jax.vmap(is_active)(state).any()
 
-    blank = _blank(schedule, state, lambda state: many_core(many_step(state, hyper, train)[1]))
+    blank = _blank(
+        schedule,
+        state,
+        lambda state: many_records(many_step(state, hyper, train)[1]._replace(first=first)),
+        lambda state: many_evaluations(state.params, train, test, hyper),
+    )
     taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
     return Board(state, run, next_run), records._replace(taken=taken[None])
 
@@ -210,7 +218,9 @@ def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, 
     return hyper, train, test
 
 
-def _blank(schedule: Schedule, state: State, measure: Callable[[State], Metrics]) -> Records:
+def _blank(
+    schedule: Schedule, state: State, record: Callable[[State], Metrics], evaluation: Callable[[State], Metrics]
+) -> Records:
     """Records of a segment before its first step."""
     lanes = state.step.shape[0]
 
@@ -218,8 +228,8 @@ def _blank(schedule: Schedule, state: State, measure: Callable[[State], Metrics]
         return {name: jnp.zeros((count, lanes), dtype) for name in names}
 
     at = rows(schedule.rows, ["step"], jnp.int32) | rows(schedule.rows, ["counts"], bool)
-    train = rows(schedule.rows, jax.eval_shape(measure, state))
-    test = rows(schedule.evals, ["test/loss", "test/accuracy"])
+    train = rows(schedule.rows, jax.eval_shape(record, state))
+    test = rows(schedule.evals, jax.eval_shape(evaluation, state))
     return Records(train, test, **at, taken=jnp.zeros(1, jnp.int32))
 
 
@@ -230,18 +240,24 @@ def _put(rows: Metrics, values: Metrics, at: Scalar) -> Metrics:
 def _close(spec: RunSpec, board: Board, queue: Queue, table: Table) -> Close:
     """The record at each run's last parameters; where it diverged, the update that it did not survive."""
     hyper, train, test = _of_runs(queue, board.run, table)
-    return jax.vmap(partial(_close_one, spec))(
-        board.state, jax.tree.map(lambda value: value[board.run], queue.starts), hyper, train, test
-    )
+    starts, first = jax.tree.map(lambda value: value[board.run], (queue.starts, queue.first))
+    return jax.vmap(partial(_close_one, spec))(board.state, starts, first, hyper, train, test)
 
 
 def _close_one(
-    spec: RunSpec, state: State, starts: Params | State, hyper: Hyper, train: Examples, test: Examples
+    spec: RunSpec,
+    state: State,
+    starts: Params | State,
+    first: Params,
+    hyper: Hyper,
+    train: Examples,
+    test: Examples,
 ) -> Close:
     _, view = step(spec, state, hyper, train)
-    trained = {name: value for name, value in core(view).items() if not name.startswith("update_norm/")}
-    tested = evaluate(spec, state.params, test, hyper)
-    first = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
+    trained = observe(spec, view._replace(first=first))
+    trained = {name: value for name, value in trained.items() if not is_of_update(name)}
+    tested = observe_evaluation(spec, state.params, train, test, hyper)
+    began = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
 
     def bad(params: Params) -> dict[str, Array]:
         return {name: ~jnp.isfinite(value).all() for name, value in params.items()}
@@ -253,6 +269,6 @@ def _close_one(
         bad_proposal=bad(view.proposed),
         growth={
             name: jnp.where(was > 0, norm(state.params[name]) / jnp.where(was > 0, was, 1), 0)
-            for name, was in first.items()
+            for name, was in began.items()
         },
     )

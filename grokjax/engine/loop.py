@@ -175,7 +175,8 @@ def make_queue(program: Program, chunk: Chunk, place: np.ndarray) -> Queue:
     runs = [chunk.runs[max(at, 0)] for at in order]
     hyper = stack_hyper(runs, order >= 0)
     indices, starts = stack_indices(runs, len(program.table.labels)), program.starts.of(runs, hyper)
-    return Queue(*program.put((hyper, indices, starts)))
+    first = program.starts.first(runs, hyper) if "drift" in chunk.bucket.spec.log.probes else {}
+    return Queue(*program.put((hyper, indices, starts, first)))
 
 
 def checkpoint_arrays(board: Board, queue: Queue, book: Book) -> Flat:

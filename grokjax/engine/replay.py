@@ -12,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.book import Book
+from grokjax.engine.inputs import stack_hyper
 from grokjax.engine.lanes import Board, Metrics, Queue
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.records import segment_rows, with_close
 from grokjax.engine.states import Flat, flatten
-from grokjax.probes.all import PROBES
+from grokjax.probes.all import AT_EVALUATION, PROBES
 from grokjax.results.segment import Rows
 from grokjax.sweep.plan import Chunk
-from grokjax.train.state import Examples
+from grokjax.train.state import Examples, Params
 from grokjax.train.step import evaluate, step
 
 Record = dict[str, Any]
@@ -86,7 +87,8 @@ def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Seq
     with program.precision():
         board, queue, book = begin_chunk(program, chunk)
         track = _Track(program, program.refill(board, queue), queue, book)
-        measure = jax.jit(partial(_apart, program, tuple(probes)))
+        first = program.starts.first(chunk.runs, stack_hyper(chunk.runs, [True])) if "drift" in probes else {}
+        measure = jax.jit(partial(_apart, program, tuple(probes), first))
     for target in asked:
         over = False
         while not over:
@@ -127,7 +129,7 @@ def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
 
 
-def _apart(program: Program, probes: tuple[str, ...], board: Board, queue: Queue) -> Metrics:
+def _apart(program: Program, probes: tuple[str, ...], first: Params, board: Board, queue: Queue) -> Metrics:
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec
@@ -135,6 +137,10 @@ def _apart(program: Program, probes: tuple[str, ...], board: Board, queue: Queue
     tokens, labels = jnp.asarray(program.table.tokens), jnp.asarray(program.table.labels)
     train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
     _, view = step(spec, state, hyper, train)
-    return evaluate(spec, state.params, test, hyper) | {
-        name: value for probe in probes for name, value in PROBES[probe](view).items()
-    }
+    view, found = view._replace(first={name: value[0] for name, value in first.items()}), {}
+    for probe in probes:
+        if probe in PROBES:
+            found |= PROBES[probe](spec, view)
+        else:
+            found |= AT_EVALUATION[probe](spec, state.params, train.tokens, hyper.logit_scale)
+    return evaluate(spec, state.params, test, hyper) | found

@@ -19,13 +19,12 @@ from grokjax.figures.groups import chosen_arms, runs_of
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import PALETTE, WIDTH, first_step, log_steps, log_steps_label, paper, short_key, value_text
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import is_matrix
+from grokjax.sweep.shapes import OFF_PATH, is_matrix, is_on_path
 
 LOG_FROM = 20.0  # largest over least norm from which a panel is logarithmic
 PANEL = 1.15  # inches
 # The gradient of these has <W, grad W> equal for all in a homogeneous network; the others only move attention.
 PATH, OTHERS = "on the path to the logits", "others"
-OFF_PATH = ("W_Q", "W_K", "W_pos")
 COLORS = {PATH: PALETTE[0], OTHERS: PALETTE[1]}
 MEETING = 1.75  # inches of a panel that holds all matrices
 LABEL = 0.085  # of its height, that a matrix's name takes
@@ -58,7 +57,7 @@ def norms_of(results: Results, arm: str) -> list[str]:
 
 def set_of(metric: str) -> str:
     """Whether a matrix is on the path to the logits: of a transformer all but W_Q, W_K, W_pos; of an MLP all."""
-    return OTHERS if metric.removeprefix("norm/").partition(".")[0] in OFF_PATH else PATH
+    return PATH if is_on_path(metric.removeprefix("norm/")) else OTHERS
 
 
 def final_spreads(arm: ArmBands) -> pd.DataFrame:

@@ -39,6 +39,13 @@ def inside(
     return mlp.inside(params, tokens, model)
 
 
+def features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "d n"]:
+    """What the last matrix reads, at the answer."""
+    if isinstance(model, spec.Transformer):
+        return transformer.features(params, tokens, model)
+    return mlp.inside(params, tokens, model)[0]
+
+
 def _name(path: tuple) -> str:
     """('blocks', 0, 'W_O') -> 'W_O.0'"""
     return str(path[0]) if len(path) == 1 else f"{path[2]}.{path[1]}"

@@ -60,6 +60,18 @@ def inside(
     params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
 ) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_vocab n"]]:
     """Neurons of the last layer at the last position (after the activation; None without an MLP), and the logits."""
+    hidden, x = _to_last(params, tokens, model)
+    return hidden, linear(params["W_U"], x)
+
+
+def features(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d_model n"]:
+    """What W_U reads: the residual stream at the last position, after the last layer norm if there is one."""
+    return _to_last(params, tokens, model)[1]
+
+
+def _to_last(
+    params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
+) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_model n"]]:
     d_vocab, last = params["W_E"].shape[0], model.layers - 1
     sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
     stream = _first_layer(params, sees, model)
@@ -69,7 +81,7 @@ def inside(
     if model.d_mlp:
         hidden = _hidden(params, x, model, last)
         x = x + linear(params[f"W_out.{last}"], hidden) + params[f"b_out.{last}"][:, None]
-    return hidden, linear(params["W_U"], _layernorm(params, x, model, "ln_final", ""))
+    return hidden, _layernorm(params, x, model, "ln_final", "")
 
 
 Stream = list[Float[Array, "d _"]]  # the residual stream at each position that is still needed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.sweep.spec import RunSpec
 from grokjax.train.constraints import norm, total_norm
 from grokjax.train.losses import accuracy
 from grokjax.train.state import View
@@ -12,12 +13,12 @@ from grokjax.train.state import View
 Metrics = dict[str, Float[Array, ""]]
 
 
-def core(view: View) -> Metrics:
+def core(spec: RunSpec, view: View) -> Metrics:
     """Metric name -> float32 scalar, of the parameters before the update (norms are Frobenius)."""
     metrics: Metrics = {
         "train/loss": view.loss,
         "train/loss_max": view.loss_max,
-        "train/accuracy": accuracy(view.logits, view.labels),
+        "train/accuracy": accuracy(view.logits, view.examples.labels),
         "norm/total": total_norm(view.params),
     }
     for name in view.params:

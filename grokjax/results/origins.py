@@ -98,11 +98,12 @@ def _parent(results: Results, run_id: str, step: int) -> Parent:
 
 
 def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Stored | None]:
-    """For each run of a plan the snapshot that it starts from, if it does. Raises SweepError where that is gone."""
+    """For each run of a plan the snapshot that it starts from, if it does: one of its own, where it was shorter, or its
+    origin. Raises SweepError where that is gone."""
     manifest = read_manifest(out)
     steps = {run.run_id: run.spec.train.steps for chunk in plan.chunks for run in chunk.runs}
-    opened: dict[str, Results] = {}
     before: dict[str, Row] = {}
+    find_afresh = find_origin(open_results)
 
     def find(run: Run) -> Stored | None:
         if run.run_id in plan.continues and run.run_id not in before:
@@ -110,6 +111,17 @@ def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Sto
         if run.run_id in before:
             row = before[run.run_id]
             return Stored("continue", flat_of(row, steps[row.run_id]))
+        return find_afresh(run)
+
+    return find
+
+
+def find_origin(open_results: Open) -> Callable[[Run], Stored | None]:
+    """For each run the other run's snapshot that it began with at its step 0, if it did. Raises SweepError where that
+    is gone."""
+    opened: dict[str, Results] = {}
+
+    def find(run: Run) -> Stored | None:
         origin = run.spec.init.from_run
         if origin is None:
             return None
@@ -119,7 +131,7 @@ def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Sto
         if run.origin is None or row.sha256 != run.origin.digest:
             what = f"run {origin.run} at step {origin.step} is not what it was when this sweep was planned"
             raise SweepError([Mistake(origin.results, 0, 0, "", what)])
-        return Stored("keep" if origin.optimizer == "keep" else "params", flat_of(row, steps[run.run_id]))
+        return Stored("keep" if origin.optimizer == "keep" else "params", flat_of(row, run.spec.train.steps))
 
     return find
 

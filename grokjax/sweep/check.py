@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
+from grokjax.sweep.probes import probe_mistake
 from grokjax.sweep.shapes import Shapes, matches, parameter_count, parameter_shapes
 from grokjax.sweep.spec import MLP, SGD, FixedNorm, FromRun, RunSpec, Split, Transformer
 
@@ -38,7 +39,8 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None) -> 
         init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
     if split.seed is None:
         split = split.model_copy(update={"seed": spec.seed})
-    log = log.model_copy(update={"eval_every": log.evaluation_steps})
+    probes = sorted(set(log.probes))  # in whatever order, they are one program
+    log = log.model_copy(update={"eval_every": log.evaluation_steps, "probes": probes})
     if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" not in explicit:
         optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
     task = spec.task.model_copy(update={"split": split})
@@ -82,6 +84,10 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         _check_from_run(spec, spec.init.from_run, report)
     if whole("log"):
         _check_log(spec, report)
+    if whole("log", "optimizer", "loss"):
+        for name in dict.fromkeys(spec.log.probes):
+            if what := probe_mistake(spec, name):
+                report("log.probes", what)
 
 
 def _check_from_run(spec: RunSpec, wanted: FromRun, report: Report) -> None:
@@ -119,8 +125,6 @@ def _check_log(spec: RunSpec, report: Report) -> None:
     if spec.log.eval_every and spec.log.eval_every % spec.log.every:
         what = f"must be a multiple of log.every ({spec.log.every}), got {spec.log.eval_every}"
         report("log.eval_every", f"{what}: test metrics are read at records", "log.every")
-    for name in spec.log.probes:
-        report("log.probes", f"unknown probe {name!r}: there are no optional probes yet; leave the list empty")
 
 
 def pairs(spec: RunSpec) -> int:

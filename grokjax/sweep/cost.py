@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from grokjax.sweep.check import pairs, train_size
+from grokjax.sweep.probes import probe_metrics
 from grokjax.sweep.shapes import N_CTX, head_width, parameter_count, parameter_shapes
 from grokjax.sweep.spec import SGD, RunSpec, Transformer
 
@@ -94,8 +95,8 @@ def _activations(spec: RunSpec) -> int:
 
 
 def metric_count(spec: RunSpec) -> int:
-    """Columns of a record: six losses and accuracies less one, the total norm, three norms a parameter."""
-    return 6 + 3 * len(parameter_shapes(spec))
+    """Columns of a record: five losses and accuracies, the total norm, three norms a parameter; and those of probes."""
+    return 6 + 3 * len(parameter_shapes(spec)) + probe_metrics(spec)
 
 
 def record_count(spec: RunSpec) -> int:

@@ -9,6 +9,7 @@ from grokjax.sweep.spec import MLP, RunSpec, Transformer
 
 Shapes = dict[str, tuple[int, ...]]
 N_CTX = 3  # tokens [a, b, =]
+OFF_PATH = ("W_Q", "W_K", "W_pos")  # these only move attention
 
 
 def parameter_shapes(spec: RunSpec) -> Shapes:
@@ -59,6 +60,11 @@ def parameter_count(shapes: Shapes) -> int:
 def is_matrix(name: str) -> bool:
     """Weight matrices are named W...; biases and layer-norm vectors are not."""
     return name.startswith("W")
+
+
+def is_on_path(name: str) -> bool:
+    """Whether a matrix is a factor of the logits: all are but OFF_PATH."""
+    return is_matrix(name) and name.partition(".")[0] not in OFF_PATH
 
 
 def last_layer(names: list[str]) -> str:

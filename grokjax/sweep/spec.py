@@ -246,7 +246,8 @@ class Log(Section):
     snapshot_steps: LogSpaced | None = None
     """`log:100`: snapshots at 100 log-spaced steps too, from 1 to train.steps."""
     probes: list[str] = []
-    """Optional probes; none exist yet."""
+    """Further metrics: margin, radial, drift, softmax, adam, balance, sharpness (at records), progress (at test
+    evaluations)."""
 
     @property
     def evaluation_steps(self) -> int:

@@ -55,7 +55,8 @@ def mse(logits: Logits, labels: Labels) -> Float[Array, ""]:
     return jnp.square(logits - _is_label(logits, labels)).mean()
 
 
-LOSSES: dict[str, Callable[[Logits, Labels], Float[Array, ""]]] = {
+Loss = Callable[[Logits, Labels], Float[Array, ""]]
+LOSSES: dict[str, Loss] = {
     "exact": exact,
     "float32": float32,
     "float64": float64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from grokjax.sweep.spec import SGD, Adam, RunSpec
 from grokjax.train.state import Hyper, Params
@@ -22,7 +22,7 @@ def optimizer(spec: RunSpec, hyper: Hyper, step: Array) -> optax.GradientTransfo
         moments = optax.scale_by_adam(b1=hyper.b1, b2=hyper.b2, eps=hyper.eps)  # pyright: ignore[reportArgumentType]
     clip = [optax.clip_by_global_norm(hyper.clip_norm)] if family.clip_norm is not None else []  # pyright: ignore[reportArgumentType]
     order = [decay, moments] if coupled else [moments, decay]
-    return optax.chain(*clip, *order, _learning_rate(hyper, step))
+    return optax.chain(*clip, *order, _scale(hyper, step))
 
 
 def _decay(hyper: Hyper) -> optax.GradientTransformation:
@@ -34,10 +34,14 @@ def _decay(hyper: Hyper) -> optax.GradientTransformation:
     return optax.stateless(add)  # pyright: ignore[reportArgumentType]
 
 
-def _learning_rate(hyper: Hyper, step: Array) -> optax.GradientTransformation:
+def learning_rate(hyper: Hyper, step: Array) -> Float[Array, ""]:
     """lr * min(step / warmup_steps, 1): with a warm-up, step 0 changes nothing (Nanda et al. 2023)."""
     warm = jnp.minimum(step / jnp.maximum(hyper.warmup_steps, 1), 1)
-    lr = (hyper.lr * jnp.where(hyper.warmup_steps > 0, warm, 1)).astype(hyper.lr.dtype)
+    return (hyper.lr * jnp.where(hyper.warmup_steps > 0, warm, 1)).astype(hyper.lr.dtype)
+
+
+def _scale(hyper: Hyper, step: Array) -> optax.GradientTransformation:
+    lr = learning_rate(hyper, step)
 
     def scale(updates: Params, params: Params | None) -> Params:
         return {name: -lr * hyper.lr_factor[name] * u for name, u in updates.items()}

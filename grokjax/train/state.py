@@ -59,8 +59,12 @@ class View(NamedTuple):
     loss: Float[Array, ""]
     loss_max: Float[Array, ""]  # over (previous record, this one]
     logits: Float[Array, "v n"]
-    labels: Int[Array, " n"]
+    examples: Examples  # of the batch
+    hyper: Hyper
+    at: Int[Array, ""]  # step of batches and warm-up
     params: Params
     grads: Params
     proposed: Params  # parameters after the optimizer, before the constraint
     updated: Params  # parameters after the step
+    opt_state: Any  # after the step
+    first: Params  # parameters at the run's step 0, where a probe reads them; else empty

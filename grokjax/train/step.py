@@ -12,7 +12,7 @@ from grokjax.models.network import forward
 from grokjax.sweep.spec import MSE, RunSpec
 from grokjax.train.batches import batch_at
 from grokjax.train.constraints import project, radii
-from grokjax.train.losses import LOSSES, accuracy
+from grokjax.train.losses import LOSSES, Loss, accuracy
 from grokjax.train.optimizers import apply, optimizer
 from grokjax.train.state import Examples, Hyper, Params, State, View
 
@@ -45,8 +45,11 @@ def loss_and_logits(
     spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
     logits = forward(params, examples.tokens, spec.model) * logit_scale
-    name = "mse" if isinstance(spec.loss, MSE) else spec.loss.precision
-    return LOSSES[name](logits, examples.labels), logits
+    return loss_of(spec)(logits, examples.labels), logits
+
+
+def loss_of(spec: RunSpec) -> Loss:
+    return LOSSES["mse" if isinstance(spec.loss, MSE) else spec.loss.precision]
 
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
@@ -63,11 +66,15 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
         loss=loss,
         loss_max=jnp.maximum(state.loss_max, loss),
         logits=logits,
-        labels=batch.labels,
+        examples=batch,
+        hyper=hyper,
+        at=at,
         params=state.params,
         grads=grads,
         proposed=proposed,
         updated=updated,
+        opt_state=opt_state,
+        first={},
     )
     active = is_active(state)
     finite = jnp.isfinite(loss) & all_finite(updated)

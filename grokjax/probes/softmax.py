@@ -1,0 +1,61 @@
+"""Whether the softmax still has digits: its collapse, and where its error goes.
+
+Prieto et al. 2025 (arXiv 2501.04697); Liu et al. 2026 (arXiv 2605.06152): the right class's gradient rounds to zero,
+the gradient no longer sums to zero over classes, and the class-mean of W_U and the mean feature grow against each
+other.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from grokjax.models.network import features
+from grokjax.probes.core import Metrics
+from grokjax.probes.margin import margins
+from grokjax.sweep.shapes import last_layer, parameter_shapes
+from grokjax.sweep.spec import RunSpec
+from grokjax.train.constraints import norm
+from grokjax.train.state import View
+from grokjax.train.step import loss_dtype, loss_of
+
+QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
+
+
+def softmax(spec: RunSpec, view: View) -> Metrics:
+    """softmax/ and:
+
+    collapse: share of examples with sum_k exp(z_k - max z) == 1 in the loss's own precision. margin_q*: quantiles of
+    z_y - max_{j != y} z_j. logit_scale: root mean square of the logits, less each example's mean over classes.
+    grad_sum: mean over examples of |sum_k dl/dz_k| of an example's own loss l, which is 0 but for rounding;
+    grad_sum_share: the same over the mean of sum_k |dl/dz_k|. mean_grad_last: norm of the last layer's gradient,
+    averaged over classes. mean_grad_feature: norm of the gradient to a shift of all features (the last layer's inputs)
+    alike. mean_grad_cosine: of these two; nan where one is 0. update/feature: how far the update moves the features,
+    |f' - f| / |f| over all examples.
+    """
+    labels, last = view.examples.labels, last_layer(list(parameter_shapes(spec)))
+    to_logits = jax.grad(lambda logits: loss_of(spec)(logits, labels))(view.logits)
+    own = to_logits * len(labels)
+    sums, size = jnp.abs(own.sum(0)).mean(), jnp.abs(own).sum(0).mean()
+    of_classes = view.grads[last].mean(1)
+    of_feature = view.params[last] @ to_logits.sum(1) * view.hyper.logit_scale
+    before, after = (features(params, view.examples.tokens, spec.model) for params in (view.params, view.updated))
+    gaps = jnp.quantile(margins(view.logits, labels), jnp.array(list(QUANTILES.values())))
+    found = {
+        "collapse": collapsed(view.logits.astype(loss_dtype(spec))).mean(),
+        **{f"margin_{name}": gap for name, gap in zip(QUANTILES, gaps, strict=True)},
+        "logit_scale": jnp.sqrt(jnp.square(view.logits - view.logits.mean(0)).mean()),
+        "grad_sum": sums,
+        "grad_sum_share": sums / size,
+        "mean_grad_last": norm(of_classes),
+        "mean_grad_feature": norm(of_feature),
+        "mean_grad_cosine": of_classes @ of_feature / (norm(of_classes) * norm(of_feature)),
+        "update/feature": norm(after - before) / norm(before),
+    }
+    return {f"softmax/{name}": value.astype(jnp.float32) for name, value in found.items()}
+
+
+def collapsed(logits: Float[Array, "v n"]) -> Bool[Array, " n"]:
+    """Whether all classes but the largest are lost in the sum."""
+    return jnp.exp(logits - logits.max(0)).sum(0) == 1
