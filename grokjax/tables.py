@@ -56,7 +56,7 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
     count = parameter_count(parameter_shapes(spec))
     precision = getattr(spec.loss, "precision", None)
     loss = f"{spec.loss.name} {precision}" if precision else spec.loss.name
-    return [
+    lines = [
         f"bucket {bucket.index}: {spec.task.op} mod {spec.task.p} ({spec.task.train_fraction:g} train), {network} "
         f"({count:,} parameters), {spec.optimizer.name}, {loss}",
         f"  {len(bucket.runs)} runs of {shown} steps on {bucket.width} lanes{' (tuned)' * bucket.tuned}, in {chunks} "
@@ -66,6 +66,10 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
         f"curves {size(curves_bytes(bucket))}; {snapshot_count(bucket):,} snapshots of "
         f"{size(cost.snapshot_bytes(spec))}",
     ]
+    if spec.log.probes:
+        shares = ", ".join(f"{name} {max(share, 0.001):.1%}" for name, share in cost.probe_shares(spec).items())
+        lines.append(f"  probes, about, of the work of training: {shares}")
+    return lines
 
 
 def outcome_text(results: Results) -> str:

@@ -18,9 +18,10 @@ BASE: dict[str, Any] = {
     "train": {"steps": 60},
 }
 LOG = {"every": 5, "eval_every": 10, "snapshot_every": 20, "snapshot_steps": "log:5"}
+PROBES = {"probes": ["drift", "progress"]}  # one needs what a run started with, one is evaluated with the test set
 RECYCLED = {  # 11 runs of several lengths on 4 lanes: a queue, a run that diverges, one that stops by the rule
     "base": BASE,
-    "log": LOG,
+    "log": LOG | PROBES,
     "engine": {"lanes": 4},
     "arms": {
         "some": {"parameters": {"seed": {"min": 0, "max": 2}, "train.steps": {"values": [60, 25, 40]}}},

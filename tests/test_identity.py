@@ -43,6 +43,7 @@ CHANGES = [
     ("", "init.scale_by_matrix.W_E", 2),
     ("", "loss.precision", "float32"),
     ("", "loss.name", "mse"),
+    ("", "loss.center_gradient", True),
     ("", "optimizer.name", "adam"),
     ("", "optimizer.lr", 2e-3),
     ("", "optimizer.b1", 0.8),
@@ -230,3 +231,7 @@ def test_momentum_norm_radius_clipping_norm_and_starting_weights_are_dynamic(tmp
     for one, other in pairs:
         assert one.run_id != other.run_id
         assert program_key(one.spec) == program_key(other.spec)
+
+
+def test_keys_that_came_later_leave_the_ids_of_runs_that_do_not_use_them():
+    assert run().run_id == "2da26b0c1e1d"

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from grokjax.train.losses import LOSSES, accuracy
+from grokjax.train.losses import LOSSES, accuracy, center_gradient
 
 CLASSES = 114
 _COMPILED = {name: jax.jit(jax.value_and_grad(loss)) for name, loss in LOSSES.items()}
@@ -193,3 +193,17 @@ def test_exact_is_the_true_cross_entropy(drawn):
     assert found == pytest.approx(np.mean([loss for loss, _ in true]), rel=2e-5)
     for row, (_, slope) in enumerate(true):
         assert np.linalg.norm(gradient[row] * 3 - slope) <= 1e-4 * np.linalg.norm(slope)
+
+
+def test_a_centered_gradient_sums_to_zero_where_float32_loses_the_label():
+    row = np.array([[0.0, 20.0, 1.0]], np.float32)
+
+    def loss(logits):
+        return LOSSES["float32"](center_gradient(logits), jnp.array([1]))
+
+    value, gradient = jax.value_and_grad(loss)(jnp.asarray(row.T))
+    plain_value, plain = loss_and_gradient("float32", row, np.array([1]))
+    assert value == plain_value
+    assert plain[0, 1] == 0
+    assert np.asarray(gradient)[:, 0] == pytest.approx(plain[0] - plain[0].mean(), rel=1e-6)
+    assert abs(float(gradient.sum())) < 1e-15 < plain.sum()

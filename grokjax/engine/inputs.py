@@ -100,7 +100,7 @@ class Starts:
         """Unscaled parameters [runs, ...]; or states, where some run goes on with its optimizer."""
         return self._of(runs, hyper, self._find)
 
-    def first(self, runs: Sequence[Run], hyper: Hyper) -> Params:
+    def first(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, Any]:
         """Parameters [runs, ...] at each run's own step 0."""
         began, spec = self._of(runs, hyper, self._find_first), runs[0].spec
         if not isinstance(began, State):

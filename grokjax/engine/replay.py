@@ -20,7 +20,7 @@ from grokjax.engine.states import Flat, flatten
 from grokjax.probes.all import AT_EVALUATION, PROBES
 from grokjax.results.segment import Rows
 from grokjax.sweep.plan import Chunk
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import evaluate, step
 
 Record = dict[str, Any]
@@ -129,7 +129,7 @@ def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
 
 
-def _apart(program: Program, probes: tuple[str, ...], first: Params, board: Board, queue: Queue) -> Metrics:
+def _apart(program: Program, probes: tuple[str, ...], first: dict[str, Any], board: Board, queue: Queue) -> Metrics:
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec

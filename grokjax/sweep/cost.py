@@ -9,6 +9,11 @@ from grokjax.sweep.probes import probe_metrics
 from grokjax.sweep.shapes import N_CTX, head_width, parameter_count, parameter_shapes
 from grokjax.sweep.spec import SGD, RunSpec, Transformer
 
+# Of a record's probes: training steps that one is worth, or FLOPs a parameter (sorting, for Adam's quantiles, is slow).
+PROBE_STEPS = {"margin": 0.05, "softmax": 1.4, "sharpness": 28.0}
+PROBE_FLOPS = {"radial": 300.0, "drift": 50.0, "balance": 300.0, "adam": 2e4}
+PROGRESS_FORWARDS = 7.0  # forward passes over all pairs
+PROBE_COPIES = {"drift": 1, "sharpness": 6}  # of the parameters, that a lane holds
 BYTES = {"float32": 4, "float64": 8}
 
 
@@ -31,6 +36,17 @@ def step_flops(spec: RunSpec) -> float:
 
 def evaluation_flops(spec: RunSpec) -> float:
     return (pairs(spec) - train_size(spec)) * (_forward_flops(spec) + _look_up_flops(spec))
+
+
+def probe_shares(spec: RunSpec) -> dict[str, float]:
+    """Probe -> what it adds to the work of training, as a share; measured on a CPU, right to a factor of two."""
+    record, evaluation = spec.log.every * step_flops(spec), spec.log.evaluation_steps * step_flops(spec)
+    count = parameter_count(parameter_shapes(spec))
+    costs = {name: steps * step_flops(spec) / record for name, steps in PROBE_STEPS.items()}
+    costs |= {name: flops * count / record for name, flops in PROBE_FLOPS.items()}
+    all_pairs = spec.task.p**2 * (_forward_flops(spec) + _look_up_flops(spec))
+    costs["progress"] = PROGRESS_FORWARDS * all_pairs / evaluation
+    return {name: costs[name] for name in spec.log.probes}
 
 
 def _forward_flops(spec: RunSpec) -> float:
@@ -67,9 +83,11 @@ def lane_bytes(spec: RunSpec) -> int:
     size = BYTES[spec.numerics.params]
     shapes = parameter_shapes(spec)
     copies = 5 if isinstance(spec.optimizer, SGD) else 7
+    copies += sum(PROBE_COPIES.get(name, 0) for name in spec.log.probes)
     held = copies * parameter_count(shapes)
     examples = max(batch_size(spec), pairs(spec) - train_size(spec))
-    return size * (held + 3 * examples * _activations(spec)) + 16 * pairs(spec)
+    passes = 3 * (3 if "sharpness" in spec.log.probes else 1)  # what is kept is differentiated again
+    return size * (held + passes * examples * _activations(spec)) + 16 * pairs(spec)
 
 
 def snapshot_bytes(spec: RunSpec) -> int:
@@ -80,7 +98,8 @@ def snapshot_bytes(spec: RunSpec) -> int:
 
 def queue_bytes(spec: RunSpec) -> int:
     """Device memory of a run that waits: its starting values and its split."""
-    return BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * pairs(spec)
+    copies = 2 if "drift" in spec.log.probes else 1
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * pairs(spec)
 
 
 def _activations(spec: RunSpec) -> int:

@@ -61,6 +61,8 @@ def trajectory(spec: RunSpec, origin: Origin | None = None) -> dict[str, Any]:
     kept = spec.model_dump(exclude={"log", "events", "engine"})
     names = list(parameter_shapes(spec))
     model, init, optimizer, stop = kept["model"], kept["init"], kept["optimizer"], kept["stop"]
+    if not kept["loss"].get("center_gradient", True):
+        del kept["loss"]["center_gradient"]  # what it was before there was such a key
 
     stored = spec.init.from_file is not None or spec.init.from_run is not None
     if stored:

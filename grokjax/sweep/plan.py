@@ -24,6 +24,7 @@ SHORT_SEGMENT_SECONDS = 0.5  # at least, where lanes are recycled: a shorter one
 RECYCLING_SEGMENTS = 40  # of the longest run: a run that ends waits half a segment for the next
 QUEUE = 8  # runs of a chunk a lane, at most
 MEMORY_SHARE, QUEUE_SHARE = 0.6, 0.2  # of a device's memory, for lanes and for the runs that wait
+PROBES_SHARE = 0.1  # of the work of training, from which the plan says what probes cost
 RECORD_BYTES = 2**28  # of one segment's stacked records
 
 
@@ -216,7 +217,8 @@ def choose_schedule(
     longest = max(run.spec.train.steps for run in runs)
     every = min(spec.log.every, longest)
     turn = min(spec.log.evaluation_steps, -(-longest // every) * every)
-    flops = (cost.step_flops(spec) + cost.evaluation_flops(spec) / turn) * width / device.count
+    step = cost.step_flops(spec) * (1 + sum(cost.probe_shares(spec).values()))
+    flops = (step + cost.evaluation_flops(spec) / turn) * width / device.count
     seconds = OVERHEAD[device.platform] + flops / RATE[device.platform]
     if tuned:
         seconds = tuned.seconds * width / device.count
@@ -246,6 +248,12 @@ def remarks(plan: Plan) -> list[str]:
         share = cost.evaluation_flops(spec) / spec.log.evaluation_steps / cost.step_flops(spec)
         if share > 0.2:
             notes.append(f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every")
+        probes = cost.probe_shares(spec)
+        if sum(probes.values()) > PROBES_SHARE:
+            most = max(probes, key=lambda name: probes[name])
+            key = "log.eval_every" if most == "progress" else "log.every"
+            what = f"probes add about {sum(probes.values()):.0%} to the work, most of it {most} ({probes[most]:.0%})"
+            notes.append(f"bucket {bucket.index}: {what}; raise {key}, or leave it out")
         if bucket.memory > 0.9 * plan.device.memory:
             need, there = f"{bucket.memory / 1e9:.3g}", f"{plan.device.memory / 1e9:.3g}"
             notes.append(f"bucket {bucket.index}: needs about {need} GB of the device's {there} GB; lower engine.lanes")

@@ -158,6 +158,8 @@ class CrossEntropy(Section):
     name: Literal["cross_entropy"] = "cross_entropy"
     precision: Literal["exact", "float32", "float64"] = "exact"
     """exact: float32 without cancellation; float32: `log_softmax`, which loses the tail; float64."""
+    center_gradient: bool = False
+    """Subtract from each example's gradient to the logits its mean over classes, which is 0 but for rounding."""
 
 
 class MSE(Section):

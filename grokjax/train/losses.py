@@ -55,6 +55,19 @@ def mse(logits: Logits, labels: Labels) -> Float[Array, ""]:
     return jnp.square(logits - _is_label(logits, labels)).mean()
 
 
+@jax.custom_vjp
+def center_gradient(logits: Logits) -> Logits:
+    """The logits; of their gradient, each example's mean over classes is subtracted.
+
+    That mean is 0 but for rounding: where a float32 softmax loses the right class's gradient, the rest's is left
+    (Liu et al. 2026, arXiv 2605.06152).
+    """
+    return logits
+
+
+center_gradient.defvjp(lambda logits: (logits, None), lambda _, grad: (grad - grad.mean(0),))
+
+
 Loss = Callable[[Logits, Labels], Float[Array, ""]]
 LOSSES: dict[str, Loss] = {
     "exact": exact,

@@ -12,7 +12,7 @@ from grokjax.models.network import forward
 from grokjax.sweep.spec import MSE, RunSpec
 from grokjax.train.batches import batch_at
 from grokjax.train.constraints import project, radii
-from grokjax.train.losses import LOSSES, Loss, accuracy
+from grokjax.train.losses import LOSSES, Loss, accuracy, center_gradient
 from grokjax.train.optimizers import apply, optimizer
 from grokjax.train.state import Examples, Hyper, Params, State, View
 
@@ -49,7 +49,10 @@ def loss_and_logits(
 
 
 def loss_of(spec: RunSpec) -> Loss:
-    return LOSSES["mse" if isinstance(spec.loss, MSE) else spec.loss.precision]
+    if isinstance(spec.loss, MSE):
+        return LOSSES["mse"]
+    loss = LOSSES[spec.loss.precision]
+    return (lambda logits, labels: loss(center_gradient(logits), labels)) if spec.loss.center_gradient else loss
 
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
