@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from grokjax.analysis.answers import plain_value
 from grokjax.figures.style import is_missing, is_number, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.sweep.load import did_you_mean
@@ -121,10 +122,3 @@ def ordered_values(column: pd.Series) -> list[Any]:
     if all(is_number(value) for value in there):
         there = sorted(there)
     return ([None] if None in values else []) + there
-
-
-def plain_value(value: Any) -> Any:
-    """A value that can be compared and hashed: nan is None, lists are tuples."""
-    if isinstance(value, list):
-        return tuple(value)
-    return None if is_missing(value) else value

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass
 from typing import Any
@@ -13,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from grokjax.analysis.censored import wilson
-from grokjax.figures.groups import check_key, chosen_arms, plain_value, runs_of, varied_keys
+from grokjax.analysis.answers import edges, outcome, plain_value, ranking
+from grokjax.figures.groups import check_key, chosen_arms, runs_of, varied_keys
 from grokjax.figures.style import GREY, PALETTE, WIDTH, is_number, paper, short_key, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
@@ -29,9 +28,8 @@ WARNING = "#A3123A"
 @dataclass(frozen=True)
 class OptimizersData:
     """settings: one row an optimizer and setting of its axes: optimizer, a column a key, runs, generalized, diverged,
-    fraction, low, high (95 %, Wilson), median_step (inf where fewer than half got there), accuracy (median of the final
-    test accuracy), drawn (the best at its x), best (of the optimizer), tried_settings, tried_runs, warning (both of the
-    best only)."""
+    fraction, low, high and more (see `grokjax.analysis.answers.outcome`), drawn (the best at its x), best (of the
+    optimizer), tried_settings, tried_runs, warning (both of the best only)."""
 
     by: str
     x: str
@@ -103,9 +101,9 @@ def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.Data
     members: dict[tuple[Any, ...], list[int]] = {}
     for row, values in enumerate(zip(*own, strict=True)):
         members.setdefault(values, []).append(row)
-    rows = [_setting(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in members.items()]
+    rows = [outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in members.items()]
     frame = pd.DataFrame(rows).sort_values(x, kind="stable", ignore_index=True)
-    ranked = frame.sort_values(["fraction", "median_step", "accuracy"], ascending=[False, True, False], kind="stable")
+    ranked = ranking(frame)
     best = ranked.index[0]
     drawn = ranked.drop_duplicates(x).index
     text = _warning(str(name), frame, best, keys)
@@ -116,40 +114,15 @@ def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.Data
     return frame.assign(**tried, warning=np.where(frame.index == best, text, ""))
 
 
-def _setting(runs: pd.DataFrame) -> dict[str, Any]:
-    steps = runs["generalization_step"].to_numpy(np.float64)
-    reached, count = int((~np.isnan(steps)).sum()), len(steps)
-    low, high = wilson(reached, count)
-    ordered = np.sort(np.where(np.isnan(steps), np.inf, steps))
-    middle = ordered[(count - 1) // 2], ordered[count // 2]
-    accuracy = runs["final/test/accuracy"].to_numpy(np.float64)
-    return {
-        "runs": count,
-        "generalized": reached,
-        "diverged": int((runs["status"] == "diverged").sum()),
-        "fraction": reached / count,
-        "low": low,
-        "high": high,
-        # where just half of the runs got there, the median is the last of these
-        "median_step": float(middle[0] if np.isinf(middle[1]) else np.mean(middle)),
-        "accuracy": float(np.nanmedian(accuracy)) if np.isfinite(accuracy).any() else math.nan,
-    }
-
-
 def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
     """What makes the best of a sweep no best: nobody generalized, or it lies where the sweep ends."""
     if not frame["generalized"].any():
         return f"{name}: no run generalized, at any setting"
-    edges = []
-    for key in keys:
-        values = {value for value in frame[key] if value is not None}
-        value = plain_value(frame.loc[best, key])
-        if len(values) < 2 or not all(map(is_number, values)) or value not in (min(values), max(values)):
-            continue
-        if value != 0:  # nothing lies beyond no weight decay
-            side = "largest" if value == max(values) else "smallest"
-            edges.append(f"the best {short_key(key)} {value_text(value)} is the {side} tried")
-    return f"{name}: {', '.join(edges)}" if edges else ""
+    found = [
+        f"the best {short_key(key)} {value_text(value)} is the {end} tried"
+        for key, value, end in edges(frame, best, keys)
+    ]
+    return f"{name}: {', '.join(found)}" if found else ""
 
 
 def table(data: OptimizersData) -> pd.DataFrame:

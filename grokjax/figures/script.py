@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
 from grokjax.figures import make
+from grokjax.figures.style import write, write_table
 from grokjax.results.files import Damaged
 from grokjax.results.read import Results
 
@@ -30,16 +33,47 @@ def run_script(
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     directory = given.pop("directory")
     stem = given.pop("out", directory / "figures" / kind)
-    try:
+    with _faults(directory, stem):
         paths = make(kind, open_results(directory), stem, **fixed, **given)
+    print(*paths, sep="\n")
+    return paths
+
+
+def run_question(
+    name: str, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **stages: str
+) -> list[Path]:
+    """Read the arguments, print the answer to a question, draw its picture; print and return the paths written.
+
+    stages: option -> help, of further results directories that the question can read. Exits as `run_script`.
+    """
+    question = import_module(f"grokjax.figures.questions.{name}")
+    parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")
+    for option, text in stages.items():
+        parser.add_argument(f"--{option}", metavar="DIR", type=Path, help=text)
+    parser.add_argument("--out", metavar="STEM", type=Path, help=f"where to write; default DIR/figures/{name}")
+    given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
+    directory = given.pop("directory")
+    stem = given.pop("out", directory / "figures" / name)
+    with _faults(directory, stem):
+        opened = {key: open_results(value) if key in stages else value for key, value in given.items()}
+        found = question.data(open_results(directory), **opened)
+        print(*question.answer(found), sep="\n")
+        paths = [*write(question.figure(found), stem), write_table(question.table(found), stem)]
+    print(*paths, sep="\n")
+    return paths
+
+
+@contextmanager
+def _faults(directory: Path, stem: Path) -> Iterator[None]:
+    """Errors as one line, and an exit code."""
+    try:
+        yield
     except ValueError as error:
         _end(str(error), BAD_INPUT)
     except Damaged as error:
         _end(f"{error}; see what else is: grokjax verify {directory}", FAULT)
     except OSError as error:
         _end(f"{error.filename or stem}: {error.strerror or error}", FAULT)
-    print(*paths, sep="\n")
-    return paths
 
 
 def _end(message: str, code: int) -> NoReturn:
