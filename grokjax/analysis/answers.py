@@ -70,10 +70,8 @@ def median_time(steps: ArrayLike, level: float = LEVEL) -> tuple[float, float, f
     count = len(ordered)
     lower, upper = ordered[(count - 1) // 2], ordered[count // 2]
     median = lower if np.isinf(upper) else (lower + upper) / 2
-    # how many on each side may be cut off: P(at most so many of n fall below the median) <= (1 - level) / 2
-    inside = int(binom.ppf((1 - level) / 2, count, 0.5))
-    cut = max(inside if binom.cdf(inside, count, 0.5) <= (1 - level) / 2 else inside - 1, -1) + 1
-    cut = min(cut, (count - 1) // 2)
+    # the median lies below ordered[cut] with the probability of at most `cut` heads in `count` tosses
+    cut = max((at for at in range((count + 1) // 2) if binom.cdf(at, count, 0.5) <= (1 - level) / 2), default=0)
     return float(median), float(ordered[cut]), float(ordered[count - 1 - cut])
 
 
@@ -83,7 +81,7 @@ def fraction_text(count: int, of: int) -> str:
     return f"{count} of {of} ({100 * low:.0f} to {100 * high:.0f} %)"
 
 
-def time_text(median: float, low: float, high: float, steps: float) -> str:
+def time_text(median: float, low: float, high: float, steps: float | int) -> str:
     """`1,200 (900 to 1,500)`, or `over 6,000` where it was not reached within `steps`."""
 
     def one(value: float) -> str:

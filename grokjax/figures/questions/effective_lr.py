@@ -1,0 +1,208 @@
+"""Is a large fixed norm only a tiny learning rate?
+
+Held at a norm, a network is moved by the angle that a step turns its parameters by. If that were all that a norm does,
+runs at other norms whose steps turn by the same angle would fit, and generalize, alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
+
+from grokjax.analysis.answers import ENDED, cells, median_time, time_text
+from grokjax.figures.groups import ordered_values
+from grokjax.figures.questions.panels import MARKERS, draw_cells, draw_fractions, legend, note, panels, unended
+from grokjax.figures.style import GREY, SEQUENTIAL, number_text, paper
+from grokjax.results.read import Results
+
+NORM, LR, SCALE = "constraint.radius", "optimizer.lr", "model.logit_scale"
+EARLY = 400  # steps over which a run's angular step and radial share are taken (it may end soon after)
+ANGLE, SHARE = "angular_step/update/total", "radial_share/proposed/total"
+ARMS = {
+    "adam": "Adam, lr 1e-3",
+    "adam_with_norm": "Adam, lr ~ norm",
+    "sgd": "SGD, one lr",
+    "sgd_with_norm": "SGD, lr ~ norm²",
+}
+
+
+@dataclass(frozen=True)
+class EffectiveData:
+    """runs: one row a run that ended: arm, norm, lr, logit_scale, seed, fit, generalization (steps, nan: never), steps,
+    angle (median angular step, radians) and share (median radial share of the proposed step) over its first 400 steps.
+    lines: cells by arm, norm and logit_scale, of arms that vary lr at their middle one."""
+
+    runs: pd.DataFrame
+    lines: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def data(results: Results) -> EffectiveData:
+    """Raises ValueError where no run has ended."""
+    runs = results.runs()
+    ended = runs[runs["status"].isin(ENDED)]
+    lines = [
+        cells(part[part[LR] == _middle(part[LR])] if _is_grid(part) else part, [NORM, SCALE]).assign(arm=arm)
+        for arm in ARMS
+        if len(part := ended[[arm in arms for arms in ended["arms"]]])
+    ]
+    if not lines:
+        raise ValueError("no run has ended yet: there is nothing to answer with")
+    early = results.curves([ANGLE, SHARE])
+    early = early[(early["step"] > 0) & (early["step"] <= EARLY)].groupby("run_id")[[ANGLE, SHARE]].median()
+    frame = pd.DataFrame(
+        {
+            "run_id": ended["run_id"],
+            "arm": ended["arm"],
+            "norm": ended[NORM].astype(float),
+            "lr": ended[LR].astype(float),
+            "logit_scale": ended[SCALE].astype(float),
+            "seed": ended["seed"],
+            "fit": ended["fit_step"].astype(float),
+            "generalization": ended["generalization_step"].astype(float),
+            "steps": ended["train.steps"],
+            "angle": ended["run_id"].map(early[ANGLE]),
+            "share": ended["run_id"].map(early[SHARE]),
+        }
+    )
+    return EffectiveData(frame.reset_index(drop=True), pd.concat(lines, ignore_index=True), tuple(unended(runs)))
+
+
+def _is_grid(runs: pd.DataFrame) -> bool:
+    """Whether lr is an axis of its own, and does not follow the norm."""
+    return bool(runs.groupby(NORM)[LR].nunique().max() > 1)
+
+
+def _middle(column: pd.Series) -> float:
+    values = sorted(set(column))
+    return values[len(values) // 2] if len(values) > 2 else values[-1]
+
+
+def answer(data: EffectiveData) -> list[str]:
+    lines = list(data.notes)
+    for arm, name in ARMS.items():
+        part = data.lines[(data.lines["arm"] == arm) & (data.lines[SCALE] == 1)]
+        if part.empty:
+            continue
+        each = [
+            f"norm {number_text(row[NORM])}: {row['fit']} of {row['runs']} fit, {row['generalized']} generalize, step "
+            + time_text(row["median_step"], row["median_low"], row["median_high"], row["steps"])
+            for row in part.to_dict("records")
+        ]
+        lines.append(f"{name}, logit scale 1. {'; '.join(each)}.")
+    for family in ("adam", "sgd"):
+        lines += _equal_angle(data.runs, f"{family}_with_norm") + _radial(data.runs, family)
+    return lines
+
+
+def _equal_angle(runs: pd.DataFrame, arm: str) -> list[str]:
+    """How far apart the norms are where steps turn by the same angle, for fitting and generalizing."""
+    lines = []
+    for scale, part in runs[runs["arm"] == arm].groupby("logit_scale"):
+        own = part.groupby("norm")
+        angles = own["angle"].median()
+        texts = []
+        for what in ("fit", "generalization"):
+            medians = own[what].agg(lambda times: median_time(times)[0])
+            there = medians[np.isfinite(medians)]
+            if len(there):
+                never = ", ".join(number_text(norm) for norm in medians[np.isinf(medians)].index)
+                steps = f"{there.min():,.0f} to {there.max():,.0f}" + (
+                    f" (at norm {never} most never)" if never else ""
+                )
+                texts.append(f"{what} {steps}")
+            else:
+                texts.append(f"{what}: at every norm most never")
+        lines.append(
+            f"{ARMS[arm]}, logit scale {number_text(float(scale))}: the early angular step is {angles.min():.2g} to "  # pyright: ignore[reportArgumentType]
+            f"{angles.max():.2g} over the norms; median steps over the norms: {'; '.join(texts)}."
+        )
+    return lines
+
+
+def _radial(runs: pd.DataFrame, arm: str) -> list[str]:
+    part = runs[(runs["arm"] == arm) & (runs["logit_scale"] == 1)]
+    shares = part.groupby("norm")["share"].median().dropna()
+    if shares.empty:
+        return []
+    each = ", ".join(f"{share:.2g} at norm {number_text(float(norm))}" for norm, share in shares.items())  # pyright: ignore[reportArgumentType]
+    return [f"Radial share of the proposed step, {arm} (median over its first {EARLY} steps and all lr): {each}."]
+
+
+def table(data: EffectiveData) -> pd.DataFrame:
+    """One row a run, as in `EffectiveData`."""
+    return data.runs
+
+
+def figure(data: EffectiveData) -> Figure:
+    """Fractions and steps against norm, at one lr and with lr following it; fit and generalization against the angle
+    that a step turns by, colored by norm; the radial share against norm."""
+    lines = data.lines[data.lines[SCALE] == 1].assign(
+        arm=[ARMS[arm] for arm in data.lines[data.lines[SCALE] == 1]["arm"]]
+    )
+    with paper():
+        picture, grid = panels(3, 2, 2.2)
+        draw_fractions(grid[0, 0], lines, NORM, "arm", "norm of all parameters")
+        legend(grid[0, 0], "arm", columns=2)
+        adam = data.lines[data.lines["arm"] == "adam_with_norm"]
+        if len(adam):
+            draw_fractions(grid[0, 1], adam, NORM, SCALE, "norm of all parameters")
+            grid[0, 1].set_ylabel("fraction generalized, Adam, lr ~ norm")
+            legend(grid[0, 1], SCALE)
+        _draw_share(grid[0, 2], data.runs)
+        for place, what in enumerate(("fit", "generalization")):
+            _draw_angle(grid[1, place], data.runs[data.runs["arm"].str.startswith("adam")], what)
+        _draw_angle(grid[1, 2], data.runs[data.runs["arm"].str.startswith("sgd")], "generalization")
+        for axes, name in zip(grid[1], ("Adam", "Adam", "SGD"), strict=True):
+            axes.set_title(name, loc="right")
+        note(
+            picture,
+            "Open triangles: never, within the steps given. Bars: 95 % intervals over seeds. Below: a dot a run.",
+        )
+    return picture
+
+
+def _draw_angle(axes: Axes, runs: pd.DataFrame, what: str) -> None:
+    norms = ordered_values(runs["norm"])
+    top = float(runs["steps"].max()) * 1.4
+    for place, norm in enumerate(norms):
+        part = runs[(runs["norm"] == norm) & (runs["angle"] > 0)]
+        color = SEQUENTIAL(place / max(len(norms) - 1, 1))
+        there = part[what].notna()
+        style = {"color": color, "markersize": 2.6, "linestyle": "none", "alpha": 0.8}
+        marker = MARKERS[place % len(MARKERS)]
+        axes.plot(part["angle"][there], part[what][there].clip(lower=1), marker, label=number_text(norm), **style)
+        axes.plot(part["angle"][~there], np.full((~there).sum(), top), "^", markerfacecolor="none", **style)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("angular step (radians, early)")
+    axes.set_ylabel(f"step of {what}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    if what == "fit":
+        axes.legend(title="norm", loc="lower left", fontsize=6, title_fontsize=6.5, handletextpad=0.1, labelspacing=0.2)
+
+
+def _draw_share(axes: Axes, runs: pd.DataFrame) -> None:
+    part = runs[runs["arm"].isin(["adam", "sgd"]) & (runs["logit_scale"] == 1)]
+    rows = [
+        {
+            "norm": norm,
+            "optimizer": arm,
+            "share": own["share"].median(),
+            "low": own["share"].min(),
+            "high": own["share"].max(),
+        }
+        for (norm, arm), own in part.groupby(["norm", "arm"])
+    ]
+    frame = pd.DataFrame(rows)
+    if frame["share"].notna().any():
+        draw_cells(axes, frame, "norm", ("share", "low", "high"), "optimizer", "norm of all parameters")
+        axes.legend(loc="best", fontsize=6.5)
+        axes.set_yscale("log")
+    axes.set_ylabel("radial share of proposed step")
+    axes.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.4)
