@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """What makes a run slingshot: the loss's precision, Adam's eps and b2, or the sum of the logit gradient over classes?
-With --forks also: do runs that are kept from slingshotting generalize later?
+With --forks also: do runs that are kept from slingshotting generalize less?
 
 Prints the answer; writes STEM.png, STEM.svg and the numbers drawn as STEM.csv.
 Example: scripts/questions/slingshot_cause.py runs/slingshot_cause --forks runs/slingshot_cause_forks

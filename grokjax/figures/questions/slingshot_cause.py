@@ -8,26 +8,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import binomtest
 
-from grokjax.analysis.answers import ENDED, cells, fraction_text, interval_of_mean, median_time, time_text
+from grokjax.analysis.answers import ENDED, cells, fraction_text, interval_of_mean
 from grokjax.analysis.censored import wilson
 from grokjax.figures.groups import ordered_values
-from grokjax.figures.questions.panels import draw_cells, legend, note, panels, unended
+from grokjax.figures.questions.panels import draw_cells, note, panels, unended
 from grokjax.figures.style import PALETTE, paper, value_text
 from grokjax.results.read import Results
 
 KEYS = ["treatment", "optimizer.eps", "optimizer.b2"]
 TREATMENTS = ("float32", "float32 centered", "exact", "float64")
-FORKS = {"unchanged": "slingshots", "exact": "exact loss", "centered": "centered gradient"}
+FORKS = {"unchanged": "nothing changed", "exact": "exact loss", "centered": "centered gradient"}
 
 
 @dataclass(frozen=True)
 class CauseData:
     """cells: one row a treatment, eps and b2: those of `grokjax.analysis.answers.cells`, share of runs with slingshots
     and its interval share_low, share_high, count (mean slingshots a run) and its interval count_low, count_high.
-    forks: None, or one row a fork of a parent that had not generalized: arm, parent, time (steps after the fork to
-    generalization, nan: never), steps, slingshots."""
+    forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the end),
+    generalization_step (after the fork), steps, slingshots."""
 
     cells: pd.DataFrame
     forks: pd.DataFrame | None
@@ -56,20 +55,19 @@ def _treated(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _forked(forks: Results) -> pd.DataFrame:
-    """Forks of parents that had not generalized yet: at the fork the test accuracy is under the threshold."""
     runs = forks.runs()
-    runs = runs[runs["status"].isin(ENDED)]
-    early = set(runs.loc[runs["generalization_step"] == 0, "init.from_run.run"])
-    kept = runs[~runs["init.from_run.run"].isin(early)]
-    return pd.DataFrame(
-        {
-            "arm": kept["arm"],
-            "parent": kept["init.from_run.run"],
-            "time": kept["generalization_step"].astype(float),
-            "steps": kept["train.steps"],
-            "slingshots": kept["slingshots"],
-        }
-    ).reset_index(drop=True)
+    runs = runs[runs["status"] == "ended"]
+    first = forks.curves("test/accuracy").sort_values("step").groupby("run_id")["test/accuracy"].first()
+    frame = {
+        "arm": runs["arm"],
+        "parent": runs["init.from_run.run"],
+        "begun": runs["run_id"].map(first),
+        "accuracy": runs["final/test/accuracy"].astype(float),
+        "generalization_step": runs["generalization_step"].astype(float),
+        "steps": runs["train.steps"],
+        "slingshots": runs["slingshots"],
+    }
+    return pd.DataFrame(frame).reset_index(drop=True)
 
 
 def answer(data: CauseData) -> list[str]:
@@ -101,25 +99,28 @@ def answer(data: CauseData) -> list[str]:
 
 def _forks_answer(forks: pd.DataFrame) -> list[str]:
     if forks.empty:
-        return ["No parent slingshot before it had generalized: the forks say nothing."]
+        return ["No fork has ended: they say nothing yet."]
     lines = []
     for arm in ordered_values(forks["arm"]):
         part = forks[forks["arm"] == arm]
-        there = fraction_text(int(part["time"].notna().sum()), len(part))
-        steps = time_text(*median_time(part["time"].to_numpy()), part["steps"].max())
-        again = int((part["slingshots"] > 0).sum())
-        lines.append(
-            f"Forks, {FORKS.get(arm, arm)}: {again} of {len(part)} slingshot; {there} generalize, {steps} steps on."
-        )
-    whole = forks.pivot(index="parent", columns="arm", values="time").fillna(np.inf)
-    for arm in [arm for arm in whole.columns if arm != "unchanged" and "unchanged" in whole.columns]:
-        sooner, later = (whole["unchanged"] < whole[arm]).sum(), (whole["unchanged"] > whole[arm]).sum()
-        p = binomtest(int(sooner), int(sooner + later)).pvalue if sooner + later else 1.0
-        lines.append(
-            f"Of {len(whole)} parents, {sooner} generalize sooner with their slingshots than as {FORKS.get(arm, arm)}, "
-            f"{later} later (sign test p = {p:.2g})."
-        )
+        there = fraction_text(int(part["generalization_step"].notna().sum()), len(part))
+        again, accuracy = int((part["slingshots"] > 0).sum()), _mean_text(part["accuracy"])
+        before = f"test accuracy from {part['begun'].mean():.3f} to {accuracy}"
+        lines.append(f"Forks, {FORKS.get(arm, arm)}: {again} of {len(part)} slingshot; {before}; {there} generalize.")
+    whole = forks.pivot(index="parent", columns="arm", values="accuracy")
+    for arm in whole.columns.drop("unchanged", errors="ignore"):
+        if "unchanged" in whole:
+            gain = (whole["unchanged"] - whole[arm]).dropna()
+            lines.append(
+                f"The same parent ends with {_mean_text(gain)} more test accuracy if it may slingshot than as "
+                f"{FORKS.get(arm, arm)} (mean over {len(gain)} parents, 95 % interval)."
+            )
     return lines
+
+
+def _mean_text(values: pd.Series) -> str:
+    mean, low, high = interval_of_mean(values.to_numpy(np.float64))
+    return f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def table(data: CauseData) -> pd.DataFrame:
@@ -132,7 +133,7 @@ def table(data: CauseData) -> pd.DataFrame:
 
 
 def figure(data: CauseData) -> Figure:
-    """A panel a b2: share of runs with slingshots against eps; and, of forks, who has generalized by when."""
+    """A panel a b2: share of runs with slingshots against eps; and the test accuracy that forks end with."""
     values = ordered_values(data.cells["optimizer.b2"])
     with paper():
         picture, grid = panels(len(values) + (data.forks is not None and len(data.forks) > 0))
@@ -142,11 +143,11 @@ def figure(data: CauseData) -> Figure:
             part = part.assign(order=part["treatment"].map(TREATMENTS.index)).sort_values(["order", "optimizer.eps"])
             draw_cells(axes, part, "optimizer.eps", ("share", "share_low", "share_high"), "treatment")
             axes.set_ylim(-0.04, 1.04)
-            axes.set_title(f"b2 {value_text(b2)}", loc="right")
+            axes.set_xlabel(f"eps, with b2 {value_text(b2)}")
             if place == 0:
                 axes.set_ylabel("share of runs with slingshots")
         handles, labels = _largest_legend(grid[0, : len(values)])
-        grid[0, 0].legend(handles, labels, loc="center left", fontsize=6.5)
+        picture.legend(handles, labels, title="loss", loc="outside upper left", ncols=4, alignment="left")
         if data.forks is not None and len(data.forks):
             _draw_forks(grid[0, -1], data.forks)
         note(picture, "Bars: 95 % Wilson intervals over seeds (and, in the answer, b2).")
@@ -159,16 +160,11 @@ def _largest_legend(row: np.ndarray) -> tuple[list, list]:
 
 
 def _draw_forks(axes: Axes, forks: pd.DataFrame) -> None:
-    last = float(forks["steps"].max())
-    for place, arm in enumerate(ordered_values(forks["arm"])):
-        times = np.sort(forks.loc[forks["arm"] == arm, "time"].fillna(np.inf).to_numpy())
-        reached = times[np.isfinite(times)]
-        at = np.concatenate([[0], reached, [last]])
-        share = np.concatenate([[0], np.arange(1, len(reached) + 1), [len(reached)]]) / len(times)
-        axes.step(at, share, where="post", color=PALETTE[place], label=FORKS.get(arm, arm), linewidth=1.1)
-    axes.set_xlim(0, last)
-    axes.set_ylim(-0.04, 1.04)
-    axes.set_xlabel("steps after the fork")
-    axes.set_ylabel("share that has generalized")
-    axes.locator_params(axis="x", nbins=4)
-    legend(axes, "forked before the first slingshot", columns=2)
+    """A line a parent: the test accuracy at the fork, and that its forks end with."""
+    arms = [arm for arm in FORKS if arm in set(forks["arm"])]
+    for _, own in forks.groupby("parent"):
+        ends = own.set_index("arm")["accuracy"].reindex(arms)
+        values = [own["begun"].iloc[0], *ends]
+        axes.plot(range(len(values)), values, "o-", color=PALETTE[0], markersize=2.5, linewidth=0.6, alpha=0.7)
+    axes.set_xticks(range(len(arms) + 1), ["at the\nfork", *(FORKS[arm].replace(" ", "\n") for arm in arms)])
+    axes.set_ylabel("test accuracy (end)")
