@@ -43,14 +43,14 @@ def inside(
     return _layers(params, tokens, model)[1:]
 
 
-def before(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> dict[int, Float[Array, "width n"]]:
+def before(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> dict[int, Float[Array, "_ n"]]:
     """Hidden layer -> its neurons, before the activation."""
     return dict(enumerate(_layers(params, tokens, model)[0]))
 
 
 def _layers(
     params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
-) -> tuple[list[Float[Array, "width n"]], Float[Array, "width n"], Float[Array, "p n"]]:
+) -> tuple[list[Float[Array, "_ n"]], Float[Array, "width n"], Float[Array, "p n"]]:
     """Every hidden layer before the activation, the last one after it, the logits."""
     first = params["W.0"]
     p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2

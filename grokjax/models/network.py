@@ -41,7 +41,7 @@ def inside(
 
 def before(
     params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
-) -> dict[int, Float[Array, "m n"]]:
+) -> dict[int, Float[Array, "_ n"]]:
     """Layer -> its neurons before the activation: of an MLP every hidden layer; of a transformer the last layer at the
     answer, none if it is attention only."""
     if isinstance(model, spec.Transformer):
