@@ -25,6 +25,7 @@ from grokjax.analysis.stored import (
     logit_scale,
     measured,
     specs_of,
+    total_norm,
 )
 from grokjax.results.read import Results
 from grokjax.sweep.spec import RunSpec
@@ -70,8 +71,7 @@ def _inputs(results: Results, one: Snapshot) -> tuple[Any, ...]:
 
 
 def _frame(results: Results, one: Snapshot, scales: Sequence[float], values: Values) -> pd.DataFrame:
-    params = results.params(one.run_id, one.step)
-    norm = np.sqrt(sum(float(np.square(value.astype(np.float64)).sum()) for value in params.values()))
+    norm = total_norm(results.params(one.run_id, one.step))
     columns = {"run_id": one.run_id, "step": one.step, "scale": list(scales), "norm": norm * np.array(scales)}
     return pd.DataFrame(columns | {name: values[name] for name in METRICS})
 

@@ -74,7 +74,7 @@ def _measured(
     for wanted in by_program(chosen_snapshots(results, run_ids, steps)):
         spec = wanted[0].spec
         with precision(spec, matmul="highest"):
-            keys = _final_keys(results, wanted) if _has_keys(spec) else {}
+            keys = final_keys(results, wanted)
 
             def inputs(one: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
                 tokens = (examples_of(one.spec)[0].tokens,) if with_train else ()
@@ -85,9 +85,11 @@ def _measured(
     return found
 
 
-def _final_keys(results: Results, wanted: list[Snapshot]) -> dict[str, np.ndarray]:
-    """run id -> key frequencies of its last network."""
+def final_keys(results: Results, wanted: list[Snapshot]) -> dict[str, np.ndarray]:
+    """run id -> key frequencies of its last network, of runs of one program; empty where it has none to find."""
     spec = wanted[0].spec
+    if not _has_keys(spec):
+        return {}
     last = last_snapshots(results, {one.run_id: one.spec for one in wanted})
 
     def inputs(one: Snapshot) -> tuple[Any, ...]:

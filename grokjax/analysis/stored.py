@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -70,6 +70,17 @@ def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot
     ]
 
 
+def asked_snapshots(
+    results: Results, run_ids: str | Iterable[str] | None, steps: Steps | Literal["last"]
+) -> list[Snapshot]:
+    """As `chosen_snapshots`; at "last" those of `last_snapshots`, without run_ids of the runs that have any. Raises
+    ValueError where there are none."""
+    found = chosen_snapshots(results, run_ids, None if steps == "last" else steps)
+    if not found:
+        raise ValueError(f"no snapshots in {results.path} yet")
+    return last_snapshots(results, {one.run_id: one.spec for one in found}) if steps == "last" else found
+
+
 def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
     """Those whose runs compile to the same program together."""
     alike: dict[str, list[Snapshot]] = {}
@@ -90,6 +101,11 @@ def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
 
 def logit_scale(spec: RunSpec) -> np.ndarray:
     return np.asarray(spec.model.logit_scale, spec.numerics.params)
+
+
+def total_norm(params: dict[str, np.ndarray]) -> float:
+    """Norm of all parameters together, summed in float64."""
+    return float(np.sqrt(sum(float(np.square(value.astype(np.float64)).sum()) for value in params.values())))
 
 
 def measured(
