@@ -137,9 +137,9 @@ def _headed(run_id: str, step: int, layer: int, frame: pd.DataFrame) -> pd.DataF
     return pd.concat([pd.DataFrame(head), frame], axis=1)
 
 
-def _of_layer(each: pd.DataFrame) -> dict[str, float]:
+def _of_layer(each: pd.DataFrame) -> dict[str, float | int]:
     live = each[~each["dead"]]
-    found = {"neurons": len(each), "dead": float(each["dead"].mean())}
+    found: dict[str, float | int] = {"neurons": len(each), "dead": float(each["dead"].mean())}
     weights = np.square(live["std"].to_numpy())
     for name in FITS:
         values = live[name].to_numpy()
