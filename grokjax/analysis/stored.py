@@ -70,17 +70,6 @@ def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot
     ]
 
 
-def asked_snapshots(
-    results: Results, run_ids: str | Iterable[str] | None, steps: Steps | Literal["last"]
-) -> list[Snapshot]:
-    """As `chosen_snapshots`; at "last" those of `last_snapshots`, without run_ids of the runs that have any. Raises
-    ValueError where there are none."""
-    found = chosen_snapshots(results, run_ids, None if steps == "last" else steps)
-    if not found:
-        raise ValueError(f"no snapshots in {results.path} yet")
-    return last_snapshots(results, {one.run_id: one.spec for one in found}) if steps == "last" else found
-
-
 def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
     """Those whose runs compile to the same program together."""
     alike: dict[str, list[Snapshot]] = {}
@@ -90,6 +79,17 @@ def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
             keys[one.run_id] = program_key(one.spec)
         alike.setdefault(keys[one.run_id], []).append(one)
     return list(alike.values())
+
+
+def asked_snapshots(
+    results: Results, run_ids: str | Iterable[str] | None, steps: Steps | Literal["last"]
+) -> list[Snapshot]:
+    """As `chosen_snapshots`; at "last" those of `last_snapshots`, without run_ids of the runs that have any. Raises
+    ValueError where there are none."""
+    found = chosen_snapshots(results, run_ids, None if steps == "last" else steps)
+    if not found:
+        raise ValueError(f"no snapshots in {results.path} yet")
+    return last_snapshots(results, {one.run_id: one.spec for one in found}) if steps == "last" else found
 
 
 def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:

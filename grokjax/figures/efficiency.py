@@ -137,7 +137,7 @@ def _draw_losses(axes: Axes, data: EfficiencyData) -> None:
             )
     axes.set_yscale("log")
     axes.set_xlabel("norm of all parameters together")
-    axes.set_title("train loss")
+    axes.set_title(f"train loss, at every {short_key(data.x)}")
 
 
 def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
@@ -166,7 +166,7 @@ def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
     else:
         axes.set_xticks(values, [value_text(value) for value in values])
     axes.set_xlabel(short_key(data.x))
-    axes.set_title("correct logit / norm (generalizing: key waves only)")
+    axes.set_title("correct logit / norm (generalizing: key frequencies)")
 
 
 def draw(
