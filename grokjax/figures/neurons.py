@@ -24,11 +24,13 @@ BINS = np.linspace(0, 1, 41)
 @dataclass(frozen=True)
 class LayerNeurons:
     """One layer of an arm's networks. bands: `quadratic` and `beyond`, each network's mean over its neurons weighted by
-    their variance. each: one row a neuron that is not dead, at the end or the step asked for: group (index), beyond."""
+    their variance. each: one row a neuron that is not dead, at the step asked for or (None) the end: group (index),
+    beyond."""
 
     layer: int
     bands: ArmBands
     each: pd.DataFrame
+    step: int | None
 
 
 def data(
@@ -52,7 +54,7 @@ def data(
         sizes = tuple(len(stored.intersection(group.run_ids)) for group in grouping.groups)
         for layer, part in curves.groupby("layer", sort=True):
             bands = ArmBands(grouping, over_runs(part, group_of, METRICS), sizes)
-            found.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer]))  # pyright: ignore[reportArgumentType]
+            found.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer], step))  # pyright: ignore[reportArgumentType]
     if not found:
         raise nothing_yet(results)
     return found
@@ -98,7 +100,7 @@ def figure(layers: list[LayerNeurons]) -> Figure:
                 _draw_steps(axes, one, metric)
                 axes.set_title(TITLES[metric] + of_layer)
             _draw_each(panels[2], one)
-            panels[2].set_title("neurons, at the end" + of_layer)
+            panels[2].set_title(f"neurons, {'at the end' if one.step is None else f'step {one.step}'}{of_layer}")
     return picture
 
 
