@@ -8,11 +8,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from grokjax.sweep.load import SweepError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 app = typer.Typer(
     help="Train thousands of small networks at once, to study grokking and slingshots.",
@@ -98,6 +101,14 @@ def bad_value() -> Iterator[None]:
             raise
         typer.echo(str(error), err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+def write_rows(rows: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV, and say so."""
+    from grokjax.results.files import write_view
+
+    write_view(path, lambda temporary: rows.to_csv(temporary, index=False))
+    typer.echo(f"{len(rows)} rows in {path}")
 
 
 def load_sweep(sweep: Path, settings: list[str] | None):

@@ -16,6 +16,7 @@ from grokjax.cli.app import (
     app,
     bad_value,
     exit_codes,
+    write_rows,
 )
 
 
@@ -34,23 +35,27 @@ def figure(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="curves, norms, slingshots, phase, anatomy, times, optimizers or landscape."
+            metavar="KIND",
+            help="curves, norms, slingshots, phase, anatomy, times, optimizers, landscape, reduced_loss, efficiency or "
+            "neurons.",
         ),
     ],
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="Where to write, without ending; default DIR/figures/KIND.")] = None,
     by: Annotated[
-        str | None, typer.Option(help="Key that tells groups apart (curves, norms, times, optimizers).")
+        str | None, typer.Option(help="Key that tells groups apart (all but slingshots, phase, anatomy).")
     ] = None,
-    x: Annotated[str | None, typer.Option(help="Key across (phase, times, optimizers).")] = None,
-    y: Annotated[str | None, typer.Option(help="Key upwards (phase).")] = None,
+    x: Annotated[str | None, typer.Option(help="Key across (phase, times, optimizers, efficiency).")] = None,
+    y: Annotated[str | None, typer.Option(help="Key upwards (phase; reduced_loss, as a heat map).")] = None,
     arm: Annotated[str | None, typer.Option(help="Only this arm.")] = None,
     equal: Annotated[bool | None, typer.Option("--equal", help="Which matrices end at one norm (norms).")] = None,
     run_id: Annotated[str | None, typer.Option("--run", help="Run id (anatomy).")] = None,
     event: Annotated[int | None, typer.Option(help="Which of its slingshots, from 1 on (anatomy).")] = None,
     before: Annotated[int | None, typer.Option(help="Steps before it (anatomy).")] = None,
     after: Annotated[int | None, typer.Option(help="Steps after it (anatomy).")] = None,
-    step: Annotated[int | None, typer.Option(help="Of a snapshot; default the end (landscape).")] = None,
+    step: Annotated[
+        int | None, typer.Option(help="Of a snapshot; default the end (landscape, efficiency, neurons).")
+    ] = None,
     measure: Annotated[str | None, typer.Option(help="generalization_step or delay (times).")] = None,
 ) -> None:
     """Draw a picture of a results directory, as PNG and SVG, and write the numbers drawn as CSV."""
@@ -128,12 +133,9 @@ def progress(
         prepare_jax()
         from grokjax.analysis.progress import frequencies
         from grokjax.analysis.progress import progress as measure
-        from grokjax.results.files import write_view
 
         found = (frequencies if by_frequency else measure)(open_results(directory), run_id, step)
-        path = out or directory / f"{'frequencies' if by_frequency else 'progress'}.csv"
-        write_view(path, lambda temporary: found.to_csv(temporary, index=False))
-        typer.echo(f"{len(found)} rows in {path}")
+        write_rows(found, out or directory / f"{'frequencies' if by_frequency else 'progress'}.csv")
 
 
 @app.command()

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from grokjax.figures.cells import NO_VALUE, Cell, draw_cells, hatched_patch, inches
 from grokjax.figures.groups import (
     check_key,
     chosen_arms,
@@ -31,9 +31,6 @@ from grokjax.results.read import Results
 PANELS = {"fit": "fit_step", "generalization": "generalization_step"}
 MOST_VALUES = 16  # of an axis of numbers; more are put into bins
 BINS = 10
-MOST_TEXTS = 10  # cells in a row or column that carry their value
-CELL = 0.34  # inches
-HATCH = "//////"
 
 
 @dataclass(frozen=True)
@@ -103,11 +100,11 @@ def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str 
             raise ValueError(f"arm {arm} varies nothing but seeds: name a key with x=, such as x='seed'")
         x = varied.pop(0)
     if y is None:
-        y = next((key for key in varied if not _together(runs, x, key)), None)
+        y = next((key for key in varied if not together(runs, x, key)), None)
     return x, y
 
 
-def _together(runs: pd.DataFrame, x: str, y: str) -> bool:
+def together(runs: pd.DataFrame, x: str, y: str) -> bool:
     """Whether one value of y belongs to one of x, as in a zip."""
     pairs = {(plain_value(a), plain_value(b)) for a, b in zip(runs[x], runs[y], strict=True)}
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
@@ -137,7 +134,7 @@ def table(data: PhaseData) -> pd.DataFrame:
 
 def figure(data: PhaseData) -> Figure:
     """Fit at the left, generalization at the right, on one color scale."""
-    height = max(1.0, CELL * len(data.y_values)) + 0.5
+    height = inches(len(data.y_values)) + 0.5
     with paper():
         picture = Figure(figsize=(WIDTH, height + 0.95), layout="constrained")
         both = picture.subplots(1, 2, sharey=True)
@@ -163,37 +160,18 @@ def _norm(medians: np.ndarray) -> LogNorm:
 
 
 def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
-    column = {label: place for place, label in enumerate(data.x_values)}
-    row = {label: place for place, label in enumerate(data.y_values)}
-    texts = len(column) <= MOST_TEXTS and len(row) <= MOST_TEXTS
-    for cell in data.cells[data.cells["panel"] == panel].to_dict("records"):
-        at = column[cell["x"]], row[cell["y"]]
-        color = "#E4E4E4" if cell["marked"] else SEQUENTIAL(norm(max(cell["median"], 1.0)))
-        hatch, edge = (HATCH, "#9A9A9A") if cell["marked"] else (None, "white")
-        corner = (at[0] - 0.5, at[1] - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, facecolor=color, linewidth=0.6, hatch=hatch, edgecolor=edge))
-        if texts:
-            _write_cell(axes, at, cell, color)
+    found = data.cells[data.cells["panel"] == panel].to_dict("records")
+    draw_cells(axes, [_drawn(cell, norm) for cell in found], data.x_values, data.y_values)
     axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
-    axes.set_xlim(-0.5, len(column) - 0.5)
-    axes.set_ylim(-0.5, len(row) - 0.5)
-    axes.set_xticks(range(len(column)), list(column))
-    axes.set_yticks(range(len(row)), list(row))
-    if sum(map(len, column)) > 45:
-        axes.tick_params(axis="x", labelrotation=90)
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     axes.set_xlabel(short_key(data.x))
 
 
-def _write_cell(axes: Axes, at: tuple[int, int], cell: Mapping[Any, Any], color: Any) -> None:
+def _drawn(cell: Mapping[Any, Any], norm: LogNorm) -> Cell:
     share = f"{cell['reached']}/{cell['runs']}"
-    text = share if cell["marked"] else steps_text(cell["median"])
-    if not cell["marked"] and cell["reached"] < cell["runs"]:
-        text += f"\n{share}"
-    dark = not cell["marked"] and sum(color[:3]) < 1.5
-    box = {"facecolor": "#E4E4E4", "edgecolor": "none", "pad": 1.0} if cell["marked"] else None
-    axes.text(*at, text, ha="center", va="center", fontsize=6, color="white" if dark else "black", bbox=box)
+    if cell["marked"]:
+        return Cell(cell["x"], cell["y"], NO_VALUE, share, hatched=True)
+    text = steps_text(cell["median"]) + (f"\n{share}" if cell["reached"] < cell["runs"] else "")
+    return Cell(cell["x"], cell["y"], SEQUENTIAL(norm(max(cell["median"], 1.0))), text, hatched=False)
 
 
 def _words(picture: Figure, data: PhaseData) -> None:
@@ -206,8 +184,7 @@ def _words(picture: Figure, data: PhaseData) -> None:
     picture.suptitle(what + (f"; {data.unended} runs have not ended" if data.unended else ""), fontsize=7.5)
     if data.cells["marked"].any():
         label = "fewer than half of the runs got there (how many / runs)"
-        patch = Patch(facecolor="#E4E4E4", edgecolor="#9A9A9A", hatch=HATCH, label=label)
-        picture.legend(handles=[patch], loc="outside lower center")
+        picture.legend(handles=[hatched_patch(label)], loc="outside lower center")
 
 
 def draw(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:

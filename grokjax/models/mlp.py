@@ -40,16 +40,30 @@ def inside(
     params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
 ) -> tuple[Float[Array, "width n"], Float[Array, "p n"]]:
     """Neurons of the last hidden layer, after the activation, and the logits."""
+    return _layers(params, tokens, model)[1:]
+
+
+def before(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> dict[int, Float[Array, "_ n"]]:
+    """Hidden layer -> its neurons, before the activation."""
+    return dict(enumerate(_layers(params, tokens, model)[0]))
+
+
+def _layers(
+    params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
+) -> tuple[list[Float[Array, "_ n"]], Float[Array, "width n"], Float[Array, "p n"]]:
+    """Every hidden layer before the activation, the last one after it, the logits."""
     first = params["W.0"]
     p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2
     operands = [one_hot(tokens[:, position], p, first.dtype) for position in (0, 1)]
     if model.input == "embedded":
         operands = [linear(params["W_E"], operand) for operand in operands]
     x = hidden = jnp.concatenate(operands)
+    inputs = []
     for layer in range(len(model.widths) + 1):
         if layer:
+            inputs.append(x)
             x = hidden = ACTIVATIONS[model.activation](x)
         x = linear(params[f"W.{layer}"], x)
         if model.bias:
             x = x + params[f"b.{layer}"][:, None]
-    return hidden, x
+    return inputs, hidden, x

@@ -46,6 +46,16 @@ def features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer 
     return mlp.inside(params, tokens, model)[0]
 
 
+def before(
+    params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
+) -> dict[int, Float[Array, "_ n"]]:
+    """Layer -> its neurons before the activation: of an MLP every hidden layer; of a transformer the last layer at the
+    answer, none if it is attention only."""
+    if isinstance(model, spec.Transformer):
+        return transformer.before(params, tokens, model)
+    return mlp.before(params, tokens, model)
+
+
 def _name(path: tuple) -> str:
     """('blocks', 0, 'W_O') -> 'W_O.0'"""
     return str(path[0]) if len(path) == 1 else f"{path[2]}.{path[1]}"

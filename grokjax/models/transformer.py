@@ -72,16 +72,28 @@ def features(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transfor
 def _to_last(
     params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
 ) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_model n"]]:
-    d_vocab, last = params["W_E"].shape[0], model.layers - 1
-    sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
-    stream = _first_layer(params, sees, model)
-    for layer in range(1, model.layers):
-        stream = _layer(params, stream, sees, model, layer)
-    x, hidden = stream[-1], None
+    last = model.layers - 1
+    x, hidden = _at_answer(params, tokens, model), None
     if model.d_mlp:
         hidden = _hidden(params, x, model, last)
         x = x + linear(params[f"W_out.{last}"], hidden) + params[f"b_out.{last}"][:, None]
     return hidden, _layernorm(params, x, model, "ln_final", "")
+
+
+def before(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> dict[int, Float[Array, "m n"]]:
+    """The last layer -> its neurons at the last position, before the activation; empty without an MLP."""
+    last = model.layers - 1
+    return {last: _before(params, _at_answer(params, tokens, model), model, last)} if model.d_mlp else {}
+
+
+def _at_answer(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d n"]:
+    """The stream at the last position, but for what the last MLP writes to it."""
+    d_vocab = params["W_E"].shape[0]
+    sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
+    stream = _first_layer(params, sees, model)
+    for layer in range(1, model.layers):
+        stream = _layer(params, stream, sees, model, layer)
+    return stream[-1]
 
 
 Stream = list[Float[Array, "d _"]]  # the residual stream at each position that is still needed
@@ -172,8 +184,12 @@ def _after_attention(
 
 
 def _hidden(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
+    return ACTIVATIONS[model.activation](_before(params, x, model, layer))
+
+
+def _before(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
     y = _layernorm(params, x, model, "ln2", f".{layer}")
-    return ACTIVATIONS[model.activation](linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None])
+    return linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None]
 
 
 def _layernorm(

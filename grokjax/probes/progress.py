@@ -159,13 +159,11 @@ def _of_logits(
     keys: Bool[Array, " k"],
     train: Int[Array, "n_train 3"],
 ) -> Metrics:
-    """What the logits are without all but the directions cos w(a+b), sin w(a+b) of the key frequencies (their mean over
-    pairs of equal answer holds them all), and without these."""
+    """What the logits are without all but the directions cos w(a+b), sin w(a+b) of the key frequencies, and without
+    these."""
     mean = logits.mean(1)
     centered = logits - mean[:, None]
-    by_answer = centered[:, cycle.by_result].mean(2)  # [class, answer]
-    cos, sin = (keys[:, None] * (wave @ by_answer.T) for wave in basis)  # [k, class]
-    kept = cos.T @ basis.cos + sin.T @ basis.sin  # [class, answer]
+    kept, (cos, sin) = key_part(centered, cycle, basis, keys)
     # of cos w(a+b-c) alone: cos cos + sin sin, whose squared length is the number of the frequency's directions
     lengths = jnp.square(basis.cos).sum(1) + jnp.square(basis.sin).sum(1)
     height = ((cos * basis.cos).sum(1) + (sin * basis.sin).sum(1)) / lengths
@@ -182,6 +180,16 @@ def _of_logits(
         "progress/logit_share": share(jnp.square(kept).sum(), total),
         "progress/trig_share": share(jnp.square(trig).sum(), total),
     }
+
+
+def key_part(
+    centered: Float[Array, "n pairs"], cycle: Cycle, basis: Waves, keys: Bool[Array, " k"]
+) -> tuple[Float[Array, "n n"], tuple[Float[Array, "k n"], Float[Array, "k n"]]]:
+    """What of logits without their mean over pairs lies in cos w(a+b), sin w(a+b) of the key frequencies: [class,
+    answer], and [frequency, class] along each direction. Their mean over pairs of equal answer holds it all."""
+    by_answer = centered[:, cycle.by_result].mean(2)  # [class, answer]
+    cos, sin = (keys[:, None] * (wave @ by_answer.T) for wave in basis)
+    return cos.T @ basis.cos + sin.T @ basis.sin, (cos, sin)
 
 
 def _rows(train: Int[Array, "n_train 3"], cycle: Cycle) -> tuple[Int[Array, " n_train"], Bool[Array, " n_train"]]:

@@ -1,0 +1,153 @@
+"""Circuit efficiency: how large the logits are that a network makes of the norm of its parameters.
+
+Varma et al. 2023 (arXiv 2309.02390): weight decay prefers the circuit that makes larger logits of less norm, the more
+efficient one. A memorizing circuit's efficiency falls with the number of examples that it must hold, a generalizing
+one's does not, so that they cross at a critical size of the train set. The memorizing one is measured on networks
+trained on random labels (`task.op: random`); the generalizing one on networks that generalized, of whose logits only
+what lies in cos w(a+b), sin w(a+b) of the key frequencies is taken, as in the restricted loss of
+`grokjax.probes.progress`.
+
+No network here is linear in its parameters, so logits over norm of one and the same circuit rise with its norm:
+compare networks of about equal norm, or their train loss against norm over several weight decays. Where scaling all
+parameters by c scales the logits by c^k exactly (`degree`), margin / norm^k is free of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Bool, Float
+
+from grokjax.analysis.progress import final_keys
+from grokjax.analysis.stored import (
+    Snapshot,
+    Steps,
+    Values,
+    all_pairs_bytes,
+    asked_snapshots,
+    by_program,
+    examples_of,
+    logit_scale,
+    measured,
+    total_norm,
+)
+from grokjax.probes.cycle import cycle_of
+from grokjax.probes.fourier import waves
+from grokjax.probes.progress import key_part, see
+from grokjax.results.read import Results
+from grokjax.sweep.spec import RunSpec, Transformer
+from grokjax.train.losses import accuracy
+from grokjax.train.state import Examples, Params
+from grokjax.train.step import loss_and_logits, precision
+
+MEMORIZED = 0.5  # test accuracy below which a network that fits counts as memorizing
+LOGITS = ("logit/correct", "logit/margin", "trig/correct", "trig/margin")
+MEASURES = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "logit/test_correct", *LOGITS)
+POWERS = {"identity": 1, "relu": 1, "square": 2}  # of activations with f(c x) = c^k f(x), c > 0
+
+
+def efficiency(
+    results: Results,
+    run_ids: str | Iterable[str] | None = None,
+    steps: Steps | Literal["last"] = None,
+    memorized: float = MEMORIZED,
+) -> pd.DataFrame:
+    """One row a snapshot: run_id, step, kind, train_size, norm (of all parameters together), train/loss,
+    train/accuracy, test/loss, test/accuracy, and, as the loss sees them (scaled, without `=`):
+
+    logit/correct, logit/margin: mean over the train examples of the correct logit less the mean of all, and less the
+    largest other one. logit/test_correct: the former over the test examples. trig/correct, trig/margin: both of what
+    lies in the key frequencies (the final network's), mean over answers; nan where the progress measures have none.
+    efficiency/...: logit/ and trig/ columns over norm. efficiency/normalized: logit/margin / norm^degree; nan without.
+
+    kind: generalizing where test accuracy has the run's own `events.generalization`; memorizing where train accuracy
+    has `events.fit` and either labels are random or test accuracy is below `memorized`; else neither. run_ids, steps:
+    None is all that is stored, steps "last" each run's end; without run_ids, runs that have no snapshot at a step are
+    left out there. Raises ValueError for an unknown run, a step without a snapshot, no snapshots at all, and a
+    `memorized` that is no accuracy.
+    """
+    if not 0 <= memorized <= 1:
+        raise ValueError(f"memorized is a test accuracy, from 0 to 1, not {memorized}")
+    chosen = asked_snapshots(results, run_ids, steps)
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for alike in by_program(chosen):
+        spec = alike[0].spec
+        with precision(spec):
+            keys = final_keys(results, alike) if cycle_of(spec.task).sign else {}
+
+            def inputs(one: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
+                params = results.params(one.run_id, one.step)
+                return params, *examples_of(one.spec), logit_scale(one.spec), keys.get(one.run_id)
+
+            for one, values in measured(partial(logits_of, spec), alike, inputs, all_pairs_bytes(spec)):
+                found[one.run_id, one.step] = _row(results, one, values, memorized)
+    return pd.DataFrame([found[one.run_id, one.step] for one in chosen])
+
+
+def logits_of(
+    spec: RunSpec,
+    params: Params,
+    train: Examples,
+    test: Examples,
+    scale: Float[Array, ""] | float,
+    keys: Bool[Array, " k"] | None,
+) -> dict[str, Float[Array, ""]]:
+    """MEASURES of one network, less those of `trig/` where there are no key frequencies."""
+    found = {}
+    for name, part in (("train", train), ("test", test)):
+        loss, logits = loss_and_logits(spec, params, part, jnp.asarray(scale))
+        found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.labels)}
+        correct, margin = _correct(logits[: spec.task.p], part.labels)
+        found |= {"logit/correct": correct, "logit/margin": margin} if name == "train" else {}
+        found |= {"logit/test_correct": correct} if name == "test" else {}
+    cycle = cycle_of(spec.task)
+    if keys is None or not cycle.sign:
+        return found
+    logits, basis = see(spec, params, cycle, scale).logits, waves(cycle.n, params[next(iter(params))].dtype)
+    mean = logits.mean(1, keepdims=True)
+    kept, _ = key_part(logits - mean, cycle, basis, keys)
+    correct, margin = _correct(mean + kept, jnp.arange(cycle.n))
+    return found | {"trig/correct": correct, "trig/margin": margin}
+
+
+def _correct(logits: Float[Array, "classes n"], labels: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean over columns of the label's logit, less the mean and less the largest other one."""
+    is_label = jnp.arange(logits.shape[0])[:, None] == labels
+    right = jnp.where(is_label, logits, 0).sum(0)
+    other = jnp.where(is_label, -jnp.inf, logits).max(0)
+    return (right - logits.mean(0)).mean(), (right - other).mean()
+
+
+def _row(results: Results, one: Snapshot, values: Values, memorized: float) -> dict[str, Any]:
+    norm = total_norm(results.params(one.run_id, one.step))
+    found = {name: float(values.get(name, np.nan)) for name in MEASURES}
+    k = degree(one.spec)
+    head = {"run_id": one.run_id, "step": one.step, "kind": _kind(one.spec, found, memorized)}
+    head |= {"train_size": len(examples_of(one.spec)[0].labels), "norm": norm}
+    per_norm = {f"efficiency/{name.replace('logit/', '').replace('/', '_')}": found[name] / norm for name in LOGITS}
+    normalized = found["logit/margin"] / norm**k if k else np.nan
+    return head | found | per_norm | {"efficiency/normalized": normalized}
+
+
+def _kind(spec: RunSpec, found: dict[str, float], memorized: float) -> str:
+    if found["test/accuracy"] >= spec.events.generalization:
+        return "generalizing"
+    fits = found["train/accuracy"] >= spec.events.fit
+    return "memorizing" if fits and (spec.task.op == "random" or found["test/accuracy"] < memorized) else "neither"
+
+
+def degree(spec: RunSpec) -> int | None:
+    """k where all parameters times c > 0 make logits times c^k: of an MLP without biases, with an activation that is
+    homogeneous. None: no such number, as for every transformer (attention, biases, the residual stream)."""
+    model = spec.model
+    if isinstance(model, Transformer) or model.bias or model.activation not in POWERS:
+        return None
+    k = 1 + (model.input == "embedded")
+    for _ in model.widths:
+        k = POWERS[model.activation] * k + 1
+    return k

@@ -1,0 +1,184 @@
+"""The reduced loss: final train and test loss against the norm that runs were held at, hollow where not yet settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from grokjax.analysis.reduced import METRICS, reduced
+from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
+from grokjax.figures.cells import Cell, draw_cells, hatched_patch, inches
+from grokjax.figures.groups import Grouping, chosen_arms, group_runs, ordered_values, plain_value, varied_keys
+from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
+from grokjax.figures.phase import together
+from grokjax.figures.style import SEQUENTIAL, WIDTH, number_text, paper, short_key, value_text, value_ticks
+from grokjax.results.read import Results
+
+NORMS = ("constraint.radius", "init.scale")  # keys that set the norm a run is held at
+LINES = ("train/loss", "test/loss", "test/accuracy")
+MAPS = ("train/loss", "test/loss")
+MARKED = "train loss of half of the runs or more has not settled"
+
+
+@dataclass(frozen=True)
+class ReducedData:
+    """bands: one row a group, metric and value of x; their `step` is the norm, the median over the runs. Also x (the
+    value), unsettled (how many of the runs), marked: whether these are half or more. as_map: groups are the rows of a
+    heat map, not lines."""
+
+    bands: ArmBands
+    x: str
+    as_map: bool
+    left_out: int  # runs that diverged or go on
+
+
+def data(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> ReducedData:
+    """Median and band over seeds of `grokjax.analysis.reduced.reduced`, by constraint.radius or else init.scale.
+
+    by: key that colors lines; default the arm's first axis but that and seeds. y: key upwards, as a heat map instead.
+    arm: default the first that varies the norm. Raises ValueError for an unknown key or arm, both by and y, an arm
+    that does not vary the norm, and runs without a fixed norm.
+    """
+    if by and y:
+        raise ValueError(f"by ({by}) colors lines and y ({y}) makes a heat map: give one of them")
+    arms = chosen_arms(results, arm)
+    varied = {name: [key for key in NORMS if key in varied_keys(results, name)] for name in arms}
+    name = next((name for name in arms if varied[name]), None)
+    if name is None:
+        raise ValueError(f"arm {', '.join(arms)} varies neither {' nor '.join(NORMS)}: there is no axis of norms")
+    x = varied[name][0]
+    runs = results.planned()
+    grouping = _grouping(results, runs, name, x, y or by)
+    group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
+    found = reduced(results, list(group_of))
+    values = dict(zip(runs["run_id"], map(plain_value, runs[x]), strict=True))
+    placed = found.assign(group=found["run_id"].map(group_of), x=found["run_id"].map(values))
+    rows = [row for _, cell in placed.groupby(["group", "x"], dropna=False) for row in _rows(cell)]
+    bands = pd.DataFrame(rows).sort_values(["group", "metric", "step"], kind="stable", ignore_index=True)
+    sizes = tuple(int(bands[bands["group"] == index]["runs"].max()) for index in sorted(set(bands["group"])))
+    return ReducedData(ArmBands(grouping, bands, sizes), x, y is not None, len(group_of) - len(found))
+
+
+def _grouping(results: Results, runs: pd.DataFrame, arm: str, x: str, key: str | None) -> Grouping:
+    """The arm's runs by a key, or by its first axis besides x; x itself is not pooled."""
+    if key == x:
+        raise ValueError(f"{x} is across already")
+    others = [other for other in varied_keys(results, arm) if other != x and not together(runs, x, other)]
+    if key is None and not others:
+        grouping = group_runs(results, runs, arm, x)
+        ids = tuple(run_id for group in grouping.groups for run_id in group.run_ids)
+        whole = replace(grouping.groups[0], values=(), run_ids=ids)
+        return replace(grouping, keys=(), groups=(whole,))
+    grouping = group_runs(results, runs, arm, key or others[0])
+    return replace(grouping, pooled=tuple(other for other in grouping.pooled if other != x))
+
+
+def _rows(cell: pd.DataFrame) -> list[dict[str, object]]:
+    """A row a metric of the runs of one group and value of x."""
+    count, unsettled = len(cell), int((~cell["settled"]).sum())
+    low, high = QUANTILES if count >= FEWEST else (0.0, 1.0)
+    norm = float(cell["norm"].median())
+    head = {"group": int(cell["group"].iloc[0]), "x": cell["x"].iloc[0], "step": norm, "runs": count}
+    head |= {"unsettled": unsettled, "marked": 2 * unsettled >= count}
+    rows = []
+    for metric in METRICS:
+        bounds = np.quantile(cell[metric], [low, 0.5, high])
+        rows.append(head | {"metric": metric} | dict(zip(("low", "median", "high"), bounds.tolist(), strict=True)))
+    return rows
+
+
+def table(data: ReducedData) -> pd.DataFrame:
+    """The points that are drawn: arm, x (named by its key), value of the group, metric, norm, median, low, high, runs,
+    unsettled (of them), marked."""
+    grouping = data.bands.grouping
+    frame = data.bands.bands.rename(columns={"step": "norm", "x": data.x})
+    frame = frame.assign(arm=grouping.arm, group=[grouping.groups[index].label for index in frame["group"]])
+    names = ["arm", data.x, "group", "metric", "norm", "median", "low", "high", "runs", "unsettled", "marked"]
+    return frame[names]
+
+
+def figure(data: ReducedData) -> Figure:
+    """Lines: train loss, test loss, test accuracy. A heat map: train loss and test loss."""
+    with paper():
+        return _map(data) if data.as_map else _lines(data)
+
+
+def _lines(data: ReducedData) -> Figure:
+    head = head_inches(data.bands)
+    marked = bool(data.bands.bands["marked"].any())
+    picture = Figure(figsize=(WIDTH, head + 1.7 + 0.35 + 0.2 * marked), layout="constrained")
+    grid = picture.add_gridspec(2, len(LINES), height_ratios=(head, 1.7))
+    draw_head(picture.add_subplot(grid[0, :]), data.bands, name_arm=data.bands.grouping.arm != "main")
+    for column, metric in enumerate(LINES):
+        _draw_lines(picture.add_subplot(grid[1, column]), data, metric)
+    picture.axes[2].set_xlabel(f"norm that all parameters together are held at{_left_out(data)}")
+    if marked:
+        handle = Line2D([], [], color="black", marker="o", markersize=3.5, markerfacecolor="white", linestyle="none")
+        picture.legend([handle], [f"hollow: {MARKED}"], loc="outside lower center")
+    return picture
+
+
+def _draw_lines(axes: Axes, data: ReducedData, metric: str) -> None:
+    draw_metric(axes, data.bands, metric, log=metric.endswith("loss"))
+    colors, bands = arm_colors(data.bands), data.bands.bands
+    for row in bands[bands["metric"] == metric].to_dict("records"):
+        color = colors[row["group"]]
+        face = "white" if row["marked"] else color
+        axes.plot(row["step"], row["median"], "o", color=color, markerfacecolor=face, markersize=3.5, zorder=3)
+    axes.set_xscale("log")
+    value_ticks(axes, [float(f"{norm:.3g}") for norm in bands.groupby("x", dropna=False)["step"].median()])
+    axes.set_title(metric.replace("/", " "))
+    if metric.endswith("accuracy"):
+        axes.set_ylim(-0.03, 1.03)
+
+
+def _map(data: ReducedData) -> Figure:
+    grouping, bands = data.bands.grouping, data.bands.bands
+    picture = Figure(figsize=(WIDTH, inches(len(grouping.groups)) + 1.2), layout="constrained")
+    panels = picture.subplots(1, len(MAPS), sharey=True)
+    for axes, metric in zip(panels, MAPS, strict=True):
+        _draw_map(picture, axes, data, metric)
+    panels[0].set_ylabel(grouping.name)
+    picture.suptitle(f"{data.bands.note.partition(' and ')[0]} over {max(data.bands.sizes)} runs a cell", fontsize=7.5)
+    if bands["marked"].any():
+        picture.legend(handles=[hatched_patch(MARKED)], loc="outside lower center")
+    return picture
+
+
+def _draw_map(picture: Figure, axes: Axes, data: ReducedData, metric: str) -> None:
+    bands = data.bands.bands[data.bands.bands["metric"] == metric]
+    medians = bands["median"].to_numpy()
+    there = medians[np.isfinite(medians) & (medians > 0)]
+    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
+    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+    labels = [group.label for group in data.bands.grouping.groups]
+    cells = [
+        Cell(
+            value_text(row["x"]),
+            labels[row["group"]],
+            SEQUENTIAL(norm(max(row["median"], low))),
+            number_text(float(f"{row['median']:.2g}")),
+            row["marked"],
+        )
+        for row in bands.to_dict("records")
+    ]
+    draw_cells(axes, cells, [value_text(value) for value in ordered_values(bands["x"])], labels)
+    axes.set_title(metric.replace("/", " "))
+    axes.set_xlabel(short_key(data.x) + _left_out(data))
+    picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15)
+
+
+def _left_out(data: ReducedData) -> str:
+    return f"   ({data.left_out} runs left out: diverged, or not ended)" if data.left_out else ""
+
+
+def draw(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
+    """The reduced loss of an arm: lines against the norm colored by `by`, or with `y` a heat map."""
+    return figure(data(results, by, y, arm))
