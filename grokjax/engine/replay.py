@@ -137,7 +137,7 @@ def _apart(program: Program, probes: tuple[str, ...], first: dict[str, Any], boa
     tokens, labels = jnp.asarray(program.table.tokens), jnp.asarray(program.table.labels)
     train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
     _, view = step(spec, state, hyper, train)
-    view, found = view._replace(first={name: value[0] for name, value in first.items()}), {}
+    view, found = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()}), {}
     for probe in probes:
         if probe in PROBES:
             found |= PROBES[probe](spec, view)
