@@ -5,6 +5,8 @@ several outputs f_c (the logits that the loss reads) the kernel is summed over t
 one-hot labels less their mean:
 
     K_ij = sum_c <grad f_c(x_i), grad f_c(x_j)>,    alignment = <K, YY'> / (|K| |YY'|)    (Frobenius)
+
+With few examples a class much of it is the diagonal, which every kernel has: compare at one number of examples only.
 """
 
 from __future__ import annotations
@@ -76,9 +78,10 @@ def kernel(
     """One row a run and snapshot, the start (step 0) among them whether it is stored or not:
 
     run_id, step, alignment (0 to 1), centered_alignment (of K less its row and column means: Cortes et al. 2012,
-    Kornblith et al. 2019's CKA), change (1 - <K0, K> / (|K0| |K|) from the start), distance (|K - K0| / |K0|), norm
-    (|K| / examples), examples. nan where it is not defined. run_ids, steps: as of `grokjax.analysis.progress.progress`;
-    ValueErrors too.
+    Kornblith et al. 2019's CKA), change (1 - <K0, K> / (|K0| |K|) from the start), centered_change, distance
+    (|K - K0| / |K0|), norm (|K| / examples), examples. nan where it is not defined.
+
+    run_ids, steps: as of `grokjax.analysis.progress.progress`; ValueErrors too.
     """
     sample, rows = sample or Sample(), []
     for alike in by_program(chosen_snapshots(results, run_ids, steps, with_start=True)):
@@ -140,16 +143,21 @@ def describe(gram: Gram, start: Gram, labels: np.ndarray) -> dict[str, float]:
     one_hot = (labels[:, None] == np.unique(labels)).astype(np.float64)
     one_hot -= one_hot.mean(0)
     wanted = one_hot @ one_hot.T
-    centered = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     norm = np.linalg.norm(start)
     return {
         "alignment": cosine(gram, wanted),
-        "centered_alignment": cosine(centered, wanted),
+        "centered_alignment": cosine(centered(gram), wanted),
         "change": max(0.0, 1 - cosine(gram, start)),
+        "centered_change": max(0.0, 1 - cosine(centered(gram), centered(start))),
         "distance": float(np.linalg.norm(gram - start) / norm) if norm else float("nan"),
         "norm": float(np.linalg.norm(gram) / len(gram)),
         "examples": len(gram),
     }
+
+
+def centered(gram: Gram) -> Gram:
+    """Less its row and column means: of outputs less their mean over the examples."""
+    return gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
 
 
 def cosine(a: Gram, b: Gram) -> float:
