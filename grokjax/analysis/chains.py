@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 Traces = Float[np.ndarray, "chains draws"]
+Halves = Float[np.ndarray, "halves half"]
 
 
 def split_rhat(traces: Traces) -> float:
@@ -40,12 +41,12 @@ def drift(traces: Traces) -> float:
     return float(np.polyfit(np.arange(draws), traces.mean(0), 1)[0] * (draws - 1))
 
 
-def _halves(traces: Traces) -> Traces:
+def _halves(traces: Traces) -> Halves:
     half = traces.shape[1] // 2
     return np.concatenate([traces[:, :half], traces[:, -half:]]) if half else traces[:, :0]
 
 
-def _variances(halves: Traces) -> tuple[float, float]:
+def _variances(halves: Halves) -> tuple[float, float]:
     """(within a half, of all draws together as the halves estimate it)"""
     draws = halves.shape[1]
     if draws < 2:
@@ -54,7 +55,7 @@ def _variances(halves: Traces) -> tuple[float, float]:
     return float(within), float((draws - 1) / draws * within + halves.mean(1).var(ddof=1))
 
 
-def _autocovariance(halves: Traces) -> Traces:
+def _autocovariance(halves: Halves) -> Halves:
     """[halves, lag], each lag's sum divided by all draws."""
     draws = halves.shape[1]
     spectrum = np.fft.rfft(halves - halves.mean(1, keepdims=True), 2 * draws, axis=1)

@@ -72,6 +72,7 @@ def figure(arms: list[ArmCoefficients]) -> Figure:
             axes = picture.add_subplot(grid[3 * index + 1, :])
             _draw(axes, arm)
             plain_steps(axes, last)
+            axes.set_xlim(0, 1.01 * last)  # whole marks at the end
             for column, metric in enumerate(LOSSES):
                 axes = picture.add_subplot(grid[3 * index + 2, column])
                 draw_metric(axes, arm.losses, metric, log=True)
@@ -91,6 +92,7 @@ def _draw(axes: Axes, arm: ArmCoefficients) -> None:
         for trusted, fill in ((True, color), (False, "white")):
             some = run["trusted"].to_numpy(bool) == trusted
             axes.plot(step[some], value[some], "o", color=color, markerfacecolor=fill, **MARK)
+    axes.set_ylim(bottom=min(0, axes.get_ylim()[0]))
     axes.set_title("local learning coefficient (lines: runs; bars: standard error over chains)")
     marks = [
         Line2D([], [], marker="o", linestyle="none", color="black", markerfacecolor=fill, **MARK)
