@@ -147,10 +147,10 @@ def _doubts(found: dict[str, Any], guess: float) -> Iterator[str]:
     """Why an estimate is not to be trusted."""
     if found["diverged"]:
         yield f"{found['diverged']:.0%} of the chains diverged: take a smaller step size"
-    if found["below"]:
-        yield f"{found['below']:.0%} of the chains found lower loss: the parameters are no minimum"
     if found["diverged"] == 1:
         return
+    if found["below"]:
+        yield f"{found['below']:.0%} of the chains found lower loss: the parameters are no minimum"
     if found["mean_loss"] > max(guess, found["loss"]):
         yield "the chains lose the solution, their loss is above that of a guess: take a larger gamma"
     if not found["rhat"] <= MOST_RHAT:
