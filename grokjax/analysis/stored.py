@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 
+from grokjax.analysis.summary import derive
+from grokjax.engine.inputs import Starts, stack_hyper
+from grokjax.results.derived import kept
 from grokjax.results.manifest import stored_plan
+from grokjax.results.origins import find_start
 from grokjax.results.read import Results
 from grokjax.sweep.check import train_size
 from grokjax.sweep.identity import program_key
 from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import RunSpec, Transformer
 from grokjax.tasks.modular import split, table
-from grokjax.train.state import Examples
+from grokjax.train.state import Examples, State
+from grokjax.train.step import start
 
 BATCH_BYTES = 2**28  # of what a batch holds at once
 Steps = int | Iterable[int] | None
@@ -40,8 +47,8 @@ def chosen_snapshots(
     """Those asked for, by run and step. None is all that is stored; without run_ids, runs that have no snapshot at a
     step are left out there.
 
-    with_start: step 0 counts as stored (see `start_params`). Raises ValueError for an unknown run, or a step without a
-    snapshot.
+    with_start: step 0 counts as stored (`start_params` has it). Raises ValueError for an unknown run, or a step without
+    a snapshot.
     """
     chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
     first = [0] if with_start else []
@@ -68,6 +75,21 @@ def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot
         Snapshot(run_id, ends[run_id] if run_id in ends else max(results.snapshots(run_id)), spec)
         for run_id, spec in specs.items()
     ]
+
+
+def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
+    """run id -> parameters before step 0, computed as training did, of runs of one program; of a fork, those that it
+    began with. To be called within a precision (`grokjax.train.step.precision`). Raises SweepError where a fork's
+    parent is gone."""
+    plan = stored_plan(results.path)
+    planned = {run.run_id: run for chunk in plan.chunks for run in chunk.runs}
+    runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
+    find = find_start(plan, results.path, lambda path: Results(path, kept(derive)))
+    hyper = stack_hyper(runs, [True] * len(runs))
+    begun: Any = Starts(find).of(runs, hyper)
+    states = begun if isinstance(begun, State) else jax.vmap(partial(start, runs[0].spec))(begun, hyper)
+    params = jax.device_get(states.params)
+    return {run_id: {name: params[name][at] for name in params} for at, run_id in enumerate(run_ids)}
 
 
 def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
@@ -136,3 +158,10 @@ def all_pairs_bytes(spec: RunSpec) -> int:
     widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
     width = np.dtype(spec.numerics.params).itemsize
     return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * width * parameter_count(parameter_shapes(spec))
+
+
+def in_order(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by run and step."""
+    place = {run_id: at for at, run_id in enumerate(results.run_ids)}
+    order = np.lexsort((frame["step"], frame["run_id"].map(place)))
+    return frame.iloc[order].reset_index(drop=True)

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from grokjax.cli import circuits, train, view
+from grokjax.cli import circuits, geometry, train, view
 from grokjax.cli.app import app
 
-__all__ = ["app", "circuits", "main", "train", "view"]
+__all__ = ["app", "circuits", "geometry", "main", "train", "view"]
 
 
 def main(arguments: Any = None) -> None:

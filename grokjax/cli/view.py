@@ -36,8 +36,8 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="curves, norms, slingshots, phase, anatomy, times, optimizers, landscape, reduced_loss, efficiency or "
-            "neurons.",
+            help="curves, norms, slingshots, phase, anatomy, times, optimizers, landscape, reduced_loss, efficiency, "
+            "neurons, learning_coefficient or kernel.",
         ),
     ],
     directory: Directory,
@@ -57,6 +57,9 @@ def figure(
         int | None, typer.Option(help="Of a snapshot; default the end (landscape, efficiency, neurons).")
     ] = None,
     measure: Annotated[str | None, typer.Option(help="generalization_step or delay (times).")] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of a snapshot (learning_coefficient).")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of a chain (learning_coefficient).")] = None,
+    examples: Annotated[int | None, typer.Option(help="Examples that the kernel is taken on (kernel).")] = None,
 ) -> None:
     """Draw a picture of a results directory, as PNG and SVG, and write the numbers drawn as CSV."""
     with exit_codes(), bad_value():
@@ -66,6 +69,7 @@ def figure(
 
         given = {"by": by, "x": x, "y": y, "arm": arm, "equal": equal}
         given |= {"run": run_id, "event": event, "before": before, "after": after, "step": step, "measure": measure}
+        given |= {"chains": chains, "draws": draws, "examples": examples}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if kind == "anatomy":
             options["replay"] = replay_steps

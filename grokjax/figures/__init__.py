@@ -33,6 +33,8 @@ KINDS = (
     "reduced_loss",
     "efficiency",
     "neurons",
+    "learning_coefficient",
+    "kernel",
 )
 _MODULES = {kind: f"grokjax.figures.{kind}" for kind in KINDS}
 
@@ -55,8 +57,9 @@ def draw(kind: str, results: Results, **options: Any) -> Figure:
 
     curves, norms: by (key that colors), arm; norms also equal. slingshots: runs, arm. phase: x, y (keys), arm.
     anatomy: run, event, before, after, replay. times: x, by, arm, measure. optimizers: by, x, arm. landscape: by, arm,
-    step. reduced_loss: by or y, arm. efficiency: by, x, arm, step. neurons: by, arm, step. Raises ValueError for an
-    unknown kind, option, key, arm or run, and where there is nothing to draw yet.
+    step. reduced_loss: by or y, arm. efficiency: by, x, arm, step. neurons: by, arm, step. learning_coefficient: by,
+    arm, chains, draws. kernel: by, arm, examples. Raises ValueError for an unknown kind, option, key, arm or run, and
+    where there is nothing to draw yet.
     """
     return _module(kind, options).draw(results, **options)
 
