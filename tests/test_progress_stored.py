@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import grokjax
 from grokjax.analysis import progress as analysis
+from grokjax.analysis import stored
 from grokjax.cli import app
 from grokjax.probes import progress as measures
 from grokjax.results.manifest import stored_plan
@@ -62,7 +63,7 @@ def test_measures_are_the_probe_s_with_the_key_frequencies_of_the_end(results, f
                     for step in (40, 20))  # fmt: skip
     keys = jax.jit(partial(measures.spectrum, spec))(final)["is_key"] > 0
     assert keys.any()
-    train = jnp.asarray(analysis._train_tokens(spec))
+    train = jnp.asarray(stored.examples_of(spec)[0].tokens)
     wanted = jax.jit(partial(measures.progress, spec))(early, train, 2.0, keys)
     row = frame[(frame["run_id"] == run_id) & (frame["step"] == 20)].iloc[0]
     for name, value in wanted.items():
@@ -82,7 +83,7 @@ def test_runs_and_steps_can_be_chosen(results, frame):
 
 
 def test_many_batches_are_as_one(results, frame, monkeypatch):
-    monkeypatch.setattr(analysis, "BATCH_BYTES", 3 * analysis._bytes(stored_plan(results.path).buckets[0].spec))
+    monkeypatch.setattr(stored, "BATCH_BYTES", 3 * stored.all_pairs_bytes(stored_plan(results.path).buckets[0].spec))
     found = analysis.progress(results, results.run_ids[:2])
     wanted = frame[frame["run_id"].isin(results.run_ids[:2])]
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-4, atol=1e-6)

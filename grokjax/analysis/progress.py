@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from grokjax.analysis.stored import (
+    Snapshot,
+    Steps,
+    all_pairs_bytes,
+    by_program,
+    chosen_snapshots,
+    examples_of,
+    last_snapshots,
+    logit_scale,
+    measured,
+)
 from grokjax.probes import progress as measures
 from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import neuron_shares, waves
-from grokjax.results.manifest import stored_plan
 from grokjax.results.read import Results
-from grokjax.sweep.check import train_size
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.spec import RunSpec, Transformer
-from grokjax.tasks.modular import split, table
-
-BATCH_BYTES = 2**28  # of what a batch holds at once
-Steps = int | Iterable[int] | None
-
-
-class Snapshot(NamedTuple):
-    run_id: str
-    step: int
-    spec: RunSpec
+from grokjax.train.step import precision
 
 
 def progress(results: Results, run_ids: str | Iterable[str] | None = None, steps: Steps = None) -> pd.DataFrame:
@@ -74,70 +71,31 @@ def _measured(
     with_train: bool,
 ) -> dict[tuple[str, int], dict[str, np.ndarray]]:
     found: dict[tuple[str, int], dict[str, np.ndarray]] = {}
-    for spec, wanted, last in _by_program(results, run_ids, steps):
-        with jax.enable_x64(spec.numerics.params == "float64"), jax.default_matmul_precision("highest"):
-            keys = {}
-            if _has_keys(spec):
-                of_last = _vmapped(results, spec, last, partial(_keys, spec), lambda one: ())
-                keys = {one.run_id: value["keys"] for one, value in of_last}
+    for wanted in by_program(chosen_snapshots(results, run_ids, steps)):
+        spec = wanted[0].spec
+        with precision(spec, matmul="highest"):
+            keys = _final_keys(results, wanted) if _has_keys(spec) else {}
 
             def inputs(one: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
-                scale = np.asarray(one.spec.model.logit_scale, one.spec.numerics.params)
-                own = (_train_tokens(one.spec), scale) if with_train else (scale,)
-                return (*own, keys.get(one.run_id))
+                tokens = (examples_of(one.spec)[0].tokens,) if with_train else ()
+                return results.params(one.run_id, one.step), *tokens, logit_scale(one.spec), keys.get(one.run_id)
 
-            for one, values in _vmapped(results, spec, wanted, partial(measure, spec), inputs):
+            for one, values in measured(partial(measure, spec), wanted, inputs, all_pairs_bytes(spec)):
                 found[one.run_id, one.step] = values
     return found
 
 
-def _by_program(
-    results: Results, run_ids: str | Iterable[str] | None, steps: Steps
-) -> Iterator[tuple[RunSpec, list[Snapshot], list[Snapshot]]]:
-    """(spec, snapshots wanted, the last of each run) of runs that share a program."""
-    chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
-    chosen = list(dict.fromkeys(chosen))
-    stored = {run_id: list(results.snapshots(run_id)) for run_id in chosen}  # says if there is no such run
-    there = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
-    ends = {run_id: int(end["step"]) for run_id, end in results.ends.items()}
-    for bucket in stored_plan(results.path).buckets:
-        own = {run.run_id: run.spec for run in bucket.runs if there.get(run.run_id)}
-        own = {run_id: own[run_id] for run_id in chosen if run_id in own}
-        wanted = [Snapshot(run, step, own[run]) for run in own for step in there[run]]
-        last = [Snapshot(run, ends.get(run, max(stored[run])), own[run]) for run in own]
-        if wanted:
-            yield bucket.spec, wanted, last
+def _final_keys(results: Results, wanted: list[Snapshot]) -> dict[str, np.ndarray]:
+    """run id -> key frequencies of its last network."""
+    spec = wanted[0].spec
+    last = last_snapshots(results, {one.run_id: one.spec for one in wanted})
 
+    def inputs(one: Snapshot) -> tuple[Any, ...]:
+        return (results.params(one.run_id, one.step),)
 
-def _asked(
-    results: Results, stored: dict[str, list[int]], steps: int | Iterable[int], all_have: bool
-) -> dict[str, list[int]]:
-    """Of each run's snapshots those at the steps; each must be there in all runs, or in one."""
-    asked = [int(steps)] if isinstance(steps, (int, np.integer)) else sorted(set(steps))
-    for step in asked:
-        lacking = [run_id for run_id, there in stored.items() if step not in there]
-        if lacking and (all_have or len(lacking) == len(stored)):
-            results.snapshot(lacking[0], step)  # raises, and says which there are
-    return {run_id: [step for step in asked if step in there] for run_id, there in stored.items()}
-
-
-def _vmapped(
-    results: Results,
-    spec: RunSpec,
-    snapshots: Sequence[Snapshot],
-    measure: Callable[..., dict[str, Any]],
-    inputs: Callable[[Snapshot], tuple[Any, ...]],
-) -> Iterator[tuple[Snapshot, dict[str, np.ndarray]]]:
-    """Each snapshot with what is measured of it: in batches of one size, the last one filled up."""
-    many = jax.jit(jax.vmap(measure))
-    size = min(len(snapshots), max(1, BATCH_BYTES // _bytes(spec)))
-    for begin in range(0, len(snapshots), size):
-        batch = snapshots[begin : begin + size]
-        rows = [(results.params(one.run_id, one.step), *inputs(one)) for one in batch]
-        rows += rows[-1:] * (size - len(rows))
-        values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
-        for at, one in enumerate(batch):
-            yield one, {name: np.asarray(value[at]) for name, value in values.items()}
+    return {
+        one.run_id: value["keys"] for one, value in measured(partial(_keys, spec), last, inputs, all_pairs_bytes(spec))
+    }
 
 
 def _keys(spec: RunSpec, params: measures.Params) -> dict[str, Any]:
@@ -150,16 +108,3 @@ def _keys(spec: RunSpec, params: measures.Params) -> dict[str, Any]:
 def _has_keys(spec: RunSpec) -> bool:
     has_neurons = not isinstance(spec.model, Transformer) or spec.model.d_mlp > 0
     return has_neurons and cycle_of(spec.task).n > 2
-
-
-def _train_tokens(spec: RunSpec) -> np.ndarray:
-    examples = table(spec.task)
-    return np.asarray(examples.tokens)[split(spec.task, len(examples.labels), train_size(spec)).train]
-
-
-def _bytes(spec: RunSpec) -> int:
-    """About what the measures of one snapshot hold at once: activations, logits and their transforms on all pairs."""
-    model = spec.model
-    widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
-    width = np.dtype(spec.numerics.params).itemsize
-    return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * width * parameter_count(parameter_shapes(spec))

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from grokjax.cli import train, view
+from grokjax.cli import geometry, train, view
 from grokjax.cli.app import app
 
-__all__ = ["app", "main", "train", "view"]
+__all__ = ["app", "geometry", "main", "train", "view"]
 
 
 def main(arguments: Any = None) -> None:

@@ -34,7 +34,9 @@ def figure(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="curves, norms, slingshots, phase, anatomy, times, optimizers or landscape."
+            metavar="KIND",
+            help="curves, norms, slingshots, phase, anatomy, times, optimizers, landscape, learning_coefficient "
+            "or kernel.",
         ),
     ],
     directory: Directory,
@@ -52,6 +54,9 @@ def figure(
     after: Annotated[int | None, typer.Option(help="Steps after it (anatomy).")] = None,
     step: Annotated[int | None, typer.Option(help="Of a snapshot; default the end (landscape).")] = None,
     measure: Annotated[str | None, typer.Option(help="generalization_step or delay (times).")] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of a snapshot (learning_coefficient).")] = None,
+    draws: Annotated[int | None, typer.Option(help="Draws of a chain (learning_coefficient).")] = None,
+    examples: Annotated[int | None, typer.Option(help="Examples that the kernel is taken on (kernel).")] = None,
 ) -> None:
     """Draw a picture of a results directory, as PNG and SVG, and write the numbers drawn as CSV."""
     with exit_codes(), bad_value():
@@ -61,6 +66,7 @@ def figure(
 
         given = {"by": by, "x": x, "y": y, "arm": arm, "equal": equal}
         given |= {"run": run_id, "event": event, "before": before, "after": after, "step": step, "measure": measure}
+        given |= {"chains": chains, "draws": draws, "examples": examples}
         options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if kind == "anatomy":
             options["replay"] = replay_steps

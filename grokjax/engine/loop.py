@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -29,6 +29,7 @@ from grokjax.engine.states import Flat, as_snapshots, flatten, unflatten
 from grokjax.results.segment import Segment
 from grokjax.sweep.plan import Bucket, Chunk
 from grokjax.tasks.modular import table
+from grokjax.train.step import precision
 
 
 @runtime_checkable
@@ -67,13 +68,8 @@ class Program:
         self.refill = refill_program(spec, self.mesh)
         self.close = close_program(spec, self.mesh)
 
-    @contextlib.contextmanager
-    def precision(self):
-        """float64 programs are traced and called under x64; float32 ones of the same sweep never are."""
-        spec = self.bucket.spec
-        wide = spec.numerics.params == "float64" or getattr(spec.loss, "precision", "") == "float64"
-        with jax.enable_x64(wide), jax.default_matmul_precision(spec.numerics.matmul):
-            yield
+    def precision(self) -> AbstractContextManager[None]:
+        return precision(self.bucket.spec)
 
     def put(self, tree: Any) -> Any:
         """On the devices, spread over the first axis."""

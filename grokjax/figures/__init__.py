@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     from grokjax.results.read import Results
 
-KINDS = ("curves", "norms", "slingshots", "phase", "anatomy", "times", "optimizers", "landscape")
+KINDS = (
+    "curves",
+    "norms",
+    "slingshots",
+    "phase",
+    "anatomy",
+    "times",
+    "optimizers",
+    "landscape",
+    "learning_coefficient",
+    "kernel",
+)
 _MODULES = {kind: f"grokjax.figures.{kind}" for kind in KINDS}
 
 
@@ -43,7 +54,8 @@ def draw(kind: str, results: Results, **options: Any) -> Figure:
 
     curves, norms: by (key that colors), arm; norms also equal. slingshots: runs, arm. phase: x, y (keys), arm.
     anatomy: run, event, before, after, replay. times: x, by, arm, measure. optimizers: by, x, arm. landscape: by, arm,
-    step. Raises ValueError for an unknown kind, option, key, arm or run, and where there is nothing to draw yet.
+    step. learning_coefficient: by, arm, chains, draws. kernel: by, arm, examples. Raises ValueError for an unknown
+    kind, option, key, arm or run, and where there is nothing to draw yet.
     """
     return _module(kind, options).draw(results, **options)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +98,19 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
         groups = _by_values(runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
     return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
+
+
+def arms_with(
+    results: Results, by: str | None, arm: str | None, has: Callable[[str], bool]
+) -> Iterator[tuple[Grouping, dict[str, int], tuple[int, ...]]]:
+    """Of every arm that has such runs: grouping, run id -> index of its group, and how many there are of each group."""
+    runs = results.planned()
+    for name in chosen_arms(results, arm):
+        grouping = group_runs(results, runs, name, by)
+        there = [[run_id for run_id in group.run_ids if has(run_id)] for group in grouping.groups]
+        group_of = {run_id: index for index, some in enumerate(there) for run_id in some}
+        if group_of:
+            yield grouping, group_of, tuple(map(len, there))
 
 
 def _by_values(runs: pd.DataFrame, keys: list[str]) -> list[Group]:

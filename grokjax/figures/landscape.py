@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.landscape import ray
 from grokjax.figures.bands import ArmBands, over_runs
-from grokjax.figures.groups import chosen_arms, group_runs, nothing_yet
+from grokjax.figures.groups import arms_with, nothing_yet
 from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
 from grokjax.figures.style import WIDTH, paper
 from grokjax.results.read import Results
@@ -32,21 +32,14 @@ def data(
     results: Results, by: str | None = None, arm: str | None = None, step: int | None = None
 ) -> list[ArmLandscape]:
     """Median and band over seeds along the ray, of runs that have ended (see `grokjax.analysis.landscape.ray`)."""
-    runs = results.planned()
-    found = []
-    for name in chosen_arms(results, arm):
-        grouping = group_runs(results, runs, name, by)
-        group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
-        ended = [run_id for run_id in group_of if run_id in results.ends]
-        if not ended:
-            continue
-        rays = ray(results, ended, step)
+    found, ends = [], results.ends
+    for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: run_id in ends):
+        rays = ray(results, list(group_of), step)
         group = rays["run_id"].map(group_of)
         norms = rays[rays["scale"].sub(1).abs() < 1e-9]["norm"].groupby(group).median()
         bands = over_runs(rays.assign(step=rays["scale"]), group_of, list(METRICS))
         scale = bands["step"].to_numpy()
         placed = bands.assign(step=scale * bands["group"].map(norms).to_numpy())
-        sizes = tuple(len(set(group.run_ids).intersection(ended)) for group in grouping.groups)
         found.append(ArmLandscape(ArmBands(grouping, placed, sizes), placed[np.abs(scale - 1) < 1e-9]))
     if not found:
         raise nothing_yet(results)

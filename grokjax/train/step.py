@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -39,6 +41,14 @@ def loss_dtype(spec: RunSpec) -> str:
     """The precision that the loss comes out in."""
     precision = getattr(spec.loss, "precision", "exact")
     return spec.numerics.params if precision == "exact" else precision
+
+
+@contextlib.contextmanager
+def precision(spec: RunSpec, matmul: str | None = None) -> Iterator[None]:
+    """float64 programs are traced and called under x64, others never are; products as the run asks, or as `matmul`."""
+    wide = "float64" in (spec.numerics.params, loss_dtype(spec))
+    with jax.enable_x64(wide), jax.default_matmul_precision(matmul or spec.numerics.matmul):
+        yield
 
 
 def loss_and_logits(

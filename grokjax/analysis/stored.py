@@ -1,0 +1,151 @@
+"""Stored parameters: which snapshots there are, and a function of many of them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from grokjax.analysis.summary import derive
+from grokjax.engine.inputs import Starts, stack_hyper
+from grokjax.results.derived import kept
+from grokjax.results.manifest import stored_plan
+from grokjax.results.origins import find_start
+from grokjax.results.read import Results
+from grokjax.sweep.check import train_size
+from grokjax.sweep.identity import program_key
+from grokjax.sweep.shapes import parameter_count, parameter_shapes
+from grokjax.sweep.spec import RunSpec, Transformer
+from grokjax.tasks.modular import split, table
+from grokjax.train.state import Examples, State
+from grokjax.train.step import start
+
+BATCH_BYTES = 2**28  # of what a batch holds at once
+Steps = int | Iterable[int] | None
+Values = dict[str, np.ndarray]
+
+
+class Snapshot(NamedTuple):
+    run_id: str
+    step: int
+    spec: RunSpec
+
+
+def specs_of(results: Results) -> dict[str, RunSpec]:
+    """run id -> resolved spec, in the order of the sweep."""
+    return {run.run_id: run.spec for run in stored_plan(results.path).sweep.runs}
+
+
+def chosen_snapshots(
+    results: Results, run_ids: str | Iterable[str] | None, steps: Steps, with_start: bool = False
+) -> list[Snapshot]:
+    """Those asked for, by run and step. None is all that is stored; without run_ids, runs that have no snapshot at a
+    step are left out there.
+
+    with_start: step 0 counts as stored (`start_params` has it). Raises ValueError for an unknown run, or a step without
+    a snapshot.
+    """
+    chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
+    first = [0] if with_start else []
+    stored = {run_id: sorted({*first, *results.snapshots(run_id)}) for run_id in chosen}  # says if there is no such run
+    there = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
+    own = specs_of(results)
+    return [Snapshot(run_id, step, own[run_id]) for run_id in stored for step in there[run_id]]
+
+
+def _asked(results: Results, stored: dict[str, list[int]], steps: int | Iterable[int], all_have: bool) -> dict:
+    """Of each run's snapshots those at the steps; each must be there in all runs, or in one."""
+    asked = [int(steps)] if isinstance(steps, (int, np.integer)) else sorted(set(steps))
+    for step in asked:
+        lacking = [run_id for run_id, there in stored.items() if step not in there]
+        if lacking and (all_have or len(lacking) == len(stored)):
+            results.snapshot(lacking[0], step)  # raises, and says which there are
+    return {run_id: [step for step in asked if step in there] for run_id, there in stored.items()}
+
+
+def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot]:
+    """Of runs that have ended their end, of others their newest."""
+    ends = {run_id: int(end["step"]) for run_id, end in results.ends.items()}
+    return [
+        Snapshot(run_id, ends[run_id] if run_id in ends else max(results.snapshots(run_id)), spec)
+        for run_id, spec in specs.items()
+    ]
+
+
+def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
+    """run id -> parameters before step 0, computed as training did, of runs of one program; of a fork, those that it
+    began with. To be called within a precision (`grokjax.train.step.precision`). Raises SweepError where a fork's
+    parent is gone."""
+    plan = stored_plan(results.path)
+    planned = {run.run_id: run for chunk in plan.chunks for run in chunk.runs}
+    runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
+    find = find_start(plan, results.path, lambda path: Results(path, kept(derive)))
+    hyper = stack_hyper(runs, [True] * len(runs))
+    begun: Any = Starts(find).of(runs, hyper)
+    states = begun if isinstance(begun, State) else jax.vmap(partial(start, runs[0].spec))(begun, hyper)
+    params = jax.device_get(states.params)
+    return {run_id: {name: params[name][at] for name in params} for at, run_id in enumerate(run_ids)}
+
+
+def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
+    """Those whose runs compile to the same program together."""
+    alike: dict[str, list[Snapshot]] = {}
+    keys = {}  # of runs: a key costs more than a look
+    for one in snapshots:
+        if one.run_id not in keys:
+            keys[one.run_id] = program_key(one.spec)
+        alike.setdefault(keys[one.run_id], []).append(one)
+    return list(alike.values())
+
+
+def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
+    """A run's train and test examples."""
+    tokens, labels = (np.asarray(column) for column in table(spec.task))
+    rows = split(spec.task, len(labels), train_size(spec))
+    return Examples(tokens[rows.train], labels[rows.train]), Examples(tokens[rows.test], labels[rows.test])
+
+
+def logit_scale(spec: RunSpec) -> np.ndarray:
+    return np.asarray(spec.model.logit_scale, spec.numerics.params)
+
+
+def measured(
+    measure: Callable[..., dict[str, Any]],
+    snapshots: Sequence[Snapshot],
+    inputs: Callable[[Snapshot], tuple[Any, ...]],
+    each: int,
+) -> Iterator[tuple[Snapshot, Values]]:
+    """Each snapshot, all of one program, with measure(*inputs(snapshot)): in batches of one size, the last filled up.
+
+    each: bytes that the measure of one holds at once. To be gone through within a precision
+    (`grokjax.train.step.precision`).
+    """
+    many = jax.jit(jax.vmap(measure))
+    size = max(1, min(len(snapshots), BATCH_BYTES // each))
+    for begin in range(0, len(snapshots), size):
+        batch = snapshots[begin : begin + size]
+        rows = [inputs(one) for one in batch]
+        rows += rows[-1:] * (size - len(rows))
+        values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
+        for at, one in enumerate(batch):
+            yield one, {name: np.asarray(value[at]) for name, value in values.items()}
+
+
+def all_pairs_bytes(spec: RunSpec) -> int:
+    """About what a function of one network on all pairs holds: activations, logits and their transforms."""
+    model = spec.model
+    widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
+    width = np.dtype(spec.numerics.params).itemsize
+    return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * width * parameter_count(parameter_shapes(spec))
+
+
+def in_order(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows by run and step."""
+    place = {run_id: at for at, run_id in enumerate(results.run_ids)}
+    order = np.lexsort((frame["step"], frame["run_id"].map(place)))
+    return frame.iloc[order].reset_index(drop=True)
