@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy.stats import binom, t
+from scipy.special import ndtri
+from scipy.stats import binom, spearmanr, t
 
 from grokjax.analysis.censored import LEVEL, wilson
 
@@ -119,6 +120,25 @@ def interval_of_mean(values: Float[np.ndarray, " n"]) -> tuple[float, float, flo
         return mean, np.nan, np.nan
     half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
     return mean, mean - half, mean + half
+
+
+def interval_of_geometric_mean(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+    """As `interval_of_mean`, of the logarithms: for ratios, which are positive; others are left out."""
+    values = np.asarray(values, float)
+    mean, low, high = np.exp(interval_of_mean(np.log(values[values > 0])))
+    return float(mean), float(low), float(high)
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
+    """Spearman's, with its 95 % interval on Fisher's scale (Bonett and Wright, Psychometrika 65, 2000); inf is later
+    than any other value. nan of fewer than 5 pairs, or where one of the two is constant."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if len(x) < 5 or len(np.unique(x)) < 2 or len(np.unique(y)) < 2:
+        return np.nan, np.nan, np.nan
+    rho = float(spearmanr(x, y).statistic)  # pyright: ignore[reportAttributeAccessIssue]
+    half = ndtri(0.5 + LEVEL / 2) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    center = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
+    return rho, float(np.tanh(center - half)), float(np.tanh(center + half))
 
 
 def plain_value(value: Any) -> Any:

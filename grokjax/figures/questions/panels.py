@@ -102,7 +102,8 @@ def draw_cells(
         value, low, high = (part[column].to_numpy(np.float64) for column in columns)
         reached = np.isfinite(value)
         style: dict[str, Any] = {"color": colors[place], "marker": MARKERS[place % len(MARKERS)], "markersize": 3.4}
-        reach = np.maximum([value - low, np.where(np.isinf(high), top, high) - value], 0)
+        with np.errstate(invalid="ignore"):  # inf - inf, of what is not drawn as a bar
+            reach = np.maximum([value - low, np.where(np.isinf(high), top, high) - value], 0)
         reach = np.where(np.isfinite(reach), reach, 0)
         name = None if group is None and by is None else value_text(group)
         axes.errorbar(
@@ -159,6 +160,21 @@ def unended(runs: pd.DataFrame) -> list[str]:
     """A sentence if some runs go on."""
     ended = int(runs["status"].isin(ENDED).sum())
     return [] if ended == len(runs) else [f"Only {ended} of {len(runs)} runs have ended; the others are left out."]
+
+
+def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `Results.runs()` that ended. Raises ValueError where none has."""
+    ended = runs[runs["status"].isin(ENDED)]
+    if ended.empty:
+        raise ValueError("no run has ended yet: there is nothing to answer with")
+    return ended
+
+
+def mean_text(mean: float, low: float, high: float) -> str:
+    """`1.24 (1.1 to 1.38)`; without an interval where there is none; `none` for nan."""
+    if not np.isfinite(mean):
+        return "none"
+    return f"{mean:.3g} ({low:.3g} to {high:.3g})" if np.isfinite(low) and np.isfinite(high) else f"{mean:.3g}"
 
 
 def edge_warnings(found: Sequence[tuple[str, Any, str]], what: str) -> list[str]:
