@@ -17,6 +17,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter
 
 from grokjax.analysis.answers import interval_of_geometric_mean
 from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
@@ -241,13 +242,14 @@ def figure(data: EfficiencyData) -> Figure:
         picture, grid = panels(3, len(ps), 2.4)
         for row, p in zip(grid, ps, strict=True):
             own = data.norms[data.norms["p"] == p] if len(data.norms) else data.norms
-            _draw_lines(row[0], data.runs[data.runs["p"] == p], own)
-            row[0].set_title(f"p = {p}", loc="right")
+            _draw_lines(row[0], data.runs[data.runs["p"] == p], own, p)
             _draw_sizes(row[1], own, "norm", "norm at that train loss")
             if len(data.critical) and (one := data.critical[data.critical["p"] == p]["critical"]).notna().any():
                 row[1].axvline(one.iloc[0], color="black", linewidth=0.6, linestyle=":")
             there = data.coefficients[data.coefficients["p"] == p] if len(data.coefficients) else data.coefficients
             _draw_sizes(row[2], there, "lambda", "learning coefficient there")
+            row[2].set_yscale("log")
+            row[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if len(data.norms):
             legend(grid[0, 1], "labels")
         note(
@@ -258,7 +260,7 @@ def figure(data: EfficiencyData) -> Figure:
     return picture
 
 
-def _draw_lines(axes: Axes, runs: pd.DataFrame, norms: pd.DataFrame) -> None:
+def _draw_lines(axes: Axes, runs: pd.DataFrame, norms: pd.DataFrame, p: int) -> None:
     sizes = ordered_values(runs["size"])
     for (kind, size), part in runs.groupby(["kind", "size"]):  # pyright: ignore[reportGeneralTypeIssues]
         marker = MARKERS[sizes.index(size) % len(MARKERS)]
@@ -277,10 +279,7 @@ def _draw_lines(axes: Axes, runs: pd.DataFrame, norms: pd.DataFrame) -> None:
         )
         for place, size in enumerate(sizes)
     ]
-    axes.legend(
-        handles=marks, title="train examples", loc="lower left", bbox_to_anchor=(0, 1), ncols=4, fontsize=6,
-        title_fontsize=6.5, handletextpad=0.1, columnspacing=0.8, alignment="left", borderpad=0.1,
-    )  # fmt: skip
+    legend(axes, f"p = {p}; train examples", handles=marks)
 
 
 def _draw_sizes(axes: Axes, frame: pd.DataFrame, name: str, label: str) -> None:

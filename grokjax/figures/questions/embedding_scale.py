@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from grokjax.analysis.answers import (
     cells,
@@ -35,15 +35,17 @@ from grokjax.figures.questions.panels import (
     mean_text,
     note,
     panels,
+    plain_times,
     unended,
 )
-from grokjax.figures.style import group_colors, number_text, paper, steps_text
+from grokjax.figures.style import group_colors, number_text, paper
 from grokjax.results.read import Results
 
 FACTOR = {"init": "init.scale_by_matrix.W_E", "lr": "optimizer.lr_by_matrix.W_E"}
 NAMES = {"init": "start of W_E", "lr": "lr of W_E"}
 DECAY, WIDTH = "optimizer.weight_decay", "model.d_model"
 SHARE = "balance/grad_share/W_E"
+SHARES = (0.01, 0.03, 0.1, 0.3)  # ticks
 SETTING = ["weight_decay", "d_model"]
 
 
@@ -199,12 +201,11 @@ def figure(data: EmbeddingData) -> Figure:
             draw_fractions(row[0], own, "factor", "setting", label)
             _draw_delays(row[1], own, label)
             _draw_share(row[2], data.runs[data.runs["arm"] == arm], label)
-        legend(grid[0, 0], "setting", columns=2)
-        grid[0, 0].get_legend().set_title(None)
+        legend(grid[0, 0], columns=2)
         note(
             picture,
             "Bars: 95 % intervals over seeds (all their range below six). Open triangles: most never generalize within "
-            "the steps given. Right: a dot a run; open: it fits and never generalizes.",
+            "the steps given. Right: a dot a run, the share its mean until fit; open: it never generalizes.",
         )
     return picture
 
@@ -213,18 +214,11 @@ def _short(row: dict[Any, Any]) -> str:
     return f"d_model {row['d_model']}, wd {number_text(float(row['weight_decay']))}"
 
 
-def _log_steps(axes: Axes) -> None:
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
 def _draw_delays(axes: Axes, cells: pd.DataFrame, label: str) -> None:
     known = cells[cells["delay"].notna()]
     least = cells.assign(delay=known["delay"].clip(lower=1))  # no delay is drawn as one step
     draw_cells(axes, least, "factor", ("delay", "delay_low", "delay_high"), "setting", label)
-    _log_steps(axes)
-    axes.set_ylabel("delay, fit to generalization (median)")
+    plain_times(axes, "delay (median)")
 
 
 def _draw_share(axes: Axes, runs: pd.DataFrame, label: str) -> None:
@@ -241,10 +235,9 @@ def _draw_share(axes: Axes, runs: pd.DataFrame, label: str) -> None:
         axes.plot(part["share"][~there], np.full(int((~there).sum()), top), marker, markerfacecolor="none", **style)
         axes.plot([], [], marker, label=number_text(float(factor)), **style)
     axes.set_xscale("log")
-    _log_steps(axes)
-    axes.set_xlabel("W_E's share of the squared gradient until fit")
-    axes.set_ylabel("delay")
-    axes.legend(
-        title=label, loc="lower left", bbox_to_anchor=(0, 1), ncols=5, fontsize=6, title_fontsize=6.5,
-        handletextpad=0.1, columnspacing=0.8, alignment="left", borderpad=0.1,
-    )  # fmt: skip
+    plain_times(axes, "delay")
+    axes.xaxis.set_major_locator(FixedLocator(SHARES))
+    axes.set_xticklabels([number_text(share) for share in SHARES])
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("W_E's share of squared gradient")
+    legend(axes, label, columns=5)

@@ -13,11 +13,20 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
 
 from grokjax.analysis.answers import interval_of_geometric_mean, interval_of_mean, median_time, time_text
 from grokjax.figures.groups import ordered_values
-from grokjax.figures.questions.panels import draw_cells, ended_runs, legend, mean_text, note, panels, unended
+from grokjax.figures.questions.panels import (
+    LEGEND,
+    draw_cells,
+    ended_runs,
+    legend,
+    mean_text,
+    note,
+    panels,
+    plain_log,
+    unended,
+)
 from grokjax.figures.style import GREY, PALETTE, group_colors, number_text, paper, plain_steps
 from grokjax.results.read import Results
 from grokjax.sweep.shapes import is_matrix, is_on_path
@@ -25,6 +34,8 @@ from grokjax.sweep.shapes import is_matrix, is_on_path
 DECAY, EPS = "optimizer.weight_decay", "optimizer.eps"
 RATIO, INNER, SHARE = "balance/path_ratio", "balance/inner/", "adam/eps_share/total"
 NEAR = 1.3  # the largest norm over the least, below which norms count as having met
+RATIOS = (1, 1.3, 2, 3, 5, 10, 20)  # ticks
+MOST = 30.0  # that is drawn; a run that weight decay takes to 0 has no end of it
 LATE = 0.1  # of a run, at its end, over whose records <W, grad W> is taken
 CELL = ["arm", "weight_decay", "eps"]
 MEASURES = ("ratio", "off_path", "inner", "below")
@@ -158,9 +169,9 @@ def _times(arm: str, runs: pd.DataFrame) -> str:
     came = time_text(*median_time(runs["generalization"]), steps)
     return (
         f"{arm}: the norms stay within {NEAR} of each other from step {met_at} on (median, "
-        f"{runs['balanced'].count()} of {len(runs)} runs), generalization comes at {came}; of {len(both)} runs with both, {before} balance first and "
-        f"{len(both) - before} generalize first; {only} generalize and never balance, {without} balance and never "
-        "generalize."
+        f"{runs['balanced'].count()} of {len(runs)} runs), generalization comes at {came}; of {len(both)} runs with "
+        f"both, {before} balance first and {len(both) - before} generalize first; {only} generalize and never balance, "
+        f"{without} balance and never generalize."
     )
 
 
@@ -186,14 +197,14 @@ def figure(data: BalanceData) -> Figure:
             _draw_norms(grid[0, place], data.norms[data.norms["arm"] == arm], arm, place == 0)
         _draw_ratios(grid[0, 2], data.ratios, arms)
         _draw_end(grid[1, 0], cells, "ratio", "largest / least path norm, end")
-        legend(grid[1, 0], "cell", columns=2)
-        grid[1, 0].get_legend().set_title(None)
+        legend(grid[1, 0], columns=2)
         _draw_end(grid[1, 1], cells, "below", "coordinates below eps, end")
         _draw_times(grid[1, 2], data.runs, arms)
         note(
             picture,
             "Top left and middle: one run each (first seed, middle weight decay, least eps); full lines: matrices on "
-            "the path to the logits. Bars: 95 % intervals over seeds. Open marks at an edge: never.",
+            "the path to the logits. Top right: dashed unbalanced, pale larger eps. Bars: 95 % intervals over seeds. "
+            "Open marks at an edge: never.",
         )
     return picture
 
@@ -205,15 +216,14 @@ def _draw_norms(axes: Axes, norms: pd.DataFrame, arm: str, named: bool) -> None:
         name = str(matrix).partition(".")[0]
         axes.plot(part["step"], part["norm"], style, color=color, label=name, linewidth=0.9)
     axes.set_yscale("log")
-    axes.yaxis.set_minor_formatter(NullFormatter())
+    plain_log(axes, (1, 2, 3, 5, 10, 20, 30, 50))
     plain_steps(axes, int(norms["step"].max()))
     axes.set_xlabel("step")
     axes.set_ylabel("norm of matrix")
-    axes.set_title(arm, loc="right")
     if named:
-        axes.legend(
-            loc="lower left", bbox_to_anchor=(0, 1.06), ncols=5, fontsize=6, columnspacing=0.8, handlelength=1.2
-        )
+        legend(axes, arm, columns=5)
+    else:
+        axes.set_title(arm, loc="left", fontsize=LEGEND)
 
 
 def _draw_ratios(axes: Axes, ratios: pd.DataFrame, arms: list[str]) -> None:
@@ -228,22 +238,12 @@ def _draw_ratios(axes: Axes, ratios: pd.DataFrame, arms: list[str]) -> None:
         )  # fmt: skip
     axes.axhline(NEAR, color=GREY, linewidth=0.6, linestyle=":")
     axes.set_yscale("log")
-    _plain_log(axes)
+    axes.set_ylim(0.95, min(axes.get_ylim()[1], MOST))
+    plain_log(axes, RATIOS)
     plain_steps(axes, int(ratios["step"].max()))
     axes.set_xlabel("step")
     axes.set_ylabel("largest / least path norm")
-    other = "" if len(arms) < 2 else f" (dashed: {arms[1]})"
     legend(axes, "weight_decay")
-    axes.get_legend().set_title(f"weight_decay{other}; pale: larger eps")  # pyright: ignore[reportOptionalMemberAccess]
-
-
-def _plain_log(axes: Axes) -> None:
-    """1, 1.3, 2, 3, 5, ... on a logarithmic axis of ratios."""
-    low, high = axes.get_ylim()
-    at = [value for value in (1, 1.3, 2, 3, 5, 10, 20, 50, 100) if low <= value <= high]
-    axes.yaxis.set_major_locator(FixedLocator(at))
-    axes.set_yticklabels([number_text(float(value)) for value in at])
-    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw_end(axes: Axes, cells: pd.DataFrame, name: str, label: str) -> None:
@@ -251,10 +251,11 @@ def _draw_end(axes: Axes, cells: pd.DataFrame, name: str, label: str) -> None:
     if name == "ratio":
         axes.axhline(NEAR, color=GREY, linewidth=0.6, linestyle=":")
         axes.set_yscale("log")
-        _plain_log(axes)
+        axes.set_ylim(0.95, min(axes.get_ylim()[1], MOST))
+        plain_log(axes, RATIOS)
     else:
         axes.set_ylim(-0.04, 1.04)
-    axes.set_ylabel(label)
+    axes.set_ylabel(label, fontsize=LEGEND + 0.5)
 
 
 def _draw_times(axes: Axes, runs: pd.DataFrame, arms: list[str]) -> None:
@@ -276,4 +277,4 @@ def _draw_times(axes: Axes, runs: pd.DataFrame, arms: list[str]) -> None:
     axes.set_xlabel("step of generalization")
     axes.set_ylabel(f"path within {NEAR} from step")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="best", fontsize=6.5, handletextpad=0.2)
+        legend(axes)

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from grokjax.analysis.answers import ENDED, plain_value
 from grokjax.figures.groups import ordered_values
@@ -21,6 +22,7 @@ from grokjax.figures.style import (
     group_colors,
     is_missing,
     is_number,
+    number_text,
     short_key,
     steps_text,
     value_text,
@@ -30,6 +32,7 @@ from grokjax.figures.style import (
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 DODGE = 0.012  # of the axis, between values of another key, so that equal ones are all seen
 LETTERS = 150  # of a line across the picture
+LEGEND = 6.5  # points
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,8 @@ def set_axis(axes: Axes, axis: Axis, label: str | None = None) -> None:
         axes.set_xlim(-0.5, len(axis.values) - 0.5)
     elif axis.log and 0 in axis.values:
         axes.set_xscale("symlog", linthresh=axis.least, linscale=0.4)
-        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set_xticks(axis.values, [value_text(value) for value in axis.values])
+        axes.xaxis.set_minor_locator(NullLocator())
     elif axis.log:
         axes.set_xscale("log")
         value_ticks(axes, axis.values)
@@ -131,18 +135,42 @@ def draw_fractions(axes: Axes, frame: pd.DataFrame, x: str, by: str | None = Non
 
 def draw_times(axes: Axes, frame: pd.DataFrame, x: str, by: str | None = None, label: str | None = None) -> None:
     draw_cells(axes, frame, x, ("median_step", "median_low", "median_high"), by, label)
+    plain_times(axes, "step of generalization (median)")
+
+
+def plain_times(axes: Axes, label: str) -> None:
+    """Steps on a logarithmic axis, as 100, 1k, 10k."""
     axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
     axes.yaxis.set_minor_formatter(NullFormatter())
-    axes.set_ylabel("step of generalization (median)")
+    axes.set_ylabel(label)
 
 
-def legend(axes: Axes, by: str, columns: int = 4) -> None:
-    """Above the panel, so that it hides no point."""
-    axes.legend(
-        title=short_key(by), loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0.1, columnspacing=1.2,
-        fontsize=6.5, title_fontsize=6.5, alignment="left",
+def plain_log(axes: Axes, ticks: Sequence[float]) -> None:
+    """Ticks of a logarithmic axis upwards that is too short for powers of ten."""
+    low, high = axes.get_ylim()
+    at = [value for value in ticks if low <= value <= high]
+    axes.yaxis.set_major_locator(FixedLocator(at))
+    axes.set_yticklabels([number_text(float(value)) for value in at])
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def legend(axes: Axes, by: str = "", columns: int = 4, handles: Sequence[Artist] | None = None) -> None:
+    """Above the panel, so that it hides no point; under `by` as its title. It may be wider than the panel, which keeps
+    its width."""
+    handles = axes.get_legend_handles_labels()[0] if handles is None else handles
+    if not handles:
+        return
+    drawn = axes.legend(
+        handles=list(handles), title=short_key(by) or None, loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=columns,
+        borderpad=0.1, columnspacing=0.8, handlelength=1.4, handletextpad=0.4, fontsize=LEGEND, title_fontsize=LEGEND,
+        alignment="left", borderaxespad=0.2,
     )  # fmt: skip
+    drawn.set_in_layout(False)
+    lines = -(-len(handles) // columns) + bool(by)
+    axes.set_title("\n" * lines, loc="left", fontsize=LEGEND)  # room for it
 
 
 def panels(columns: int, rows: int = 1, height: float = 2.3) -> tuple[Figure, Any]:

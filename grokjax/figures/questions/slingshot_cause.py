@@ -16,16 +16,17 @@ from grokjax.figures.questions.panels import draw_cells, note, panels, unended
 from grokjax.figures.style import PALETTE, paper, value_text
 from grokjax.results.read import Results
 
-KEYS = ["treatment", "optimizer.eps", "optimizer.b2"]
+LR = "optimizer.lr"
+KEYS = [LR, "treatment", "optimizer.eps", "optimizer.b2"]
 TREATMENTS = ("float32", "float32 centered", "exact", "float64")
 FORKS = {"unchanged": "nothing changed", "exact": "exact loss", "centered": "centered gradient"}
 
 
 @dataclass(frozen=True)
 class CauseData:
-    """cells: one row a treatment, eps and b2: those of `grokjax.analysis.answers.cells`, share of runs with slingshots
-    and its interval share_low, share_high, count (mean slingshots a run) and its interval count_low, count_high.
-    forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the end),
+    """cells: one row a learning rate, treatment, eps and b2: those of `grokjax.analysis.answers.cells`, share of runs
+    with slingshots and its interval share_low, share_high, count (mean slingshots a run) and its interval count_low,
+    count_high. forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the end),
     generalization_step (after the fork), steps, slingshots."""
 
     cells: pd.DataFrame
@@ -73,23 +74,21 @@ def _forked(forks: Results) -> pd.DataFrame:
 def answer(data: CauseData) -> list[str]:
     """Who slingshots, and whether the forks that do generalize sooner."""
     lines = list(data.notes)
-    for treatment in TREATMENTS:
-        part = data.cells[data.cells["treatment"] == treatment]
-        if part.empty:
-            continue
+    for (lr, treatment), part in data.cells.groupby([LR, "treatment"], sort=True):  # pyright: ignore[reportGeneralTypeIssues]
         each = [
             f"eps {value_text(eps)} {fraction_text(int(own['slingshots'].sum()), int(own['runs'].sum()))}"
             for eps, own in part.groupby("optimizer.eps", sort=True)
         ]
-        lines.append(f"Runs that slingshot with the {treatment} loss, over all b2: {'; '.join(each)}.")
+        over = ", over all b2" if part["optimizer.b2"].nunique() > 1 else ""
+        lines.append(f"Runs that slingshot with lr {value_text(lr)} and the {treatment} loss{over}: {'; '.join(each)}.")
     exact = data.cells[data.cells["treatment"].isin(["exact", "float64"])]
     if len(exact):
         text = fraction_text(int(exact["slingshots"].sum()), int(exact["runs"].sum()))
         lines.append(f"Slingshots that survive a loss that loses nothing: {text} of the runs.")
     float32 = data.cells[(data.cells["treatment"] == "float32") & (data.cells["slingshots"] > 0)]
     each = [
-        f"b2 {value_text(row['optimizer.b2'])} eps {value_text(row['optimizer.eps'])} {row['count']:.1f} "
-        f"({max(row['count_low'], 0):.1f} to {row['count_high']:.1f})"
+        f"lr {value_text(row[LR])} b2 {value_text(row['optimizer.b2'])} eps {value_text(row['optimizer.eps'])} "
+        f"{row['count']:.1f} ({max(row['count_low'], 0):.1f} to {row['count_high']:.1f})"
         for row in float32.to_dict("records")
     ]
     if each:
@@ -133,13 +132,16 @@ def table(data: CauseData) -> pd.DataFrame:
 
 
 def figure(data: CauseData) -> Figure:
-    """A panel a b2: share of runs with slingshots against eps; and the test accuracy that forks end with."""
-    values = ordered_values(data.cells["optimizer.b2"])
+    """A panel a b2, of the learning rate with the most cells: share of runs with slingshots against eps; and the test
+    accuracy that forks end with."""
+    lr = data.cells[LR].mode().iloc[0]
+    drawn = data.cells[data.cells[LR] == lr]
+    values = ordered_values(drawn["optimizer.b2"])
     with paper():
         picture, grid = panels(len(values) + (data.forks is not None and len(data.forks) > 0))
         for place, b2 in enumerate(values):
             axes = grid[0, place]
-            part = data.cells[data.cells["optimizer.b2"] == b2]
+            part = drawn[drawn["optimizer.b2"] == b2]
             part = part.assign(order=part["treatment"].map(TREATMENTS.index)).sort_values(["order", "optimizer.eps"])
             draw_cells(axes, part, "optimizer.eps", ("share", "share_low", "share_high"), "treatment")
             axes.set_ylim(-0.04, 1.04)
@@ -150,7 +152,11 @@ def figure(data: CauseData) -> Figure:
         picture.legend(handles, labels, title="loss", loc="outside upper left", ncols=4, alignment="left")
         if data.forks is not None and len(data.forks):
             _draw_forks(grid[0, -1], data.forks)
-        note(picture, "Bars: 95 % Wilson intervals over seeds (and, in the answer, b2).")
+        note(
+            picture,
+            f"Learning rate {value_text(lr)}. Bars: 95 % Wilson intervals over seeds. Right: a line a parent; its "
+            "forks end with these test accuracies.",
+        )
     return picture
 
 
