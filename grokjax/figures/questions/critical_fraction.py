@@ -221,4 +221,5 @@ def _draw_accuracy(axes: Axes, data: FractionData) -> None:
     axes.axhline(HALF, color=GREY, linewidth=0.6, linestyle=":")
     axes.set_ylim(-0.04, 1.04)
     axes.set_ylabel("test accuracy (end)")
-    legend(axes, "start", columns=2)
+    if len(starts) > 1:
+        legend(axes, columns=2)

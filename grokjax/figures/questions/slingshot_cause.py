@@ -26,8 +26,8 @@ FORKS = {"unchanged": "nothing changed", "exact": "exact loss", "centered": "cen
 class CauseData:
     """cells: one row a learning rate, treatment, eps and b2: those of `grokjax.analysis.answers.cells`, share of runs
     with slingshots and its interval share_low, share_high, count (mean slingshots a run) and its interval count_low,
-    count_high. forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the end),
-    generalization_step (after the fork), steps, slingshots."""
+    count_high. forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the
+    end), generalization_step (after the fork), steps, slingshots."""
 
     cells: pd.DataFrame
     forks: pd.DataFrame | None

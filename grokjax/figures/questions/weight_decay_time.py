@@ -133,8 +133,9 @@ def _exponent_line(name: str, part: pd.DataFrame, whole: pd.DataFrame) -> str:
 
 
 def proportional(part: pd.DataFrame) -> tuple[float, float] | None:
-    """The longest range of weight decays at which the interval of the local exponent holds -1; None: nowhere."""
-    holds = (part["exponent_low"] <= -1) & (part["exponent_high"] >= -1)
+    """The longest range of weight decays at which the interval of the local exponent holds -1 and not 0 (with few
+    runs it holds everything); None: nowhere."""
+    holds = (part["exponent_low"] <= -1) & (part["exponent_high"] >= -1) & (part["exponent_high"] < 0)
     values, best, begun = part["weight_decay"].tolist(), None, None
     for place, there in enumerate(holds):
         begun = (place if begun is None else begun) if there else None
@@ -147,7 +148,7 @@ def _ends(name: str, part: pd.DataFrame) -> list[str]:
     """Where the law holds, and where generalization and fit end."""
     found = proportional(part)
     between = "nowhere" if found is None else " to ".join(number_text(value) for value in dict.fromkeys(found))
-    lines = [f"{name}: the local exponent's interval holds -1 at weight decay: {between}."]
+    lines = [f"{name}: the local exponent's interval holds -1, and not 0, at weight decay: {between}."]
     for word, count in (("generalize", "generalized"), ("fit", "fits")):
         most = part[part[count] * 2 >= part["runs"]]["weight_decay"]
         if most.empty:
