@@ -16,7 +16,16 @@ from matplotlib.ticker import NullFormatter
 
 from grokjax.analysis.answers import ENDED, cells, median_time, time_text
 from grokjax.figures.groups import ordered_values
-from grokjax.figures.questions.panels import MARKERS, draw_cells, draw_fractions, legend, note, panels, unended
+from grokjax.figures.questions.panels import (
+    MARKERS,
+    draw_cells,
+    draw_fractions,
+    legend,
+    note,
+    panels,
+    plain_times,
+    unended,
+)
 from grokjax.figures.style import GREY, SEQUENTIAL, number_text, paper
 from grokjax.results.read import Results
 
@@ -96,7 +105,20 @@ def answer(data: EffectiveData) -> list[str]:
         ]
         lines.append(f"{name}, logit scale 1. {'; '.join(each)}.")
     for family in ("adam", "sgd"):
+        lines += _window(data.runs, family)
         lines += _equal_angle(data.runs, f"{family}_with_norm") + _radial(data.runs, family)
+    return lines
+
+
+def _window(runs: pd.DataFrame, family: str) -> list[str]:
+    """At which norms runs generalize, with any lr, by logit scale."""
+    lines = []
+    own = runs[runs["arm"].isin([family, f"{family}_with_norm"])]
+    for scale, part in own.groupby("logit_scale"):
+        there = part["generalization"].notna().groupby(part["norm"]).agg(["sum", "size"])
+        each = ", ".join(f"norm {number_text(float(norm))} {int(k)} of {int(n)}" for norm, k, n in there.itertuples())  # pyright: ignore
+        name = ARMS[f"{family}_with_norm"].partition(",")[0]
+        lines.append(f"{name}, every lr, logit scale {number_text(float(scale))}, runs that generalize: {each}.")  # pyright: ignore
     return lines
 
 
@@ -152,14 +174,12 @@ def figure(data: EffectiveData) -> Figure:
         adam = data.lines[data.lines["arm"] == "adam_with_norm"]
         if len(adam):
             draw_fractions(grid[0, 1], adam, NORM, SCALE, "norm of all parameters")
-            grid[0, 1].set_ylabel("fraction generalized, Adam, lr ~ norm")
-            legend(grid[0, 1], SCALE)
+            legend(grid[0, 1], "logit_scale; Adam, lr ~ norm")
         _draw_share(grid[0, 2], data.runs)
         for place, what in enumerate(("fit", "generalization")):
             _draw_angle(grid[1, place], data.runs[data.runs["arm"].str.startswith("adam")], what)
         _draw_angle(grid[1, 2], data.runs[data.runs["arm"].str.startswith("sgd")], "generalization")
-        for axes, name in zip(grid[1], ("Adam", "Adam", "SGD"), strict=True):
-            axes.set_title(name, loc="right")
+        legend(grid[1, 0], "norm; here and in the middle Adam, at the right SGD", columns=7)
         note(
             picture,
             "Open triangles: never, within the steps given. Bars: 95 % intervals over seeds. Below: a dot a run.",
@@ -179,12 +199,9 @@ def _draw_angle(axes: Axes, runs: pd.DataFrame, what: str) -> None:
         axes.plot(part["angle"][there], part[what][there].clip(lower=1), marker, label=number_text(norm), **style)
         axes.plot(part["angle"][~there], np.full((~there).sum(), top), "^", markerfacecolor="none", **style)
     axes.set_xscale("log")
-    axes.set_yscale("log")
     axes.set_xlabel("angular step (radians, early)")
-    axes.set_ylabel(f"step of {what}")
-    axes.yaxis.set_minor_formatter(NullFormatter())
-    if what == "fit":
-        axes.legend(title="norm", loc="lower left", fontsize=6, title_fontsize=6.5, handletextpad=0.1, labelspacing=0.2)
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    plain_times(axes, f"step of {what}")
 
 
 def _draw_share(axes: Axes, runs: pd.DataFrame) -> None:
@@ -202,7 +219,7 @@ def _draw_share(axes: Axes, runs: pd.DataFrame) -> None:
     frame = pd.DataFrame(rows)
     if frame["share"].notna().any():
         draw_cells(axes, frame, "norm", ("share", "low", "high"), "optimizer", "norm of all parameters")
-        axes.legend(loc="best", fontsize=6.5)
+        legend(axes, columns=2)
         axes.set_yscale("log")
     axes.set_ylabel("radial share of proposed step")
     axes.grid(axis="y", color=GREY, alpha=0.2, linewidth=0.4)

@@ -106,6 +106,7 @@ def draw_cells(
         value, low, high = (part[column].to_numpy(np.float64) for column in columns)
         reached = np.isfinite(value)
         style: dict[str, Any] = {"color": colors[place], "marker": MARKERS[place % len(MARKERS)], "markersize": 3.4}
+        style["linestyle"] = "-" if axis.numeric else "none"
         with np.errstate(invalid="ignore"):  # inf - inf, of what is not drawn as a bar
             reach = np.maximum([value - low, np.where(np.isinf(high), top, high) - value], 0)
         reach = np.where(np.isfinite(reach), reach, 0)

@@ -27,7 +27,7 @@ class CauseData:
     """cells: one row a learning rate, treatment, eps and b2: those of `grokjax.analysis.answers.cells`, share of runs
     with slingshots and its interval share_low, share_high, count (mean slingshots a run) and its interval count_low,
     count_high. forks: None, or one row a fork: arm, parent, begun and accuracy (of the test set, at the fork and at the
-    end), generalization_step (after the fork), steps, slingshots."""
+    end), generalization_step and first_slingshot (after the fork), steps, slingshots (how many)."""
 
     cells: pd.DataFrame
     forks: pd.DataFrame | None
@@ -59,6 +59,7 @@ def _forked(forks: Results) -> pd.DataFrame:
     runs = forks.runs()
     runs = runs[runs["status"] == "ended"]
     first = forks.curves("test/accuracy").sort_values("step").groupby("run_id")["test/accuracy"].first()
+    events = forks.events()
     frame = {
         "arm": runs["arm"],
         "parent": runs["init.from_run.run"],
@@ -67,6 +68,7 @@ def _forked(forks: Results) -> pd.DataFrame:
         "generalization_step": runs["generalization_step"].astype(float),
         "steps": runs["train.steps"],
         "slingshots": runs["slingshots"],
+        "first_slingshot": runs["run_id"].map(events[events["kind"] == "slingshot"].groupby("run_id")["step"].min()),
     }
     return pd.DataFrame(frame).reset_index(drop=True)
 
@@ -105,7 +107,12 @@ def _forks_answer(forks: pd.DataFrame) -> list[str]:
         there = fraction_text(int(part["generalization_step"].notna().sum()), len(part))
         again, accuracy = int((part["slingshots"] > 0).sum()), _mean_text(part["accuracy"])
         before = f"test accuracy from {part['begun'].mean():.3f} to {accuracy}"
-        lines.append(f"Forks, {FORKS.get(arm, arm)}: {again} of {len(part)} slingshot; {before}; {there} generalize.")
+        first = part["first_slingshot"].median()
+        when = f" (the first {first:,.0f} steps after the fork, median)" if again else ""
+        lines.append(
+            f"Forks, {FORKS.get(arm, arm)}: {again} of {len(part)} slingshot{when}, {part['slingshots'].mean():.1f} a "
+            f"run; {before}; {there} generalize."
+        )
     whole = forks.pivot(index="parent", columns="arm", values="accuracy")
     for arm in whole.columns.drop("unchanged", errors="ignore"):
         if "unchanged" in whole:
