@@ -1,0 +1,305 @@
+"""The open questions as shipped; answers about norms, decay, data, slingshots and activations from told outcomes."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from told_results import NEVER, STEPS, Told, run
+
+from grokjax.figures import style
+from grokjax.figures.questions import (
+    activation_multiply,
+    critical_fraction,
+    effective_lr,
+    slingshot_cause,
+    weight_decay_time,
+)
+from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.load import SweepError
+
+ROOT = Path(__file__).parents[1]
+NAMES = [
+    "effective_lr",
+    "sgd_momentum",
+    "norm_balance",
+    "embedding_scale",
+    "slingshot_cause",
+    "weight_decay_time",
+    "critical_fraction",
+    "circuit_efficiency",
+    "depth_slingshot",
+    "activation_multiply",
+]
+SWEEPS = sorted((ROOT / "sweeps/questions").rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_question_has_its_sweeps_script_module_and_picture(name: str):
+    for path in ("sweeps/questions/{}.yaml", "sweeps/questions/full/{}.yaml", "scripts/questions/{}.py"):
+        assert (ROOT / path.format(name)).is_file()
+    assert (ROOT / f"sweeps/questions/gallery/{name}.png").stat().st_size < 150_000
+    module = importlib.import_module(f"grokjax.figures.questions.{name}")
+    assert all(callable(getattr(module, part)) for part in ("data", "answer", "table", "figure"))
+    assert f"`{name}`" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: str(path.relative_to(ROOT / "sweeps/questions")))
+def test_shipped_questions_plan_or_name_the_parents_they_are_forked_from(path: Path):
+    text = path.read_text()
+    sweep = yaml.safe_load(text)
+    assert sweep["name"] == path.stem + ("_full" if path.parent.name == "full" else "")
+    parents = sweep["base"].get("init", {}).get("from_run", {}).get("results")
+    if parents is None:
+        assert len(load_sweep(path).runs) == cost(text)
+        return
+    own = path.parent / (Path(parents).name.removesuffix("_full") + ".yaml")
+    assert own.is_file()
+    assert f"First train the parents: grokjax run {own.relative_to(ROOT)}" in text
+    with pytest.raises(SweepError) as wrong:  # nothing else than that there are no parents to look up
+        load_sweep(path)
+    assert {mistake.key.rpartition(".")[0] for mistake in wrong.value.mistakes} == {"init.from_run"}
+
+
+def cost(text: str) -> int:
+    """The number of runs that a sweep's comment promises."""
+    found = re.search(r"# Cost: ([\d,]+) ", text)
+    assert found
+    return int(found[1].replace(",", ""))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scripts_tell_what_they_take(name: str):
+    told = subprocess.run(
+        [sys.executable, ROOT / f"scripts/questions/{name}.py", "--help"], capture_output=True, text=True, check=True
+    )
+    assert f"sweeps/questions/{name}.yaml" in " ".join(told.stdout.split())
+
+
+def asked(module: Any, *told: Told) -> Any:
+    return module.data(*told)
+
+
+def drawn(module, found, tmp_path: Path) -> None:
+    """The picture is written, and what it shows as a table."""
+    assert all(path.stat().st_size for path in style.write(module.figure(found), tmp_path / "picture"))
+    assert len(style.write_table(module.table(found), tmp_path / "picture").read_text().splitlines()) > 1
+
+
+def decays(exponent: float, values: tuple[float, ...], noise: float = 0.1, seeds: int = 6, **columns) -> list[dict]:
+    """Runs whose median delay is 100 weight_decay^exponent, and whose spread over seeds is the same everywhere."""
+    spread = np.exp(noise * np.linspace(-1, 1, seeds))
+    return [
+        run(
+            optimizer__weight_decay=value, seed=seed,
+            generalization=10 + 100 * value**exponent * spread[seed], **columns,
+        )
+        for value in values for seed in range(seeds)
+    ]  # fmt: skip
+
+
+def test_a_delay_in_proportion_to_one_over_weight_decay_is_told_until_it_ends(tmp_path: Path):
+    """lr 1e-3: proportional from 0.2 to 3.2, then no fit. lr 4e-3: no run ever generalizes."""
+    law = decays(-1, (0.2, 0.4, 0.8, 1.6, 3.2), 0.3, optimizer__lr=1e-3)
+    unfit = [run(optimizer__weight_decay=6.4, optimizer__lr=1e-3, seed=seed, fit=NEVER) for seed in range(6)]
+    never = [run(optimizer__weight_decay=value, optimizer__lr=4e-3) for value in (0.2, 0.4, 6.4)]
+    found = asked(weight_decay_time, Told(law + unfit + never))
+    whole = found.whole.set_index("lr").loc[1e-3]
+    assert whole["exponent_low"] <= -1 <= whole["exponent_high"]
+    assert abs(whole["exponent"] + 1) < 0.15
+    slow = found.cells[found.cells["lr"] == 1e-3]
+    assert weight_decay_time.proportional(slow) == (0.2, 3.2)
+    text = "\n".join(weight_decay_time.answer(found))
+    assert "lr 0.001: 3.2 is the largest weight decay at which half of the runs fit; at 6.4: 0 of 6" in text
+    assert "6.4: no fit, 0 of 6" in text
+    assert "lr 0.004: at no weight decay do half of the runs generalize." in text
+    assert "No lr x weight decay has a median delay at both" in text
+    drawn(weight_decay_time, found, tmp_path)
+
+
+def test_a_flat_delay_is_not_in_proportion(tmp_path: Path):
+    found = asked(weight_decay_time, Told(decays(0, (0.2, 0.4, 0.8, 1.6), optimizer__lr=1e-3)))
+    assert weight_decay_time.proportional(found.cells) is None
+    text = "\n".join(weight_decay_time.answer(found))
+    assert "at weight decay: nowhere" in text
+    assert "Warning" in text or found.cells["median_step"].idxmin() in (1, 2)  # unless the best lies inside
+
+
+def test_a_censored_delay_counts_as_late_not_as_missing():
+    runs = decays(-1, (0.1, 0.2, 0.4, 0.8), optimizer__lr=1e-3)
+    late = [dict(row) | {"generalization_step": NEVER, "delay": NEVER} if row["delay"] > 600 else row for row in runs]
+    cells = asked(weight_decay_time, Told(late)).cells
+    assert np.isinf(cells["delay"].iloc[0])
+    assert np.isfinite(cells["delay"].iloc[1:]).all()
+    assert abs(cells["exponent"].iloc[1] + 1) < 0.3
+
+
+def test_equal_products_of_lr_and_weight_decay_are_compared():
+    runs = decays(-1, (0.4, 0.8), 1e-6, optimizer__lr=1e-3) + decays(-1, (0.1, 0.2), 1e-6, optimizer__lr=4e-3)
+    line = weight_decay_time.answer(asked(weight_decay_time, Told(runs)))[-1]
+    assert line.endswith("0.0004: 0.25; 0.0008: 0.25.")
+
+
+def shares(accuracies: dict[float, float], **columns) -> list[dict]:
+    return [
+        run(
+            task__train_fraction=share, final__test__accuracy=accuracy, seed=seed,
+            generalization=100 if accuracy > 0.9 else NEVER, **columns,
+        ) | {"final/test/accuracy": accuracy}
+        for share, accuracy in accuracies.items() for seed in range(4)
+    ]  # fmt: skip
+
+
+def test_the_critical_fraction_is_where_the_accuracy_crosses_one_half():
+    x = np.array([0.2, 0.4, 0.6])
+    assert critical_fraction.crossing(x, np.array([0.0, 0.25, 1.0])) == pytest.approx(0.4 + 0.2 / 3)
+    assert critical_fraction.crossing(x[::-1], np.array([1.0, 0.25, 0.0])) == pytest.approx(0.4 + 0.2 / 3)
+    assert critical_fraction.crossing(x, np.array([0.9, 0.1, 0.9])) == pytest.approx(0.5)  # the last time
+    assert critical_fraction.crossing(x, np.array([0.6, 0.7, 0.9])) == 0.2
+    assert np.isnan(critical_fraction.crossing(x, np.array([0.6, 0.7, 0.1])))
+
+
+def test_a_generalized_network_that_keeps_what_a_fresh_start_does_not_find_is_told(tmp_path: Path):
+    fresh = Told(shares({0.2: 0.0, 0.4: 0.0, 0.6: 1.0}))
+    kept = shares({0.1: 0.2, 0.2: 0.8, 0.4: 1.0})
+    forks = Told([row | {"init.from_run.run": f"parent{row['seed']}"} for row in kept])
+    found = asked(critical_fraction, fresh, forks)
+    text = "\n".join(critical_fraction.answer(found))
+    assert "the smallest share at which a run generalizes is 0.6, the largest at which none does 0.4" in text
+    assert (
+        "fresh start: critical fraction (where the test accuracy at the end crosses 0.5), median over 4: 0.50" in text
+    )
+    assert "median over 4: 0.15 (0.15 to 0.15)" in text
+    assert "8 of 12 runs end between" in text
+    assert "A generalized network keeps what it can do" in text
+    drawn(critical_fraction, found, tmp_path)
+    lost = asked(critical_fraction, Told(shares({0.1: 0.0, 0.2: 1.0})), Told([
+        row | {"init.from_run.run": "parent"} for row in shares({0.2: 0.0, 0.4: 1.0})[::4]
+    ]))  # fmt: skip
+    assert "forgets at shares of data at which a fresh start generalizes" in critical_fraction.answer(lost)[-1]
+
+
+def test_a_fraction_that_is_never_reached_lies_beyond_the_largest(tmp_path: Path):
+    found = asked(critical_fraction, Told(shares({0.2: 0.0, 0.4: 0.2})))
+    text = "\n".join(critical_fraction.answer(found))
+    assert "over 0.4, the largest tried, for 4 of 4" in text
+    assert "no run generalizes" in text
+    drawn(critical_fraction, found, tmp_path)
+
+
+def causes(slings: dict[tuple[str, bool, float], int], lr: float = 1e-3) -> list[dict]:
+    return [
+        run(
+            loss__precision=precision, loss__center_gradient=centered, optimizer__eps=eps, optimizer__b2=0.98,
+            optimizer__lr=lr, seed=seed, slingshots=count,
+        )
+        for (precision, centered, eps), count in slings.items() for seed in range(5)
+    ]  # fmt: skip
+
+
+def test_slingshots_are_counted_by_loss_eps_and_learning_rate(tmp_path: Path):
+    rows = causes({("float32", False, 1e-8): 6, ("float32", True, 1e-8): 0, ("exact", False, 1e-8): 0})
+    rows += causes({("float32", True, 1e-8): 1}, lr=1e-2)
+    found = asked(slingshot_cause, Told(rows))
+    text = "\n".join(slingshot_cause.answer(found))
+    assert "with lr 0.001 and the float32 loss: eps 1e-8 5 of 5 (57 to 100 %)." in text
+    assert "with lr 0.001 and the float32 centered loss: eps 1e-8 0 of 5 (0 to 43 %)." in text
+    assert "with lr 0.01 and the float32 centered loss: eps 1e-8 5 of 5" in text
+    assert "survive a loss that loses nothing: 0 of 5 (0 to 43 %)" in text
+    assert "lr 0.001 b2 0.98 eps 1e-8 6.0 (6.0 to 6.0)" in text
+    drawn(slingshot_cause, found, tmp_path)
+
+
+def test_forks_are_compared_parent_by_parent(tmp_path: Path):
+    parents = causes({("float32", False, 1e-8): 6})
+    ends = {"unchanged": 0.8, "exact": 0.75, "centered": 0.8}
+    rows = [
+        run(arm, init__from_run__run=f"parent{seed}", slingshots=int(arm != "exact"))
+        | {"final/test/accuracy": end + seed / 10}
+        for arm, end in ends.items() for seed in range(2)
+    ]  # fmt: skip
+    ids = [f"{place:012x}" for place in range(len(rows))]
+    curves = pd.DataFrame({"run_id": ids, "step": 0, "test/accuracy": 0.7})
+    events = [(run_id, "slingshot", 40) for run_id, row in zip(ids, rows, strict=True) if row["slingshots"]]
+    found = asked(slingshot_cause, Told(parents), Told(rows, curves, events))
+    text = "\n".join(slingshot_cause.answer(found))
+    assert "nothing changed: 2 of 2 slingshot (the first 40 steps after the fork, median)" in text
+    assert "exact loss: 0 of 2 slingshot, 0.0 a run; test accuracy from 0.700 to 0.800" in text
+    assert "ends with 0.050 (0.050 to 0.050) more test accuracy if it may slingshot than as exact loss" in text
+    assert "ends with 0.000 (0.000 to 0.000) more test accuracy if it may slingshot than as centered gradient" in text
+    drawn(slingshot_cause, found, tmp_path)
+
+
+def test_runs_that_go_on_are_left_out_and_said():
+    rows = causes({("float32", False, 1e-8): 6, ("exact", False, 1e-8): 0})
+    some = [row | {"status": "running"} if row["seed"] == 4 else row for row in rows]
+    assert slingshot_cause.answer(asked(slingshot_cause, Told(some)))[0].startswith("Only 8 of 10 runs have ended")
+    none = Told([row | {"status": "running"} for row in rows])
+    for module in (slingshot_cause, weight_decay_time, critical_fraction, activation_multiply):
+        with pytest.raises(ValueError, match="no run has ended yet"):
+            asked(module, none)
+
+
+def norms(window: dict[float, tuple[float, float]]) -> tuple[list[dict], pd.DataFrame]:
+    """Runs that generalize where norm lies in the window of their logit scale; a radial share of 1 / norm."""
+    rows, metrics = [], []
+    for arm, lrs in (("adam", (1e-3, 4e-3)), ("adam_with_norm", (None,))):
+        for scale, (low, high) in window.items():
+            for norm in (10.0, 20.0, 40.0):
+                for lr in lrs:
+                    there = 100.0 if low <= norm <= high else NEVER
+                    rows.append(run(arm, there, constraint__radius=norm, model__logit_scale=scale,
+                                    optimizer__lr=lr or norm * 1e-4))  # fmt: skip
+                    metrics.append(1 / norm)
+    ids = [f"{place:012x}" for place in range(len(rows))]
+    names = [effective_lr.ANGLE, effective_lr.SHARE]
+    return rows, pd.DataFrame({"run_id": ids, "step": 100} | dict.fromkeys(names, metrics))
+
+
+def test_the_norms_that_generalize_are_told_by_temperature(tmp_path: Path):
+    found = asked(effective_lr, Told(*norms({0.1: (30, 50), 1.0: (15, 30)})))
+    text = "\n".join(effective_lr.answer(found))
+    for window in ("0.1, runs that generalize: norm 10 0 of 3, norm 20 0 of 3, norm 40 3 of 3.",
+                   "1, runs that generalize: norm 10 0 of 3, norm 20 3 of 3, norm 40 0 of 3."):  # fmt: skip
+        assert f"Adam, every lr, logit scale {window}" in text
+    assert "0.1 at norm 10, 0.05 at norm 20, 0.025 at norm 40" in text
+    assert "the early angular step is 0.025 to 0.1 over the norms" in text
+    drawn(effective_lr, found, tmp_path)
+    nobody = asked(effective_lr, Told(*norms({1.0: (99, 99)})))
+    assert "generalization: at every norm most never" in "\n".join(effective_lr.answer(nobody))
+    drawn(effective_lr, nobody, tmp_path)
+
+
+def test_activations_are_ranked_and_a_best_lr_on_the_edge_is_warned_of(tmp_path: Path, monkeypatch):
+    times = {("square", 1e-3): 300.0, ("square", 1e-2): 100.0, ("relu", 1e-3): 200.0, ("relu", 1e-2): 400.0,
+             ("tanh", 1e-3): NEVER, ("tanh", 1e-2): NEVER}  # fmt: skip
+    rows = [
+        run("mlp", step + seed, model__activation=name, optimizer__lr=lr, seed=seed)
+        for (name, lr), step in times.items() for seed in range(3)
+    ]  # fmt: skip
+    told = Told(rows)
+    squares = {"square": 0.6, "relu": 0.3, "tanh": 0.1}
+    frame = pd.DataFrame({"run_id": told.rows["run_id"], "beyond": [squares[row["model.activation"]] for row in rows]})
+    frame["beyond"] += -0.01 * told.rows["seed"]  # the later, the less square
+    monkeypatch.setattr(activation_multiply, "neurons", lambda results, ids, steps: frame)
+    found = asked(activation_multiply, told)
+    text = "\n".join(activation_multiply.answer(found))
+    order = [
+        text.index(name) for name in ("square (lr 0.01) 101 (100 to 102), 3 of 3", "relu (lr 0.001) 201", "tanh (lr")
+    ]
+    assert order == sorted(order)
+    assert f"over {STEPS:,} (test accuracy 0.10)" in text
+    assert "Warning: mlp, square, lr 0.01 is the largest tried" in text
+    assert "Warning: mlp, tanh" not in text
+    assert "relu 0.29 (0.2" in text
+    assert "tanh 0.09 (0.0" in text
+    assert "relu/tanh) and lr" in text
+    drawn(activation_multiply, found, tmp_path)
