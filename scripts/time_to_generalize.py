@@ -3,7 +3,7 @@
 95 % interval. Runs that never generalize count, and are drawn, as censored at their last step.
 
 Writes STEM.png, STEM.svg and the numbers drawn as STEM.csv.
-Example: scripts/time_to_generalize.py runs/weight_decay_time
+Example: scripts/time_to_generalize.py runs/time_to_generalize
 """
 
 import argparse

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 from scipy.stats import binom, spearmanr, t
@@ -109,8 +108,8 @@ def edges(frame: pd.DataFrame, best: Any, keys: Iterable[str]) -> list[tuple[str
     return found
 
 
-def interval_of_mean(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
-    """Mean and its 95 % interval by Student's t; no interval of a single value (nan)."""
+def interval_of_mean(values: ArrayLike) -> tuple[float, float, float]:
+    """Mean of values [n], nan left out, and its 95 % interval by Student's t; no interval (nan) of a single one."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
     if not len(values):
@@ -122,7 +121,7 @@ def interval_of_mean(values: Float[np.ndarray, " n"]) -> tuple[float, float, flo
     return mean, mean - half, mean + half
 
 
-def interval_of_geometric_mean(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+def interval_of_geometric_mean(values: ArrayLike) -> tuple[float, float, float]:
     """As `interval_of_mean`, of the logarithms: for ratios, which are positive; others are left out."""
     values = np.asarray(values, float)
     mean, low, high = np.exp(interval_of_mean(np.log(values[values > 0])))

@@ -161,7 +161,7 @@ def _frozen(cells: pd.DataFrame) -> list[str]:
     if frozen.empty:
         return []
     each = [
-        f"{setting}: {fraction_text(part['generalized'].sum(), part['runs'].sum())} generalize, delay "
+        f"{setting}: {fraction_text(int(part['generalized'].sum()), int(part['runs'].sum()))} generalize, delay "
         f"{_delay_text(part.iloc[0].to_dict())}"
         for setting, part in _settings(frozen)
     ]
