@@ -305,3 +305,12 @@ def test_any_bytes_as_a_file_are_a_sweep_or_are_refused(tmp_path_factory, raw):
     path.write_bytes(raw)
     sweep, mistakes = outcome(lambda: load_sweep(path))
     assert (sweep is None) == bool(mistakes)
+
+
+def test_published_names_are_told_from_parameters_that_are_missing(tmp_path):
+    save_file({"embed.W_E": np.zeros((8, 4), np.float32)}, tmp_path / "published.safetensors")
+    path = tmp_path / "sweep.yaml"
+    path.write_text("base: {task: {p: 7}, init: {from_file: published.safetensors}}")
+    (message,) = refuse(path)
+    assert "has names of TransformerLens" in message
+    assert "grokjax convert" in message

@@ -183,7 +183,10 @@ def _check_file(spec: RunSpec, path: str, report: Report) -> None:
     if isinstance(shapes, str):
         report("init.from_file", shapes)
         return
-    if what := _misfit(shapes, parameter_shapes(spec)):
+    what = _misfit(shapes, parameter_shapes(spec))
+    if what and "embed.W_E" in shapes:
+        what = f"it has names of TransformerLens (embed.W_E); rename them: grokjax convert {path} --out NEW.safetensors"
+    if what:
         report("init.from_file", f"{path} does not fit: {what}")
 
 

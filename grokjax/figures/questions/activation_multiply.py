@@ -173,9 +173,9 @@ def _draw_squares(axes: Axes, runs: pd.DataFrame) -> None:
     names = sorted(runs["activation"].unique(), key=_order)
     for place, name in enumerate(names):
         part = runs[runs["activation"] == name].sort_values("beyond")
-        at = place + np.linspace(-0.28, 0.28, len(part)) if len(part) > 1 else np.array([float(place)])
+        at = place + np.linspace(-0.4, 0.4, len(part)) if len(part) > 1 else np.array([float(place)])
         there = part["generalization"].notna().to_numpy()
-        style: dict[str, Any] = {"color": PALETTE[place % len(PALETTE)], "linestyle": "none", "markersize": 2.6}
+        style: dict[str, Any] = {"color": PALETTE[place % len(PALETTE)], "linestyle": "none", "markersize": 2.0}
         axes.plot(at[there], part["beyond"][there], "o", **style)
         axes.plot(at[~there], part["beyond"][~there], "o", markerfacecolor="none", **style)
     axes.set_xticks(range(len(names)), names)
