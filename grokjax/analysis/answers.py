@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -138,6 +138,16 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> tuple[float, float, float]:
     half = ndtri(0.5 + LEVEL / 2) * np.sqrt((1 + rho**2 / 2) / (len(x) - 3))
     center = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
     return rho, float(np.tanh(center - half)), float(np.tanh(center + half))
+
+
+def rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Each row as column -> value."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def groups(frame: pd.DataFrame, keys: str | list[str], sort: bool = False) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The value of a key (a tuple, of several) and the rows that have it; by size, or as they come."""
+    yield from frame.groupby(keys, sort=sort)
 
 
 def plain_value(value: Any) -> Any:

@@ -17,6 +17,7 @@ from grokjax.analysis.answers import (
     interval_of_mean,
     rank_correlation,
     ranking,
+    rows,
     time_text,
 )
 from grokjax.analysis.neurons import neurons
@@ -97,7 +98,7 @@ def _best_line(arm: str, best: pd.DataFrame) -> str:
     each = [
         f"{row['activation']} (lr {number_text(row['lr'])}) {_time(row)}, "
         f"{fraction_text(int(row['generalized']), int(row['runs']))}"
-        for row in ranking(best).to_dict("records")
+        for row in rows(ranking(best))
     ]
     return (
         f"{arm}, each activation at its best lr, the best first (median step, runs that generalize): {'; '.join(each)}."

@@ -18,8 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter
+from scipy.stats import gmean
 
-from grokjax.analysis.answers import interval_of_geometric_mean
+from grokjax.analysis.answers import groups, interval_of_geometric_mean, rows
 from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import MARKERS, draw_cells, ended_runs, legend, mean_text, note, panels, unended
@@ -112,7 +113,7 @@ def _curves(runs: pd.DataFrame, loss: float) -> Iterator[dict[str, Any]]:
 
 
 def _head(part: pd.DataFrame) -> dict[str, Any]:
-    return part.iloc[0][["p", "kind", "size", "loss"]].to_dict()
+    return rows(part[["p", "kind", "size", "loss"]])[0]
 
 
 def _mean(values: Any, name: str) -> dict[str, Any]:
@@ -196,7 +197,7 @@ def answer(data: EfficiencyData) -> list[str]:
 
 
 def _by_size(kind: str, part: pd.DataFrame, name: str) -> str:
-    each = [f"{row['size']} examples {mean_text(*_three(row, name))}" for row in part.to_dict("records")]
+    each = [f"{row['size']} examples {mean_text(*_three(row, name))}" for row in rows(part)]
     return f"{kind} {', '.join(each)}"
 
 
@@ -208,7 +209,7 @@ def _against(data: EfficiencyData, p: Any) -> list[str]:
     """Random labels against the generalizing solution, and the critical size."""
     if data.critical.empty or not (data.critical["p"] == p).any():
         return [f"p {p}: no weight decays of one seed generalize and come to that loss: no critical size."]
-    ratios = data.ratios[data.ratios["p"] == p].to_dict("records")
+    ratios = rows(data.ratios[data.ratios["p"] == p])
     takes = [f"{row['size']}: {mean_text(*_three(row, 'norm'))}" for row in ratios]
     buys = [
         f"{row['size']}: {mean_text(*_three(row, 'loss'))}" if row["common"] else f"{row['size']}: no common norm"
@@ -262,11 +263,11 @@ def figure(data: EfficiencyData) -> Figure:
 
 def _draw_lines(axes: Axes, runs: pd.DataFrame, norms: pd.DataFrame, p: int) -> None:
     sizes = ordered_values(runs["size"])
-    for (kind, size), part in runs.groupby(["kind", "size"]):  # pyright: ignore[reportGeneralTypeIssues]
+    for (kind, size), part in groups(runs, ["kind", "size"], sort=True):
         marker = MARKERS[sizes.index(size) % len(MARKERS)]
-        style: dict[str, Any] = {"color": COLORS[str(kind)], "linewidth": 0.7}
+        style: dict[str, Any] = {"color": COLORS[kind], "linewidth": 0.7}
         axes.plot(part["norm"], part["loss"], marker, markersize=2.4, alpha=0.5, **style)
-        middle = np.exp(np.log(part[["weight_decay", "norm", "loss"]]).groupby("weight_decay").mean())
+        middle = part.groupby("weight_decay")[["norm", "loss"]].agg(gmean)
         axes.plot(middle["norm"], middle["loss"], "-", **style)
     axes.set_yscale("log")
     if len(norms):

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.analysis.answers import cells, interval_of_mean, median_time, time_text
+from grokjax.analysis.answers import cells, groups, interval_of_mean, median_time, rows, time_text
 from grokjax.analysis.censored import wilson
 from grokjax.figures.questions.panels import draw_cells, ended_runs, legend, note, panels, plain_times, unended
 from grokjax.figures.style import GREY, PALETTE, number_text, paper
@@ -47,11 +47,11 @@ def data(results: Results, ungrokking: Results | None = None) -> FractionData:
         frames.append(_frame(ended))
     frame = pd.concat(frames, ignore_index=True)
     both = pd.concat(found, ignore_index=True)
-    rows = [_measures(frame, row["start"], row["train_fraction"]) for row in both.to_dict("records")]
-    both = pd.concat([both.rename(columns={"fit": "fits"}).drop(columns="accuracy"), pd.DataFrame(rows)], axis=1)
+    measures = [_measures(frame, row["start"], row["train_fraction"]) for row in rows(both)]
+    both = pd.concat([both.rename(columns={"fit": "fits"}).drop(columns="accuracy"), pd.DataFrame(measures)], axis=1)
     critical = [
         (start, parent, crossing(part["train_fraction"].to_numpy(), part["accuracy"].to_numpy()))
-        for (start, parent), part in frame.groupby(["start", "parent"], sort=False)  # pyright: ignore[reportGeneralTypeIssues]
+        for (start, parent), part in groups(frame, ["start", "parent"])
     ]
     return FractionData(frame, both, pd.DataFrame(critical, columns=["start", "parent", "fraction"]), tuple(notes))
 
@@ -111,11 +111,11 @@ def answer(data: FractionData) -> list[str]:
 
 def _delay_line(part: pd.DataFrame) -> str:
     each = []
-    for row in part.to_dict("records"):
+    for row in rows(part):
         delay = (
             "no fit"
             if np.isnan(row["delay"])
-            else time_text(*(row[k] for k in ("delay", "delay_low", "delay_high")), row["steps"])
+            else time_text(row["delay"], row["delay_low"], row["delay_high"], row["steps"])
         )
         each.append(f"{number_text(row['train_fraction'])}: {delay}, {_fraction(row)}")
     none = part[part["generalized"] == 0]["train_fraction"]
@@ -138,7 +138,7 @@ def _fraction(row: dict) -> str:
 
 
 def _accuracy_line(start: str, part: pd.DataFrame) -> str:
-    each = [f"{number_text(row['train_fraction'])}: {_share_text(row)}" for row in part.to_dict("records")]
+    each = [f"{number_text(row['train_fraction'])}: {_share_text(row)}" for row in rows(part)]
     low, high = BETWEEN
     ends = f"{int(part['between'].sum())} of {int(part['runs'].sum())} runs end between {low} and {high}"
     return f"{start}: test accuracy at the end (mean over runs): {'; '.join(each)}; {ends}."
@@ -212,7 +212,7 @@ def figure(data: FractionData) -> Figure:
 
 def _draw_accuracy(axes: Axes, data: FractionData) -> None:
     starts = list(dict.fromkeys(data.runs["start"]))
-    for (start, _), part in data.runs.groupby(["start", "parent"], sort=False):  # pyright: ignore[reportGeneralTypeIssues]
+    for (start, _), part in groups(data.runs, ["start", "parent"]):
         part = part.sort_values("train_fraction")
         color = PALETTE[starts.index(start)]
         axes.plot(part["train_fraction"], part["accuracy"], color=color, linewidth=0.4, alpha=0.35)

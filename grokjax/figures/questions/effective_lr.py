@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from grokjax.analysis.answers import ENDED, cells, median_time, time_text
+from grokjax.analysis.answers import ENDED, cells, groups, median_time, rows, time_text
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import (
     MARKERS,
@@ -101,7 +101,7 @@ def answer(data: EffectiveData) -> list[str]:
         each = [
             f"norm {number_text(row[NORM])}: {row['fit']} of {row['runs']} fit, {row['generalized']} generalize, step "
             + time_text(row["median_step"], row["median_low"], row["median_high"], row["steps"])
-            for row in part.to_dict("records")
+            for row in rows(part)
         ]
         lines.append(f"{name}, logit scale 1. {'; '.join(each)}.")
     for family in ("adam", "sgd"):
@@ -214,7 +214,7 @@ def _draw_share(axes: Axes, runs: pd.DataFrame) -> None:
             "low": own["share"].min(),
             "high": own["share"].max(),
         }
-        for (norm, arm), own in part.groupby(["norm", "arm"])
+        for (norm, arm), own in groups(part, ["norm", "arm"], sort=True)
     ]
     frame = pd.DataFrame(rows)
     if frame["share"].notna().any():

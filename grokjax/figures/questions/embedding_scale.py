@@ -16,14 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
 
-from grokjax.analysis.answers import (
-    cells,
-    edges,
-    fraction_text,
-    median_time,
-    rank_correlation,
-    time_text,
-)
+from grokjax.analysis.answers import cells, edges, fraction_text, groups, median_time, rank_correlation, rows, time_text
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import (
     MARKERS,
@@ -122,14 +115,14 @@ def answer(data: EmbeddingData) -> list[str]:
 
 def _settings(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """`d_model 32, weight decay 1`, and its rows."""
-    for (decay, width), part in frame.groupby(SETTING):  # pyright: ignore[reportGeneralTypeIssues]
+    for (decay, width), part in groups(frame, SETTING, sort=True):
         yield f"d_model {width}, weight decay {number_text(float(decay))}", part
 
 
 def _delay_line(arm: Any, setting: str, part: pd.DataFrame) -> str:
     each = [
         f"{number_text(row['factor'])}: {_delay_text(row)}, {row['generalized']} of {row['runs']}"
-        for row in part.sort_values("factor").to_dict("records")
+        for row in rows(part.sort_values("factor"))
     ]
     return f"{setting}, {NAMES[arm]} times (median delay, runs that generalize): {'; '.join(each)}."
 
@@ -162,7 +155,7 @@ def _frozen(cells: pd.DataFrame) -> list[str]:
         return []
     each = [
         f"{setting}: {fraction_text(int(part['generalized'].sum()), int(part['runs'].sum()))} generalize, delay "
-        f"{_delay_text(part.iloc[0].to_dict())}"
+        f"{_delay_text(rows(part)[0])}"
         for setting, part in _settings(frozen)
     ]
     return [f"With W_E frozen at its start: {'; '.join(each)}."]
@@ -174,9 +167,9 @@ def _best(arm: str, setting: str, part: pd.DataFrame) -> list[str]:
     if reached.empty:
         return []
     best = reached.sort_values(["fraction", "delay"], ascending=[False, True]).index[0]
-    row, lines = reached.loc[best].to_dict(), []
+    row, lines = rows(reached.loc[[best]])[0], []
     usual = part[part["factor"] == 1]
-    against = f", against {_delay_text(usual.iloc[0].to_dict())} at 1" if len(usual) else ""
+    against = f", against {_delay_text(rows(usual)[0])} at 1" if len(usual) else ""
     lines.append(
         f"{setting}, {NAMES[arm]}: most generalize, with the least delay, at {number_text(row['factor'])}: "
         f"{_delay_text(row)}{against}."
@@ -196,7 +189,7 @@ def figure(data: EmbeddingData) -> Figure:
         picture, grid = panels(3, len(arms), 2.3)
         for row, arm in zip(grid, arms, strict=True):
             own = data.cells[data.cells["arm"] == arm]
-            own = own.assign(setting=[_short(one) for one in own.to_dict("records")])
+            own = own.assign(setting=[_short(one) for one in rows(own)])
             label = f"factor of the {NAMES[arm]}"
             draw_fractions(row[0], own, "factor", "setting", label)
             _draw_delays(row[1], own, label)

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.analysis.answers import interval_of_geometric_mean, interval_of_mean, median_time, time_text
+from grokjax.analysis.answers import groups, interval_of_geometric_mean, interval_of_mean, median_time, rows, time_text
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import (
     LEGEND,
@@ -153,7 +153,7 @@ def _ends(arm: str, cells: pd.DataFrame) -> str:
     each = [
         f"{number_text(row['weight_decay'])} / {number_text(row['eps'])}: "
         + mean_text(row["ratio"], row["ratio_low"], row["ratio_high"])
-        for row in cells.to_dict("records")
+        for row in rows(cells)
     ]
     return f"{arm}: largest over least norm on the path at the end, by weight decay / eps: {'; '.join(each)}."
 
@@ -229,7 +229,7 @@ def _draw_norms(axes: Axes, norms: pd.DataFrame, arm: str, named: bool) -> None:
 def _draw_ratios(axes: Axes, ratios: pd.DataFrame, arms: list[str]) -> None:
     decays = ordered_values(ratios["weight_decay"])
     colors = group_colors(True, len(decays))
-    for (arm, wd, eps), part in ratios.groupby(CELL, sort=False):  # pyright: ignore[reportGeneralTypeIssues]
+    for (arm, wd, eps), part in groups(ratios, CELL):
         least = eps == ratios["eps"].min()
         label = f"{number_text(wd)}" if arm == arms[0] and least else None
         axes.plot(

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.analysis.answers import ENDED, cells, fraction_text, interval_of_mean
+from grokjax.analysis.answers import ENDED, cells, fraction_text, groups, interval_of_mean, rows
 from grokjax.analysis.censored import wilson
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import draw_cells, note, panels, unended
@@ -40,7 +40,7 @@ def data(results: Results, forks: Results | None = None) -> CauseData:
     found = cells(runs, KEYS)
     ended = runs[runs["status"].isin(ENDED)]
     shares, counts = [], []
-    for row in found.to_dict("records"):
+    for row in rows(found):
         own = ended[np.logical_and.reduce([ended[key] == row[key] for key in KEYS])]
         shares.append((row["slingshots"] / row["runs"], *wilson(row["slingshots"], row["runs"])))
         counts.append(interval_of_mean(own["slingshots"].to_numpy(np.float64)))
@@ -76,7 +76,7 @@ def _forked(forks: Results) -> pd.DataFrame:
 def answer(data: CauseData) -> list[str]:
     """Who slingshots, and whether the forks that do generalize sooner."""
     lines = list(data.notes)
-    for (lr, treatment), part in data.cells.groupby([LR, "treatment"], sort=True):  # pyright: ignore[reportGeneralTypeIssues]
+    for (lr, treatment), part in groups(data.cells, [LR, "treatment"], sort=True):
         each = [
             f"eps {value_text(eps)} {fraction_text(int(own['slingshots'].sum()), int(own['runs'].sum()))}"
             for eps, own in part.groupby("optimizer.eps", sort=True)
@@ -91,7 +91,7 @@ def answer(data: CauseData) -> list[str]:
     each = [
         f"lr {value_text(row[LR])} b2 {value_text(row['optimizer.b2'])} eps {value_text(row['optimizer.eps'])} "
         f"{row['count']:.1f} ({max(row['count_low'], 0):.1f} to {row['count_high']:.1f})"
-        for row in float32.to_dict("records")
+        for row in rows(float32)
     ]
     if each:
         lines.append(f"Slingshots a run, float32: {'; '.join(each)}.")

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.analysis.answers import cells, edges, fraction_text, median_time, ranking, time_text
+from grokjax.analysis.answers import cells, edges, fraction_text, groups, median_time, ranking, rows, time_text
 from grokjax.analysis.censored import fit_censored
 from grokjax.figures.questions.panels import (
     draw_cells,
@@ -63,9 +63,9 @@ def data(results: Results) -> DecayData:
     frame = ended[["run_id", *SETTING, "seed", "fit", "generalized", "delay"]].reset_index(drop=True)
     found = cells(ended, SETTING)
     of_cell = frame.groupby(SETTING)
-    rows = [_delays(of_cell.get_group((row["lr"], row["weight_decay"]))) for row in found.to_dict("records")]
-    found = pd.concat([found.rename(columns={"fit": "fits"}), pd.DataFrame(rows)], axis=1)
-    found[EXPONENT] = [_local(frame, row["lr"], row["weight_decay"]) for row in found.to_dict("records")]
+    delays = [_delays(of_cell.get_group((row["lr"], row["weight_decay"]))) for row in rows(found)]
+    found = pd.concat([found.rename(columns={"fit": "fits"}), pd.DataFrame(delays)], axis=1)
+    found[EXPONENT] = [_local(frame, row["lr"], row["weight_decay"]) for row in rows(found)]
     whole = [(lr, *_exponent(part)) for lr, part in frame.groupby("lr")]
     return DecayData(frame, found, pd.DataFrame(whole, columns=["lr", *EXPONENT]), tuple(unended(runs)))
 
@@ -98,8 +98,8 @@ def _exponent(runs: pd.DataFrame) -> tuple[float, float, float]:
 
 def answer(data: DecayData) -> list[str]:
     lines = list(data.notes)
-    for lr, part in data.cells.groupby("lr"):
-        name = f"lr {number_text(float(lr))}"  # pyright: ignore[reportArgumentType]
+    for lr, part in groups(data.cells, "lr", sort=True):
+        name = f"lr {number_text(float(lr))}"
         lines += [_delay_line(name, part), _exponent_line(name, part, data.whole[data.whole["lr"] == lr])]
         lines += _ends(name, part)
         best = ranking(part[part["generalized"] > 0])
@@ -113,19 +113,20 @@ def answer(data: DecayData) -> list[str]:
 def _delay_line(name: str, part: pd.DataFrame) -> str:
     each = [
         f"{number_text(row['weight_decay'])}: {_delay_text(row)}, {row['generalized']} of {row['runs']}"
-        for row in part.to_dict("records")
+        for row in rows(part)
     ]
     return f"{name}, by weight decay (median delay, runs that generalize): {'; '.join(each)}."
 
 
 def _delay_text(row: dict[str, Any]) -> str:
-    return "no fit" if np.isnan(row["delay"]) else time_text(*(row[name] for name in DELAY), row["steps"])
+    median, low, high = (row[name] for name in DELAY)
+    return "no fit" if np.isnan(median) else time_text(median, low, high, row["steps"])
 
 
 def _exponent_line(name: str, part: pd.DataFrame, whole: pd.DataFrame) -> str:
     each = [
         f"{number_text(row['weight_decay'])}: {mean_text(*(row[key] for key in EXPONENT))}"
-        for row in part.dropna(subset=EXPONENT).to_dict("records")
+        for row in rows(part.dropna(subset=EXPONENT))
     ]
     over_all = mean_text(*whole[EXPONENT].iloc[0]) if len(whole) else "none"
     local = f"; of a value and its neighbours: {'; '.join(each)}" if each else ""
