@@ -15,6 +15,7 @@ import grokjax
 from grokjax.analysis import progress as analysis
 from grokjax.analysis import stored
 from grokjax.cli import app
+from grokjax.figures import make, progress
 from grokjax.probes import progress as measures
 from grokjax.results.manifest import stored_plan
 
@@ -106,3 +107,14 @@ def test_the_command_writes_csv(results, frame, tmp_path):
     done = CliRunner().invoke(app, ["progress", str(results.path), "--run", "nobody"])
     assert done.exit_code == 2
     assert "no run 'nobody'" in done.output
+
+
+def test_the_picture_has_the_medians_of_measures_and_the_recorded_losses(results, frame, tmp_path):
+    paths = make("progress", results, tmp_path / "progress", arm="seven")
+    drawn = pd.read_csv(paths[-1])
+    own = frame[frame["run_id"].isin(results.run_ids[:2]) & (frame["step"] == 20)]
+    for name in progress.STRUCTURE.keys() & set(frame.columns) | {"progress/excluded_loss"}:
+        found = drawn[(drawn["metric"] == name) & (drawn["step"] == 20)]["median"].iloc[0]
+        assert found == pytest.approx(own[name].median(), rel=1e-5), name
+    assert set(drawn[drawn["metric"] == "test/loss"]["step"]) == {0, 20, 40}
+    assert all(path.stat().st_size for path in paths)

@@ -36,8 +36,8 @@ def figure(
         str,
         typer.Argument(
             metavar="KIND",
-            help="curves, norms, slingshots, phase, anatomy, times, optimizers, landscape, reduced_loss, efficiency, "
-            "neurons, learning_coefficient or kernel.",
+            help="curves, norms, slingshots, phase, anatomy, times, optimizers, progress, landscape, reduced_loss, "
+            "efficiency, neurons, learning_coefficient or kernel.",
         ),
     ],
     directory: Directory,

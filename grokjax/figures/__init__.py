@@ -29,6 +29,7 @@ KINDS = (
     "anatomy",
     "times",
     "optimizers",
+    "progress",
     "landscape",
     "reduced_loss",
     "efficiency",
@@ -56,10 +57,10 @@ def draw(kind: str, results: Results, **options: Any) -> Figure:
     """The picture of a kind; its module's `draw` tells its options.
 
     curves, norms: by (key that colors), arm; norms also equal. slingshots: runs, arm. phase: x, y (keys), arm.
-    anatomy: run, event, before, after, replay. times: x, by, arm, measure. optimizers: by, x, arm. landscape: by, arm,
-    step. reduced_loss: by or y, arm. efficiency: by, x, arm, step. neurons: by, arm, step. learning_coefficient: by,
-    arm, chains, draws. kernel: by, arm, examples. Raises ValueError for an unknown kind, option, key, arm or run, and
-    where there is nothing to draw yet.
+    anatomy: run, event, before, after, replay. times: x, by, arm, measure. optimizers: by, x, arm. progress: by, arm.
+    landscape: by, arm, step. reduced_loss: by or y, arm. efficiency: by, x, arm, step. neurons: by, arm, step.
+    learning_coefficient: by, arm, chains, draws. kernel: by, arm, examples. Raises ValueError for an unknown kind,
+    option, key, arm or run, and where there is nothing to draw yet.
     """
     return _module(kind, options).draw(results, **options)
 
