@@ -14,16 +14,18 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from grokjax.analysis.answers import ENDED, cells, groups, median_time, rows, time_text
+from grokjax.analysis.answers import ENDED, cells, edges, groups, median_time, ranking, rows, time_text
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import (
     MARKERS,
     draw_cells,
     draw_fractions,
+    edge_warnings,
     legend,
     note,
     panels,
     plain_times,
+    shown,
     unended,
 )
 from grokjax.figures.style import GREY, SEQUENTIAL, number_text, paper
@@ -33,9 +35,9 @@ NORM, LR, SCALE = "constraint.radius", "optimizer.lr", "model.logit_scale"
 EARLY = 400  # steps over which a run's angular step and radial share are taken (it may end soon after)
 ANGLE, SHARE = "angular_step/update/total", "radial_share/proposed/total"
 ARMS = {
-    "adam": "Adam, lr 1e-3",
+    "adam": "Adam, lr {lr}",
     "adam_with_norm": "Adam, lr ~ norm",
-    "sgd": "SGD, one lr",
+    "sgd": "SGD, lr {lr}",
     "sgd_with_norm": "SGD, lr ~ norm²",
 }
 
@@ -44,10 +46,12 @@ ARMS = {
 class EffectiveData:
     """runs: one row a run that ended: arm, norm, lr, logit_scale, seed, fit, generalization (steps, nan: never), steps,
     angle (median angular step, radians) and share (median radial share of the proposed step) over its first 400 steps.
-    lines: cells by arm, norm and logit_scale, of arms that vary lr at their middle one."""
+    lines: cells by arm, norm and logit_scale, of arms that vary lr at their middle one (the lower of two); name: arm
+    and lr in words. grid: cells by arm, norm, lr and logit_scale, of arms that vary lr."""
 
     runs: pd.DataFrame
     lines: pd.DataFrame
+    grid: pd.DataFrame
     notes: tuple[str, ...]
 
 
@@ -55,11 +59,16 @@ def data(results: Results) -> EffectiveData:
     """Raises ValueError where no run has ended."""
     runs = results.runs()
     ended = runs[runs["status"].isin(ENDED)]
-    lines = [
-        cells(part[part[LR] == _middle(part[LR])] if _is_grid(part) else part, [NORM, SCALE]).assign(arm=arm)
-        for arm in ARMS
-        if len(part := ended[[arm in arms for arms in ended["arms"]]])
-    ]
+    lines, grid = [], []
+    for arm, name in ARMS.items():
+        part = ended[[arm in arms for arms in ended["arms"]]]
+        if part.empty:
+            continue
+        if _is_grid(part):
+            grid.append(cells(part, [NORM, LR, SCALE]).assign(arm=arm))
+            part = part[part[LR] == _middle(part[LR])]
+        named = name.format(lr=number_text(float(part[LR].iloc[0])))
+        lines.append(cells(part, [NORM, SCALE]).assign(arm=arm, name=named))
     if not lines:
         raise ValueError("no run has ended yet: there is nothing to answer with")
     early = results.curves([ANGLE, SHARE])
@@ -79,7 +88,8 @@ def data(results: Results) -> EffectiveData:
             "share": ended["run_id"].map(early[SHARE]),
         }
     )
-    return EffectiveData(frame.reset_index(drop=True), pd.concat(lines, ignore_index=True), tuple(unended(runs)))
+    both = pd.concat(grid, ignore_index=True) if grid else pd.DataFrame()
+    return EffectiveData(frame.reset_index(drop=True), pd.concat(lines, ignore_index=True), both, tuple(unended(runs)))
 
 
 def _is_grid(runs: pd.DataFrame) -> bool:
@@ -89,15 +99,12 @@ def _is_grid(runs: pd.DataFrame) -> bool:
 
 def _middle(column: pd.Series) -> float:
     values = sorted(set(column))
-    return values[len(values) // 2] if len(values) > 2 else values[-1]
+    return values[(len(values) - 1) // 2]
 
 
 def answer(data: EffectiveData) -> list[str]:
     lines = list(data.notes)
-    for arm, name in ARMS.items():
-        part = data.lines[(data.lines["arm"] == arm) & (data.lines[SCALE] == 1)]
-        if part.empty:
-            continue
+    for name, part in groups(data.lines[data.lines[SCALE] == 1], "name"):
         each = [
             f"norm {number_text(row[NORM])}: {row['fit']} of {row['runs']} fit, {row['generalized']} generalize, step "
             + time_text(row["median_step"], row["median_low"], row["median_high"], row["steps"])
@@ -106,6 +113,7 @@ def answer(data: EffectiveData) -> list[str]:
         lines.append(f"{name}, logit scale 1. {'; '.join(each)}.")
     for family in ("adam", "sgd"):
         lines += _window(data.runs, family)
+        lines += _best(data.grid, family)
         lines += _equal_angle(data.runs, f"{family}_with_norm") + _radial(data.runs, family)
     return lines
 
@@ -120,6 +128,20 @@ def _window(runs: pd.DataFrame, family: str) -> list[str]:
         name = ARMS[f"{family}_with_norm"].partition(",")[0]
         lines.append(f"{name}, every lr, logit scale {number_text(float(scale))}, runs that generalize: {each}.")  # pyright: ignore
     return lines
+
+
+def _best(grid: pd.DataFrame, family: str) -> list[str]:
+    """Where most generalize, soonest, and whether that lies on an edge."""
+    part = grid[(grid["arm"] == family) & (grid["generalized"] > 0)] if len(grid) else grid
+    if part.empty:
+        return []
+    best = ranking(part).iloc[0]
+    where = ", ".join(shown(key, best[key]) for key in (NORM, LR, SCALE))
+    name = ARMS[family].partition(",")[0]
+    when = time_text(best["median_step"], best["median_low"], best["median_high"], best["steps"])
+    line = f"{name}: most generalize, soonest, at {where}: {best['generalized']} of {best['runs']}, step {when}."
+    own = grid[grid["arm"] == family]
+    return [line, *edge_warnings(edges(own, best.name, [NORM, LR, SCALE]), f"{name}, where most generalize, soonest")]
 
 
 def _equal_angle(runs: pd.DataFrame, arm: str) -> list[str]:
@@ -164,12 +186,10 @@ def table(data: EffectiveData) -> pd.DataFrame:
 def figure(data: EffectiveData) -> Figure:
     """Fractions and steps against norm, at one lr and with lr following it; fit and generalization against the angle
     that a step turns by, colored by norm; the radial share against norm."""
-    lines = data.lines[data.lines[SCALE] == 1].assign(
-        arm=[ARMS[arm] for arm in data.lines[data.lines[SCALE] == 1]["arm"]]
-    )
+    lines = data.lines[data.lines[SCALE] == 1]
     with paper():
         picture, grid = panels(3, 2, 2.2)
-        draw_fractions(grid[0, 0], lines, NORM, "arm", "norm of all parameters")
+        draw_fractions(grid[0, 0], lines, NORM, "name", "norm of all parameters")
         legend(grid[0, 0], "arm", columns=2)
         adam = data.lines[data.lines["arm"] == "adam_with_norm"]
         if len(adam):
