@@ -270,6 +270,7 @@ def test_the_norms_that_generalize_are_told_by_temperature(tmp_path: Path):
     for window in ("0.1, runs that generalize: norm 10 0 of 3, norm 20 0 of 3, norm 40 3 of 3.",
                    "1, runs that generalize: norm 10 0 of 3, norm 20 3 of 3, norm 40 0 of 3."):  # fmt: skip
         assert f"Adam, every lr, logit scale {window}" in text
+    assert "Warning: Adam, where most generalize, soonest, lr 0.001 is the smallest tried" in text
     assert "0.1 at norm 10, 0.05 at norm 20, 0.025 at norm 40" in text
     assert "the early angular step is 0.025 to 0.1 over the norms" in text
     drawn(effective_lr, found, tmp_path)

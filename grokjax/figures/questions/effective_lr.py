@@ -138,7 +138,7 @@ def _best(grid: pd.DataFrame, family: str) -> list[str]:
     best = ranking(part).iloc[0]
     where = ", ".join(shown(key, best[key]) for key in (NORM, LR, SCALE))
     name = ARMS[family].partition(",")[0]
-    when = time_text(best["median_step"], best["median_low"], best["median_high"], best["steps"])
+    when = time_text(best["median_step"], best["median_low"], best["median_high"], int(best["steps"]))
     line = f"{name}: most generalize, soonest, at {where}: {best['generalized']} of {best['runs']}, step {when}."
     own = grid[grid["arm"] == family]
     return [line, *edge_warnings(edges(own, best.name, [NORM, LR, SCALE]), f"{name}, where most generalize, soonest")]
