@@ -15,12 +15,13 @@ from grokjax.figures.style import GREY, PALETTE
 
 TICKS = (0.2, 0.5, 1, 2, 5, 10, 100, 1000, 1e4, 1e5, 1e6)
 Colors = dict[str, str]
+COLORS = (*PALETTE, "#5D3A9B")  # as many as a layer has matrices
 
 
 def matrix_colors(blown: pd.DataFrame, example: pd.DataFrame) -> Colors:
     """Matrices, those that went first most often first, and their colors."""
     names = dict.fromkeys([*blown["matrix"].value_counts().index, *example["matrix"]])
-    return {str(name): PALETTE[place % len(PALETTE)] for place, name in enumerate(names)}
+    return {str(name): COLORS[place % len(COLORS)] for place, name in enumerate(names)}
 
 
 def name_rows(axes: Axes, names: Sequence[str]) -> None:
@@ -45,7 +46,9 @@ def draw_first(axes: Axes, groups: Sequence[tuple[str, pd.DataFrame]], colors: C
     name_rows(axes, [name for name, _ in seen])
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.set_xlabel("blow-ups, by the matrix first")
-    handles = [Line2D([], [], color=colors[one], linewidth=4, label=_short(one)) for one in there]
+    handles = [
+        Line2D([], [], color=colors[one], linewidth=4, solid_capstyle="butt", label=_short(one)) for one in there
+    ]
     legend(axes, columns=3, handles=handles)
 
 
@@ -56,7 +59,7 @@ def draw_example(axes: Axes, example: pd.DataFrame, colors: Colors) -> None:
         return
     own = dict(iter(example.groupby("matrix", sort=False)))
     for place, matrix in enumerate(name for name in colors if name in own):
-        style = "-" if place < len(PALETTE) else ":"  # a color that comes again
+        style = "-" if place < len(COLORS) else ":"  # a color that comes again
         growth = own[matrix]
         axes.plot(growth["step"], growth["growth"], style, color=colors[matrix], label=_short(matrix))
     axes.axhline(GROWN, color=GREY, linewidth=0.6, linestyle=":")

@@ -163,7 +163,7 @@ def _best(name: str, part: pd.DataFrame) -> list[str]:
         setting = ", ".join(shown(key, close[key]) for key in SETTING)
         return [
             f"{name}: none of {runs} runs generalizes, at any of {len(part)} settings (at most "
-            f"{wilson(0, runs)[1]:.0%} would); the largest median test accuracy at the end is "
+            f"{100 * wilson(0, runs)[1]:.0f} % would); the largest median test accuracy at the end is "
             f"{close['accuracy']:.3f}, at {setting}."
         ]
     median = time_text(row["median_step"], row["median_low"], row["median_high"], row["steps"])
@@ -188,7 +188,7 @@ def _largest_fit(part: pd.DataFrame) -> str:
 def _first(name: str, part: pd.DataFrame, blown: pd.DataFrame) -> list[str]:
     runs = int(part["runs"].sum())
     if blown.empty:
-        return [f"{name}: none of {runs} runs blows up (at most {wilson(0, runs)[1]:.0%} would)."]
+        return [f"{name}: none of {runs} runs blows up (at most {100 * wilson(0, runs)[1]:.0f} % would)."]
     steps = time_text(*median_time(blown["step"]), float(part["steps"].max()))
     many = f"{fraction_text(len(blown), runs)} of the runs blow up"
     line = f"{name}: {many}, {int(blown['diverged'].sum())} of them to non-finite values, at step {steps} (median)"
@@ -234,8 +234,8 @@ def figure(data: MomentumData) -> Figure:
             picture,
             "Bars: 95 % intervals over seeds (of medians below six seeds all their range). Top: at each lr the best "
             "weight decay, which was chosen by the runs shown; right: at the best of both. Share blown up: over all "
-            "weight decays. lr of normalized gradients: the length of a step. First: the first norm to pass "
-            f"{GROWN:.0f} times what it was {BEFORE} steps before. Bottom right: one run.",
+            "weight decays. lr of normalized gradients: the length of a step. Points of one lr stand apart a little. "
+            f"First: the first norm to pass {GROWN:.0f} times what it was {BEFORE} steps before. Bottom right: one run.",
         )
     return picture
 
