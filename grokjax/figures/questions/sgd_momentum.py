@@ -235,7 +235,7 @@ def figure(data: MomentumData) -> Figure:
             "Bars: 95 % intervals over seeds (of medians below six seeds all their range). Top: at each lr the best "
             "weight decay, which was chosen by the runs shown; right: at the best of both. Share blown up: over all "
             "weight decays. lr of normalized gradients: the length of a step. Points of one lr stand apart a little. "
-            f"First: the first norm to pass {GROWN:.0f} times what it was {BEFORE} steps before. Bottom right: one run.",
+            f"First: the first norm over {GROWN:.0f} times what it was {BEFORE} steps ago. Bottom right: one run.",
         )
     return picture
 
