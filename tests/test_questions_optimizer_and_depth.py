@@ -213,7 +213,7 @@ def depth(slingshots, generalized=None, status="ended", first=300, arm="mlp"):
         for time in range(row["slingshots"])
     ]
     events = pd.DataFrame([("1-0", "fit", 10), *rows], columns=["run_id", "kind", "step"])
-    curves = pd.concat([curve(STEPS, CALM, run_id) for run_id in runs["run_id"]])
+    curves = pd.concat([curve(20 * STEPS, 3 - STEPS / 20, run_id) for run_id in runs["run_id"]])
     return Told(runs, curves, events)
 
 
@@ -241,10 +241,10 @@ def test_the_first_slingshot_is_censored_where_there_is_none():
     assert "0 of 2 (0 to 66 %) slingshot, 0 (0 to 0) times a run, first at over 900;" in said(
         lines, "mlp, lr 0.001, depth 1"
     )
-    assert "first at 300 (300 to over 900); 2 fit" in said(lines, "mlp, lr 0.001, depth 2")
+    assert "first at 300 (300 to over 900) from a train loss of 2; 2 fit" in said(lines, "mlp, lr 0.001, depth 2")
     deep = said(lines, "mlp, lr 0.001, depth 4 (70 x 4, 9 parameters)")
     assert "2 of 2 (34 to 100 %) slingshot" in deep
-    assert "first at 300 (300 to 300); 2 fit, 1 of 2 (9 to 91 %) generalize" in deep
+    assert "first at 300 (300 to 300) from a train loss of 2; 2 fit, 1 of 2 (9 to 91 %) generalize" in deep
     assert said(lines, "Of all runs").startswith(
         "Of all runs (not the same networks): with slingshots 1 of 3 (6 to 79 %) generalize"
     )

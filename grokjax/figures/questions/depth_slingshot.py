@@ -2,7 +2,8 @@
 
 MLPs from wide and shallow to skinny and deep at about equal parameter count; transformers of several layers.
 
-What a slingshot is: see `grokjax.analysis.events`. A run without one counts as censored at its last step.
+What a slingshot is: see `grokjax.analysis.events`. A run without one counts as censored at its last step. The train
+loss that it rises from tells those after a fit from the spikes of a network that is still hard to train.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from grokjax.analysis.answers import (
     time_text,
 )
 from grokjax.analysis.censored import wilson
+from grokjax.analysis.events import SLINGSHOT_WINDOW
 from grokjax.figures.groups import ordered_values
 from grokjax.figures.questions.panels import (
     draw_cells,
@@ -41,7 +43,7 @@ from grokjax.figures.questions.panels import (
 from grokjax.figures.style import PALETTE, paper, plain_steps, value_text
 from grokjax.results.read import Results
 
-LOSS_MAX = "train/loss_max"
+LOSS, LOSS_MAX = "train/loss", "train/loss_max"
 FLOOR = 1e-10  # of a loss that is drawn; in float32 it can be 0
 EXAMPLES = 2  # arms whose curves are drawn
 GROUP = ["arm", "lr"]
@@ -51,12 +53,13 @@ CELL = [*GROUP, "depth"]
 @dataclass(frozen=True)
 class DepthData:
     """runs: one row a run that ended: run_id, CELL (depth: hidden layers of an MLP, layers of a transformer), seed,
-    fit, generalization, slingshots, first (steps; nan: never), accuracy (of the test set, at the end), steps.
+    fit, generalization, slingshots, first (steps; nan: never), before (median train loss in the
+    SLINGSHOT_WINDOW steps before the first), accuracy (of the test set, at the end), steps.
     cells: one row a CELL, in the order of the sweep: shape (`70 x 4`), parameters, runs, fit, generalized, diverged,
-    share of runs that slingshot; count (slingshots a run), first (median step; inf: most have none) and accuracy
-    (mean), each with its interval (`share_low`, `share_high`, ...), steps. examples: of the first two arms, at their
-    first lr, of the shallowest and the deepest arm, depth, shape, step and loss (largest since the record before), of
-    the run with the median number of slingshots."""
+    before (median), share of runs that slingshot; count (slingshots a run), first (median step; inf: most have none)
+    and accuracy (mean), each with its interval (`share_low`, `share_high`, ...), steps. examples: of the first two
+    arms, at their first lr, of the shallowest and the deepest arm, depth, shape, step and loss (largest since the
+    record before), of the run with the median number of slingshots."""
 
     runs: pd.DataFrame
     cells: pd.DataFrame
@@ -82,6 +85,7 @@ def data(results: Results) -> DepthData:
             "generalization": ended["generalization_step"].astype(float),
             "slingshots": ended["slingshots"].astype(int),
             "first": ended["run_id"].map(first).astype(float),
+            "before": ended["run_id"].map(_loss_before(results, first)).astype(float),
             "accuracy": ended["final/test/accuracy"].astype(float),
             "steps": ended["train.steps"].astype(int),
         }
@@ -92,6 +96,16 @@ def data(results: Results) -> DepthData:
     shapes = {run_id: _shape(row) for run_id, row in ended.set_index("run_id").iterrows()}
     found = _measured(found, frame, results, shapes)
     return DepthData(frame, found, _examples(results, frame, found), tuple(unended(runs)))
+
+
+def _loss_before(results: Results, first: pd.Series) -> dict[Any, float]:
+    """Run id -> median train loss in the steps before its first slingshot."""
+    if first.empty:
+        return {}
+    curves = results.curves(LOSS, list(first.index))
+    before = curves["run_id"].map(first) - curves["step"]
+    near = curves[(before > 0) & (before <= SLINGSHOT_WINDOW)]
+    return near.groupby("run_id")[LOSS].median().to_dict()
 
 
 def _column(runs: pd.DataFrame, key: str) -> list[Any]:
@@ -121,7 +135,7 @@ def _measured(found: pd.DataFrame, runs: pd.DataFrame, results: Results, shapes:
             "accuracy": interval_of_mean(own["accuracy"].to_numpy(np.float64)),
         }
         plain = {key: row[key] for key in (*CELL, "runs", "fit", "generalized", "diverged", "steps")}
-        plain |= {"shape": shapes[one], "parameters": size}
+        plain |= {"shape": shapes[one], "parameters": size, "before": own["before"].median()}
         for name, values in measured.items():
             plain |= dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
         rows.append(plain)
@@ -160,22 +174,23 @@ def _cell_line(name: str, row: dict[Any, Any]) -> str:
     """How often, how many, when first, and who generalizes."""
     many = round(row["share"] * row["runs"])
     first = time_text(row["first"], row["first_low"], row["first_high"], float(row["steps"]))
+    rise = f" from a train loss of {row['before']:.1g}" if np.isfinite(row["before"]) else ""
     return (
         f"{name}, depth {row['depth']} ({row['shape']}, {row['parameters']:,} parameters): "
-        f"{fraction_text(many, row['runs'])} slingshot, {_positive(row, 'count')} times a run, first at {first}; "
+        f"{fraction_text(many, row['runs'])} slingshot, {_within(row, 'count')} times a run, first at {first}{rise}; "
         f"{row['fit']} fit, {fraction_text(row['generalized'], row['runs'])} generalize, test accuracy at the end "
-        f"{_positive(row, 'accuracy')}."
+        f"{_within(row, 'accuracy', 1.0)}."
     )
 
 
-def _positive(row: dict[Any, Any], name: str) -> str:
-    """A mean with its interval, which ends at 0."""
-    return mean_text(row[name], max(row[f"{name}_low"], 0.0), row[f"{name}_high"])
+def _within(row: dict[Any, Any], name: str, most: float = np.inf) -> str:
+    """A mean with its interval, from 0 to `most`."""
+    return mean_text(row[name], max(row[f"{name}_low"], 0.0), min(row[f"{name}_high"], most))
 
 
 def _trend(name: str, part: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     """Rank correlations with depth over runs; the depth with most slingshots, with a warning on an edge."""
-    if part["depth"].nunique() < 2:
+    if part["depth"].nunique() < 3:  # both are edges
         return []
     each = [
         f"{text} {mean_text(*rank_correlation(runs['depth'], values))}"
@@ -190,7 +205,7 @@ def _trend(name: str, part: pd.DataFrame, runs: pd.DataFrame) -> list[str]:
     if most["count"].iloc[0] == 0 or len(most) > 1:
         return lines
     depth, ends = most["depth"].iloc[0], {part["depth"].min(): "smallest", part["depth"].max(): "largest"}
-    lines.append(f"{name}: most slingshots at depth {depth}, {_positive(most.iloc[0].to_dict(), 'count')} a run.")
+    lines.append(f"{name}: most slingshots at depth {depth}, {_within(most.iloc[0].to_dict(), 'count')} a run.")
     if depth in ends:
         lines.append(f"Warning: {name}, depth {depth} is the {ends[depth]} tried; there may be more beyond.")
     return lines
@@ -201,7 +216,8 @@ def _with_and_without(runs: pd.DataFrame) -> str:
     texts = []
     for word, own in (("with", runs[runs["slingshots"] > 0]), ("without", runs[runs["slingshots"] == 0])):
         there = fraction_text(int(own["generalization"].notna().sum()), len(own)) if len(own) else "none of 0"
-        accuracy = mean_text(*interval_of_mean(own["accuracy"].to_numpy(np.float64)))
+        mean, low, high = interval_of_mean(own["accuracy"].to_numpy(np.float64))
+        accuracy = mean_text(mean, max(low, 0.0), min(high, 1.0))
         texts.append(f"{word} slingshots {there} generalize, test accuracy {accuracy}")
     return f"Of all runs (not the same networks): {'; '.join(texts)}."
 
