@@ -37,7 +37,7 @@ from grokjax.figures.style import PALETTE, number_text, paper
 from grokjax.results.read import Results
 from grokjax.sweep.shapes import is_matrix
 
-NORMALIZES = 1e-2  # a norm to clip at, up to which every gradient is taken to be longer: clipped is normalized
+NORMALIZES = 1e-2  # clipping at most at this norm counts as normalizing: gradients are longer until a run has settled
 AFTER = 1  # steps after a blow-up that are drawn
 PLAIN, FIXED = "plain", "by matrix"  # starts
 SETTING = ["lr", "weight_decay"]
