@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -40,13 +39,14 @@ def run_script(
 
 
 def run_question(
-    name: str, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **stages: str
+    question: Any, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **stages: str
 ) -> list[Path]:
     """Read the arguments, print the answer to a question, draw its picture; print and return the paths written.
 
-    stages: option -> help, of further results directories that the question can read. Exits as `run_script`.
+    question: a module of `grokjax.figures.questions`. stages: option -> help, of further results directories that it can
+    read. Exits as `run_script`.
     """
-    question = import_module(f"grokjax.figures.questions.{name}")
+    name = question.__name__.rpartition(".")[2]
     parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")
     for option, text in stages.items():
         parser.add_argument(f"--{option}", metavar="DIR", type=Path, help=text)

@@ -42,7 +42,7 @@ def program_key(spec: RunSpec) -> str:
     program: dict[str, Any] = {
         "task": spec.task.model_dump(exclude={"split"}),
         "model": spec.model.model_dump(exclude={"logit_scale"}),
-        "loss": spec.loss.model_dump(),
+        "loss": _loss(spec),
         "optimizer": {key: value for key, value in optimizer.items() if key not in DYNAMIC_OPTIMIZER},
         "clips": spec.optimizer.clip_norm is not None,
         "constraint": spec.constraint.model_dump(exclude={"radius"}),
@@ -56,14 +56,20 @@ def program_key(spec: RunSpec) -> str:
     return _digest(program)[:12]
 
 
+def _loss(spec: RunSpec) -> dict[str, Any]:
+    """Without center_gradient where it is off: ids and keys are what they were before there was such a key."""
+    loss = spec.loss.model_dump()
+    if not loss.get("center_gradient", True):
+        del loss["center_gradient"]
+    return loss
+
+
 def trajectory(spec: RunSpec, origin: Origin | None = None) -> dict[str, Any]:
     """The resolved spec less every value that cannot change this run; where it starts from counts by content."""
     kept = spec.model_dump(exclude={"log", "events", "engine"})
     names = list(parameter_shapes(spec))
     model, init, optimizer, stop = kept["model"], kept["init"], kept["optimizer"], kept["stop"]
-    if not kept["loss"].get("center_gradient", True):
-        del kept["loss"]["center_gradient"]  # what it was before there was such a key
-
+    kept["loss"] = _loss(spec)
     stored = spec.init.from_file is not None or spec.init.from_run is not None
     if stored:
         init["scheme"] = None

@@ -9,8 +9,9 @@ Example: scripts/questions/circuit_efficiency.py runs/circuit_efficiency
 import argparse
 
 import grokjax
+from grokjax.figures.questions import circuit_efficiency
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run_question("circuit_efficiency", parser, grokjax.open_results)
+    run_question(circuit_efficiency, parser, grokjax.open_results)

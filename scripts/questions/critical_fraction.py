@@ -9,9 +9,10 @@ Example: scripts/questions/critical_fraction.py runs/critical_fraction --ungrokk
 import argparse
 
 import grokjax
+from grokjax.figures.questions import critical_fraction
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ungrokking = "results of sweeps/questions/critical_fraction_ungrokking.yaml"
-    run_question("critical_fraction", parser, grokjax.open_results, ungrokking=ungrokking)
+    run_question(critical_fraction, parser, grokjax.open_results, ungrokking=ungrokking)

@@ -9,8 +9,9 @@ Example: scripts/questions/depth_slingshot.py runs/depth_slingshot
 import argparse
 
 import grokjax
+from grokjax.figures.questions import depth_slingshot
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run_question("depth_slingshot", parser, grokjax.open_results)
+    run_question(depth_slingshot, parser, grokjax.open_results)

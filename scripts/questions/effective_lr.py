@@ -9,8 +9,9 @@ Example: scripts/questions/effective_lr.py runs/effective_lr
 import argparse
 
 import grokjax
+from grokjax.figures.questions import effective_lr
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run_question("effective_lr", parser, grokjax.open_results)
+    run_question(effective_lr, parser, grokjax.open_results)

@@ -9,8 +9,9 @@ Example: scripts/questions/embedding_scale.py runs/embedding_scale
 import argparse
 
 import grokjax
+from grokjax.figures.questions import embedding_scale
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run_question("embedding_scale", parser, grokjax.open_results)
+    run_question(embedding_scale, parser, grokjax.open_results)

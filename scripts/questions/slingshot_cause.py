@@ -9,9 +9,10 @@ Example: scripts/questions/slingshot_cause.py runs/slingshot_cause --forks runs/
 import argparse
 
 import grokjax
+from grokjax.figures.questions import slingshot_cause
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     forks = "results of sweeps/questions/slingshot_cause_forks.yaml"
-    run_question("slingshot_cause", parser, grokjax.open_results, forks=forks)
+    run_question(slingshot_cause, parser, grokjax.open_results, forks=forks)

@@ -8,8 +8,9 @@ Example: scripts/questions/weight_decay_time.py runs/weight_decay_time
 import argparse
 
 import grokjax
+from grokjax.figures.questions import weight_decay_time
 from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    run_question("weight_decay_time", parser, grokjax.open_results)
+    run_question(weight_decay_time, parser, grokjax.open_results)
