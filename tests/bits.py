@@ -18,7 +18,7 @@ BASE: dict[str, Any] = {
     "train": {"steps": 60},
 }
 LOG = {"every": 5, "eval_every": 10, "snapshot_every": 20, "snapshot_steps": "log:5"}
-PROBES = {"probes": ["drift", "progress"]}  # one needs what a run started with, one is evaluated with the test set
+PROBES = {"probes": ["drift"]}  # needs what a run started with
 RECYCLED = {  # 11 runs of several lengths on 4 lanes: a queue, a run that diverges, one that stops by the rule
     "base": BASE,
     "log": LOG | PROBES,

@@ -32,14 +32,14 @@ def _often(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", 3e-3)
 
 
-@pytest.mark.parametrize("sweep", [PLAIN, RECYCLED], ids=["plain", "recycled"])
-def test_a_kill_between_any_two_writes_changes_no_bit(tmp_path: Path, sweep: dict[str, Any]):
+@pytest.mark.parametrize(("sweep", "kills"), [(PLAIN, 5), (RECYCLED, 3)], ids=["plain", "recycled"])
+def test_a_kill_between_any_two_writes_changes_no_bit(tmp_path: Path, sweep: dict[str, Any], kills: int):
     plan = plan_sweep(load_sweep(write(tmp_path, sweep)))
     with dies(tmp_path / "clean", None) as counted:
         train(plan, tmp_path / "clean")
     wanted = bits(tmp_path / "clean")
     assert counted.seen > 50
-    for at in range(3, counted.seen, counted.seen // 5):
+    for at in range(3, counted.seen, counted.seen // kills):
         out = tmp_path / f"killed-{at}"
         with dies(out, at), pytest.raises(Killed):
             train(plan, out)
@@ -161,7 +161,7 @@ def test_a_threshold_may_change_without_training(tmp_path: Path):
 # --- other machines -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("devices", [1, 3])
 def test_another_number_of_devices_is_refused_and_allowed_goes_on_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, devices: int
 ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,11 @@ def cost(text: str) -> int:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_scripts_tell_what_they_take(name: str):
-    told = subprocess.run(
-        [sys.executable, ROOT / f"scripts/questions/{name}.py", "--help"], capture_output=True, text=True, check=True
-    )
-    assert f"sweeps/questions/{name}.yaml" in " ".join(told.stdout.split())
+def test_scripts_tell_what_they_take(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
+    with pytest.raises(SystemExit, match="0"):
+        runpy.run_path(str(ROOT / f"scripts/questions/{name}.py"), run_name="__main__")
+    assert f"sweeps/questions/{name}.yaml" in " ".join(capsys.readouterr().out.split())
 
 
 def asked(module: Any, *told: Told) -> Any:

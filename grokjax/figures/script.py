@@ -43,8 +43,8 @@ def run_question(
 ) -> list[Path]:
     """Read the arguments, print the answer to a question, draw its picture; print and return the paths written.
 
-    question: a module of `grokjax.figures.questions`. stages: option -> help, of further results directories that it can
-    read. Exits as `run_script`.
+    question: a module of `grokjax.figures.questions`. stages: option -> help, of further results directories that it
+    can read. Exits as `run_script`.
     """
     name = question.__name__.rpartition(".")[2]
     parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")

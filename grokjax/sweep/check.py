@@ -244,9 +244,10 @@ def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
             "leave weight_decay out to have none"
         )
     exact = getattr(spec.loss, "precision", None) == "exact"
-    if exact and optimizer.weight_decay == 0 and not isinstance(optimizer, SGD):
+    layers = spec.model.layers if isinstance(spec.model, Transformer) else len(spec.model.widths)
+    if exact and layers == 1 and optimizer.weight_decay == 0 and not isinstance(optimizer, SGD):
         notes.append(
-            "no weight decay and loss.precision exact: no slingshot was ever seen so; "
+            "no weight decay and loss.precision exact: no network of one layer was ever seen to slingshot so; "
             "float32 is the one that slingshots"
         )
     origin, init = spec.init.from_run, spec.init
