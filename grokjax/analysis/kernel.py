@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Shaped
 
 from grokjax.analysis.stored import (
     Snapshot,
@@ -123,7 +123,7 @@ def _of_run(spec: RunSpec, params: Params, tokens: Array, scale: Float[Array, ""
 
 
 def tangent_kernel(
-    outputs: Callable[[Any, Any], Float[Array, " v"]], params: Any, inputs: Float[Array, "m ..."]
+    outputs: Callable[[Any, Any], Float[Array, " v"]], params: Any, inputs: Shaped[Array, "m ..."]
 ) -> Float[Array, "m m"]:
     """K of outputs(params, one input). One output after another, so that the gradients of one are held, not of all."""
 

@@ -246,7 +246,7 @@ def figure(data: DepthData) -> Figure:
         examples = [part for _, part in data.examples.groupby("arm", sort=False)]
         for axes, part in zip_longest(grid[1, 1:], examples[:EXAMPLES]):
             _draw_examples(axes, part)
-        legend(grid[0, 0], columns=4)
+        legend(grid[0, 0], columns=5)
         note(
             picture,
             "Bars: 95 % intervals over seeds (of medians below six seeds all their range). Depth: hidden layers of an "
