@@ -12,10 +12,27 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{cache}/jax"  # what one test compiled, all use
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
+import jax
 import jaxtyping
+import pytest
 
 ROOMS = ["tasks", "models", "train", "probes", "engine", "analysis"]
 jaxtyping.install_import_hook([f"grokjax.{room}" for room in ROOMS], "beartype.beartype")
+
+# subjects whose numbers or bits must be those of programs compiled as users compile them
+AS_SHIPPED = {
+    *("test_numerics", "test_losses", "test_lanes", "test_recycling", "test_durability", "test_faults"),
+    *("test_going_back", "test_probes", "test_phenomena", "test_readme"),
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_as_shipped_or_quickly(request: pytest.FixtureRequest):
+    """Quickly: without XLA's costly optimizations."""
+    quick = request.module.__name__ not in AS_SHIPPED
+    if jax.config.read("jax_disable_most_optimizations") != quick:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        jax.clear_caches()  # what the module before compiled
 
 
 def pytest_unconfigure():
