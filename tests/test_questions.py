@@ -249,15 +249,20 @@ def test_runs_that_go_on_are_left_out_and_said():
 
 
 def norms(window: dict[float, tuple[float, float]]) -> tuple[list[dict], pd.DataFrame]:
-    """Runs that generalize where norm lies in the window of their logit scale; a radial share of 1 / norm."""
+    """Runs that generalize where norm lies in the window of their logit scale; a radial share of 1 / norm. At norm 10
+    both arms have the same run, which is told once."""
     rows, metrics = [], []
     for arm, lrs in (("adam", (1e-3, 4e-3)), ("adam_with_norm", (None,))):
         for scale, (low, high) in window.items():
             for norm in (10.0, 20.0, 40.0):
                 for lr in lrs:
+                    if lr is None and norm == 10:
+                        continue
                     there = 100.0 if low <= norm <= high else NEVER
                     rows.append(run(arm, there, constraint__radius=norm, model__logit_scale=scale,
                                     optimizer__lr=lr or norm * 1e-4))  # fmt: skip
+                    if norm == 10 and lr == 1e-3:
+                        rows[-1]["arms"] = ("adam", "adam_with_norm")
                     metrics.append(1 / norm)
     ids = [f"{place:012x}" for place in range(len(rows))]
     names = [effective_lr.ANGLE, effective_lr.SHARE]
@@ -267,8 +272,8 @@ def norms(window: dict[float, tuple[float, float]]) -> tuple[list[dict], pd.Data
 def test_the_norms_that_generalize_are_told_by_temperature(tmp_path: Path):
     found = asked(effective_lr, Told(*norms({0.1: (30, 50), 1.0: (15, 30)})))
     text = "\n".join(effective_lr.answer(found))
-    for window in ("0.1, runs that generalize: norm 10 0 of 3, norm 20 0 of 3, norm 40 3 of 3.",
-                   "1, runs that generalize: norm 10 0 of 3, norm 20 3 of 3, norm 40 0 of 3."):  # fmt: skip
+    for window in ("0.1, runs that generalize: norm 10 0 of 2, norm 20 0 of 3, norm 40 3 of 3.",
+                   "1, runs that generalize: norm 10 0 of 2, norm 20 3 of 3, norm 40 0 of 3."):  # fmt: skip
         assert f"Adam, every lr, logit scale {window}" in text
     assert "Warning: Adam, where most generalize, soonest, lr 0.001 is the smallest tried" in text
     assert "0.1 at norm 10, 0.05 at norm 20, 0.025 at norm 40" in text

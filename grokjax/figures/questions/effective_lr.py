@@ -33,6 +33,7 @@ from grokjax.results.read import Results
 
 NORM, LR, SCALE = "constraint.radius", "optimizer.lr", "model.logit_scale"
 EARLY = 400  # steps over which a run's angular step and radial share are taken (it may end soon after)
+FOLLOWS = "_with_norm"
 ANGLE, SHARE = "angular_step/update/total", "radial_share/proposed/total"
 ARMS = {
     "adam": "Adam, lr {lr}",
@@ -44,8 +45,9 @@ ARMS = {
 
 @dataclass(frozen=True)
 class EffectiveData:
-    """runs: one row a run that ended: arm, norm, lr, logit_scale, seed, fit, generalization (steps, nan: never), steps,
-    angle (median angular step, radians) and share (median radial share of the proposed step) over its first 400 steps.
+    """runs: one row a run that ended: arm (the first, where it is of two), follows (whether its lr follows the norm),
+    norm, lr, logit_scale, seed, fit, generalization (steps, nan: never), steps, angle (median angular step, radians)
+    and share (median radial share of the proposed step) over its first 400 steps.
     lines: cells by arm, norm and logit_scale, of arms that vary lr at their middle one (the lower of two); name: arm
     and lr in words. grid: cells by arm, norm, lr and logit_scale, of arms that vary lr."""
 
@@ -77,6 +79,7 @@ def data(results: Results) -> EffectiveData:
         {
             "run_id": ended["run_id"],
             "arm": ended["arm"],
+            "follows": [any(arm.endswith(FOLLOWS) for arm in arms) for arms in ended["arms"]],
             "norm": ended[NORM].astype(float),
             "lr": ended[LR].astype(float),
             "logit_scale": ended[SCALE].astype(float),
@@ -114,18 +117,22 @@ def answer(data: EffectiveData) -> list[str]:
     for family in ("adam", "sgd"):
         lines += _window(data.runs, family)
         lines += _best(data.grid, family)
-        lines += _equal_angle(data.runs, f"{family}_with_norm") + _radial(data.runs, family)
+        lines += _equal_angle(data.runs, family) + _radial(data.runs, family)
     return lines
+
+
+def _of(runs: pd.DataFrame, family: str) -> pd.DataFrame:
+    return runs[runs["arm"].isin([family, family + FOLLOWS])]
 
 
 def _window(runs: pd.DataFrame, family: str) -> list[str]:
     """At which norms runs generalize, with any lr, by logit scale."""
     lines = []
-    own = runs[runs["arm"].isin([family, f"{family}_with_norm"])]
+    own = _of(runs, family)
     for scale, part in own.groupby("logit_scale"):
         there = part["generalization"].notna().groupby(part["norm"]).agg(["sum", "size"])
         each = ", ".join(f"norm {number_text(float(norm))} {int(k)} of {int(n)}" for norm, k, n in there.itertuples())  # pyright: ignore
-        name = ARMS[f"{family}_with_norm"].partition(",")[0]
+        name = ARMS[family + FOLLOWS].partition(",")[0]
         lines.append(f"{name}, every lr, logit scale {number_text(float(scale))}, runs that generalize: {each}.")  # pyright: ignore
     return lines
 
@@ -144,10 +151,10 @@ def _best(grid: pd.DataFrame, family: str) -> list[str]:
     return [line, *edge_warnings(edges(own, best.name, [NORM, LR, SCALE]), f"{name}, where most generalize, soonest")]
 
 
-def _equal_angle(runs: pd.DataFrame, arm: str) -> list[str]:
+def _equal_angle(runs: pd.DataFrame, family: str) -> list[str]:
     """How far apart the norms are where steps turn by the same angle, for fitting and generalizing."""
-    lines = []
-    for scale, part in runs[runs["arm"] == arm].groupby("logit_scale"):
+    lines, name = [], ARMS[family + FOLLOWS]
+    for scale, part in _of(runs, family).query("follows").groupby("logit_scale"):
         own = part.groupby("norm")
         angles = own["angle"].median()
         texts = []
@@ -163,7 +170,7 @@ def _equal_angle(runs: pd.DataFrame, arm: str) -> list[str]:
             else:
                 texts.append(f"{what}: at every norm most never")
         lines.append(
-            f"{ARMS[arm]}, logit scale {number_text(float(scale))}: the early angular step is {angles.min():.2g} to "  # pyright: ignore[reportArgumentType]
+            f"{name}, logit scale {number_text(float(scale))}: the early angular step is {angles.min():.2g} to "  # pyright: ignore[reportArgumentType]
             f"{angles.max():.2g} over the norms; median steps over the norms: {'; '.join(texts)}."
         )
     return lines
