@@ -248,6 +248,19 @@ def test_runs_that_go_on_are_left_out_and_said():
             asked(module, none)
 
 
+def test_results_of_another_sweep_are_told_so():
+    plain, parents = Told([run("adam", task__train_fraction=0.3)]), Told(causes({("float32", False, 1e-8): 1}))
+    for other in (plain, Told([run("base", constraint__radius=10.0)])):  # no norm, no such arm
+        with pytest.raises(ValueError, match="has a fixed norm and has ended"):
+            asked(effective_lr, other)
+    for module, first in ((slingshot_cause, parents), (critical_fraction, Told(shares({0.3: 0.5})))):
+        with pytest.raises(ValueError, match="the runs of the second stage are no forks"):
+            asked(module, first, plain)
+    twice = [run("exact", init__from_run__run="parent"), run("exact", init__from_run__run="parent")]
+    with pytest.raises(ValueError, match="parent has 2 forks in the arm exact"):
+        asked(slingshot_cause, parents, Told(twice, pd.DataFrame({"run_id": [], "step": [], "test/accuracy": []})))
+
+
 def norms(window: dict[float, tuple[float, float]]) -> tuple[list[dict], pd.DataFrame]:
     """Runs that generalize where norm lies in the window of their logit scale; a radial share of 1 / norm. At norm 10
     both arms have the same run, which is told once."""

@@ -167,3 +167,14 @@ def test_without_a_generalizing_network_efficiency_is_not_compared(tmp_path: Pat
     assert "memorizing" in text
     assert "0 of" in text  # trusted
     drawn(circuit_efficiency, found, tmp_path)
+
+
+def test_without_random_labels_efficiency_is_not_compared(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(
+        circuit_efficiency, "learning_coefficient",
+        lambda results, run_ids, step, sampling: pd.DataFrame({"run_id": run_ids, "lambda": 5.0, "trusted": True}),
+    )  # fmt: skip
+    found = asked(circuit_efficiency, Told([row for row in efficient() if row["task.op"] != "random"]))
+    text = "\n".join(circuit_efficiency.answer(found))
+    assert "p 7: no run with random labels to compare with." in text
+    drawn(circuit_efficiency, found, tmp_path)

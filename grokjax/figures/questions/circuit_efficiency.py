@@ -209,7 +209,9 @@ def _against(data: EfficiencyData, p: Any) -> list[str]:
     """Random labels against the generalizing solution, and the critical size."""
     if data.critical.empty or not (data.critical["p"] == p).any():
         return [f"p {p}: no weight decays of one seed generalize and come to that loss: no critical size."]
-    ratios = rows(data.ratios[data.ratios["p"] == p])
+    ratios = [row for row in rows(data.ratios) if row["p"] == p]
+    if not ratios:
+        return [f"p {p}: no run with random labels to compare with."]
     takes = [f"{row['size']}: {mean_text(*_three(row, 'norm'))}" for row in ratios]
     buys = [
         f"{row['size']}: {mean_text(*_three(row, 'loss'))}" if row["common"] else f"{row['size']}: no common norm"

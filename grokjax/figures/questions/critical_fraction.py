@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.answers import cells, groups, interval_of_mean, median_time, rows, time_text
 from grokjax.analysis.censored import wilson
-from grokjax.figures.questions.panels import draw_cells, ended_runs, legend, note, panels, plain_times, unended
+from grokjax.figures.questions.panels import (
+    draw_cells,
+    ended_runs,
+    forked_from,
+    legend,
+    note,
+    panels,
+    plain_times,
+    unended,
+)
 from grokjax.figures.style import GREY, PALETTE, number_text, paper
 from grokjax.results.read import Results
 
@@ -35,7 +44,7 @@ class FractionData:
 
 
 def data(results: Results, ungrokking: Results | None = None) -> FractionData:
-    """ungrokking: results of the second stage. Raises ValueError where no run has ended."""
+    """ungrokking: results of the second stage. Raises ValueError where no run has ended, or these are no forks."""
     stages = [(FRESH, results)] + ([(FORKED, ungrokking)] if ungrokking is not None else [])
     frames, found, notes = [], [], []
     for start, stage in stages:
@@ -57,7 +66,7 @@ def data(results: Results, ungrokking: Results | None = None) -> FractionData:
 
 
 def _frame(ended: pd.DataFrame) -> pd.DataFrame:
-    parents = ended["init.from_run.run"] if (ended["start"] == FORKED).any() else ended["seed"].map(str)
+    parents = forked_from(ended) if (ended["start"] == FORKED).any() else ended["seed"].map(str)
     return pd.DataFrame(
         {
             "start": ended["start"],

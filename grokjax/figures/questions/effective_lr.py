@@ -58,9 +58,9 @@ class EffectiveData:
 
 
 def data(results: Results) -> EffectiveData:
-    """Raises ValueError where no run has ended."""
+    """Raises ValueError where no run of these arms and a fixed norm has ended."""
     runs = results.runs()
-    ended = runs[runs["status"].isin(ENDED)]
+    ended = runs[runs["status"].isin(ENDED) & runs.get(NORM, pd.Series(index=runs.index)).notna()]
     lines, grid = [], []
     for arm, name in ARMS.items():
         part = ended[[arm in arms for arms in ended["arms"]]]
@@ -72,7 +72,9 @@ def data(results: Results) -> EffectiveData:
         named = name.format(lr=number_text(float(part[LR].iloc[0])))
         lines.append(cells(part, [NORM, SCALE]).assign(arm=arm, name=named))
     if not lines:
-        raise ValueError("no run has ended yet: there is nothing to answer with")
+        raise ValueError(
+            f"no run of the arms {', '.join(ARMS)} has a fixed norm and has ended: there is nothing to answer with"
+        )
     early = results.curves([ANGLE, SHARE])
     early = early[(early["step"] > 0) & (early["step"] <= EARLY)].groupby("run_id")[[ANGLE, SHARE]].median()
     frame = pd.DataFrame(

@@ -199,6 +199,13 @@ def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
     return ended
 
 
+def forked_from(forks: pd.DataFrame) -> pd.Series:
+    """The run that each row of `Results.runs()` was forked from. Raises ValueError where they are no forks."""
+    if "init.from_run.run" not in forks:
+        raise ValueError("the runs of the second stage are no forks: none has an init.from_run")
+    return forks["init.from_run.run"]
+
+
 def mean_text(mean: float, low: float, high: float) -> str:
     """`1.24 (1.1 to 1.38)`; without an interval where there is none; `none` for nan."""
     if not np.isfinite(mean):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from grokjax.analysis.answers import ENDED, cells, fraction_text, groups, interval_of_mean, rows
 from grokjax.analysis.censored import wilson
 from grokjax.figures.groups import ordered_values
-from grokjax.figures.questions.panels import draw_cells, note, panels, unended
+from grokjax.figures.questions.panels import draw_cells, forked_from, note, panels, unended
 from grokjax.figures.style import PALETTE, paper, value_text
 from grokjax.results.read import Results
 
@@ -35,7 +35,10 @@ class CauseData:
 
 
 def data(results: Results, forks: Results | None = None) -> CauseData:
-    """forks: results of the second stage. Raises ValueError where no run has ended."""
+    """forks: results of the second stage.
+
+    Raises ValueError where no run has ended, or the forks are not one a parent and arm.
+    """
     runs = _treated(results.runs())
     found = cells(runs, KEYS)
     ended = runs[runs["status"].isin(ENDED)]
@@ -58,11 +61,12 @@ def _treated(runs: pd.DataFrame) -> pd.DataFrame:
 def _forked(forks: Results) -> pd.DataFrame:
     runs = forks.runs()
     runs = runs[runs["status"] == "ended"]
+    parents = forked_from(runs)
     first = forks.curves("test/accuracy").sort_values("step").groupby("run_id")["test/accuracy"].first()
     events = forks.events()
     frame = {
         "arm": runs["arm"],
-        "parent": runs["init.from_run.run"],
+        "parent": parents,
         "begun": runs["run_id"].map(first),
         "accuracy": runs["final/test/accuracy"].astype(float),
         "generalization_step": runs["generalization_step"].astype(float),
@@ -70,6 +74,9 @@ def _forked(forks: Results) -> pd.DataFrame:
         "slingshots": runs["slingshots"],
         "first_slingshot": runs["run_id"].map(events[events["kind"] == "slingshot"].groupby("run_id")["step"].min()),
     }
+    for (parent, arm), own in groups(pd.DataFrame(frame), ["parent", "arm"]):
+        if len(own) > 1:
+            raise ValueError(f"{parent} has {len(own)} forks in the arm {arm}: they are compared one an arm")
     return pd.DataFrame(frame).reset_index(drop=True)
 
 
