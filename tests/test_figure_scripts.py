@@ -1,8 +1,10 @@
 """The scripts of single figures as they are run, the CSV behind each picture against the results API, and the numbers
 of the equal-norm picture and of a slingshot's anatomy."""
 
+import os
 import runpy
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,6 +69,24 @@ def test_help_says_what_is_drawn_and_which_files_are_written(script, name):
     assert "STEM.png, STEM.svg" in out
     assert "DIR" in out
     assert "Example: scripts/" in out
+
+
+def test_an_interrupted_script_says_so_in_a_line(script, results, monkeypatch):
+    def interrupted(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grokjax, "open_results", interrupted)
+    assert script("grokking_curves", results.path) == (75, "", "interrupted\n")
+
+
+def test_a_reader_that_stops_reading_leaves_the_pictures_and_no_traceback(results, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, SCRIPTS / "grokking_curves.py", results.path, "--out", tmp_path / "unread"]
+    with os.fdopen(write, "wb") as closed:
+        ended = subprocess.run(command, stdout=closed, stderr=subprocess.PIPE, check=False)
+    assert (ended.returncode, ended.stderr) == (1, b"")
+    assert (tmp_path / "unread.png").exists()
 
 
 @pytest.mark.parametrize("name", MINE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from grokjax.figures.style import write, write_table
 from grokjax.results.files import Damaged
 from grokjax.results.read import Results
 
-FAULT, BAD_INPUT = 1, 2
+FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
 
 
 def run_script(
@@ -23,7 +24,7 @@ def run_script(
     """Read the arguments, make the picture (see `grokjax.figures.make`), print and return the paths that were written.
 
     Options of the parser, named as the figure's own, are passed on where they were given; `fixed` always. Exit 2: bad
-    input; 1: a file is damaged or cannot be read or written.
+    input; 1: a file is damaged or cannot be read or written; 75: interrupted.
     """
     parser.add_argument("directory", metavar="DIR", type=Path, help="results directory of `grokjax run`")
     parser.add_argument(
@@ -34,7 +35,7 @@ def run_script(
     stem = given.pop("out", directory / "figures" / kind)
     with _faults(directory, stem):
         paths = make(kind, open_results(directory), stem, **fixed, **given)
-    print(*paths, sep="\n")
+        print(*paths, sep="\n", flush=True)
     return paths
 
 
@@ -59,7 +60,7 @@ def run_question(
         found = question.data(open_results(directory), **opened)
         print(*question.answer(found), sep="\n")
         paths = [*write(question.figure(found), stem), write_table(question.table(found), stem)]
-    print(*paths, sep="\n")
+        print(*paths, sep="\n", flush=True)
     return paths
 
 
@@ -72,6 +73,11 @@ def _faults(directory: Path, stem: Path) -> Iterator[None]:
         _end(str(error), BAD_INPUT)
     except Damaged as error:
         _end(f"{error}; see what else is: grokjax verify {directory}", FAULT)
+    except KeyboardInterrupt:
+        _end("interrupted", INTERRUPTED)
+    except BrokenPipeError:  # as by `| head`: nobody reads on, so nothing is left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(FAULT) from None
     except OSError as error:
         _end(f"{error.filename or stem}: {error.strerror or error}", FAULT)
 

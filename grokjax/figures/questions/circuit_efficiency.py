@@ -186,8 +186,8 @@ def answer(data: EfficiencyData) -> list[str]:
         texts = [_by_size(str(kind), part, "norm") for kind, part in norms.groupby("kind", sort=False)]
         lines.append(f"p {p}: norm that a train loss of {norms['loss'].iloc[0]:.2g} takes: {'; '.join(texts)}.")
         lines += _against(data, p)
-        if len(data.coefficients):
-            part = data.coefficients[data.coefficients["p"] == p]
+        part = data.coefficients[data.coefficients["p"] == p] if len(data.coefficients) else data.coefficients
+        if len(part):
             texts = [_by_size(str(kind), own, "lambda") for kind, own in part.groupby("kind", sort=False)]
             total = f"{part['trusted'].sum()} of {part['curves'].sum()} estimates are to be trusted"
             lines.append(
