@@ -9,7 +9,7 @@ Example: scripts/grokking_curves.py runs/quickstart --arm grok --by optimizer.we
 import argparse
 
 import grokjax
-from grokjax.figures.script import run_script
+from grokjax.cli.script import run_script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -11,7 +11,7 @@ import argparse
 import pandas as pd
 
 import grokjax
-from grokjax.figures.script import run_script
+from grokjax.cli.script import run_script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -9,7 +9,7 @@ Example: scripts/phase_diagram.py runs/weight_decay --x optimizer.weight_decay -
 import argparse
 
 import grokjax
-from grokjax.figures.script import run_script
+from grokjax.cli.script import run_script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

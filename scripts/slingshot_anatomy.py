@@ -9,7 +9,7 @@ Example: scripts/slingshot_anatomy.py runs/quickstart --event 2 --before 100 --a
 import argparse
 
 import grokjax
-from grokjax.figures.script import run_script
+from grokjax.cli.script import run_script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

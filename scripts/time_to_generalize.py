@@ -9,7 +9,7 @@ Example: scripts/time_to_generalize.py runs/time_to_generalize
 import argparse
 
 import grokjax
-from grokjax.figures.script import run_script
+from grokjax.cli.script import run_script
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -8,8 +8,8 @@ Example: scripts/questions/activation_multiply.py runs/activation_multiply
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import activation_multiply
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

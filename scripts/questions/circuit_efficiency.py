@@ -9,8 +9,8 @@ Example: scripts/questions/circuit_efficiency.py runs/circuit_efficiency
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import circuit_efficiency
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

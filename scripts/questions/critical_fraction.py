@@ -9,8 +9,8 @@ Example: scripts/questions/critical_fraction.py runs/critical_fraction --ungrokk
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import critical_fraction
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -9,8 +9,8 @@ Example: scripts/questions/effective_lr.py runs/effective_lr
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import effective_lr
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

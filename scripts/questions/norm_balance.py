@@ -9,8 +9,8 @@ Example: scripts/questions/norm_balance.py runs/norm_balance
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import norm_balance
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -8,8 +8,8 @@ Example: scripts/questions/weight_decay_time.py runs/weight_decay_time
 import argparse
 
 import grokjax
+from grokjax.cli.script import run_question
 from grokjax.figures.questions import weight_decay_time
-from grokjax.figures.script import run_question
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+import typer
+
+from grokjax.cli.app import bad_value, exit_codes
 from grokjax.figures import make
 from grokjax.figures.style import write, write_table
-from grokjax.results.files import Damaged
 from grokjax.results.read import Results
-
-FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
 
 
 def run_script(
@@ -33,7 +31,7 @@ def run_script(
     given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
     directory = given.pop("directory")
     stem = given.pop("out", directory / "figures" / kind)
-    with _faults(directory, stem):
+    with _ends():
         paths = make(kind, open_results(directory), stem, **fixed, **given)
         print(*paths, sep="\n", flush=True)
     return paths
@@ -55,7 +53,7 @@ def run_question(
     given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
     directory = given.pop("directory")
     stem = given.pop("out", directory / "figures" / name)
-    with _faults(directory, stem):
+    with _ends():
         opened = {key: open_results(value) if key in stages else value for key, value in given.items()}
         found = question.data(open_results(directory), **opened)
         print(*question.answer(found), sep="\n")
@@ -65,23 +63,10 @@ def run_question(
 
 
 @contextmanager
-def _faults(directory: Path, stem: Path) -> Iterator[None]:
-    """Errors as one line, and an exit code."""
+def _ends() -> Iterator[None]:
+    """Errors end a script as they end a command."""
     try:
-        yield
-    except ValueError as error:
-        _end(str(error), BAD_INPUT)
-    except Damaged as error:
-        _end(f"{error}; see what else is: grokjax verify {directory}", FAULT)
-    except KeyboardInterrupt:
-        _end("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # as by `| head`: nobody reads on, so nothing is left to say
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(FAULT) from None
-    except OSError as error:
-        _end(f"{error.filename or stem}: {error.strerror or error}", FAULT)
-
-
-def _end(message: str, code: int) -> NoReturn:
-    print("; ".join(message.splitlines()), file=sys.stderr)
-    raise SystemExit(code)
+        with exit_codes(), bad_value():
+            yield
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
