@@ -186,7 +186,7 @@ def answer(data: EfficiencyData) -> list[str]:
         texts = [_by_size(str(kind), part, "norm") for kind, part in norms.groupby("kind", sort=False)]
         lines.append(f"p {p}: norm that a train loss of {norms['loss'].iloc[0]:.2g} takes: {'; '.join(texts)}.")
         lines += _against(data, p)
-        part = data.coefficients[data.coefficients["p"] == p] if len(data.coefficients) else data.coefficients
+        part = _of(data.coefficients, p)
         if len(part):
             texts = [_by_size(str(kind), own, "lambda") for kind, own in part.groupby("kind", sort=False)]
             total = f"{part['trusted'].sum()} of {part['curves'].sum()} estimates are to be trusted"
@@ -194,6 +194,11 @@ def answer(data: EfficiencyData) -> list[str]:
                 f"p {p}: learning coefficient within a factor {CLOSE:g} of that loss: {'; '.join(texts)}; {total}."
             )
     return lines
+
+
+def _of(frame: pd.DataFrame, p: Any) -> pd.DataFrame:
+    """Rows of one p; a frame without rows has no columns."""
+    return frame[frame["p"] == p] if len(frame) else frame
 
 
 def _by_size(kind: str, part: pd.DataFrame, name: str) -> str:
@@ -207,9 +212,9 @@ def _three(row: dict[Any, Any], name: str) -> tuple[float, float, float]:
 
 def _against(data: EfficiencyData, p: Any) -> list[str]:
     """Random labels against the generalizing solution, and the critical size."""
-    if data.critical.empty or not (data.critical["p"] == p).any():
+    critical, ratios = _of(data.critical, p), rows(_of(data.ratios, p))
+    if critical.empty:
         return [f"p {p}: no weight decays of one seed generalize and come to that loss: no critical size."]
-    ratios = [row for row in rows(data.ratios) if row["p"] == p]
     if not ratios:
         return [f"p {p}: no run with random labels to compare with."]
     takes = [f"{row['size']}: {mean_text(*_three(row, 'norm'))}" for row in ratios]
@@ -221,7 +226,7 @@ def _against(data: EfficiencyData, p: Any) -> list[str]:
         f"p {p}: norm of random labels over the generalizing solution's at equal loss, by size: {', '.join(takes)}.",
         f"p {p}: train loss of random labels over the same, at equal norm, by size: {', '.join(buys)}.",
     ]
-    row = data.critical[data.critical["p"] == p].iloc[0].to_dict()
+    row = rows(critical)[0]
     if np.isfinite(row["critical"]):
         return [
             *lines,
@@ -244,13 +249,12 @@ def figure(data: EfficiencyData) -> Figure:
     with paper():
         picture, grid = panels(3, len(ps), 2.4)
         for row, p in zip(grid, ps, strict=True):
-            own = data.norms[data.norms["p"] == p] if len(data.norms) else data.norms
+            own, critical = _of(data.norms, p), _of(data.critical, p)
             _draw_lines(row[0], data.runs[data.runs["p"] == p], own, p)
             _draw_sizes(row[1], own, "norm", "norm at that train loss")
-            if len(data.critical) and (one := data.critical[data.critical["p"] == p]["critical"]).notna().any():
-                row[1].axvline(one.iloc[0], color="black", linewidth=0.6, linestyle=":")
-            there = data.coefficients[data.coefficients["p"] == p] if len(data.coefficients) else data.coefficients
-            _draw_sizes(row[2], there, "lambda", "learning coefficient there")
+            if len(critical) and critical["critical"].notna().any():
+                row[1].axvline(critical["critical"].iloc[0], color="black", linewidth=0.6, linestyle=":")
+            _draw_sizes(row[2], _of(data.coefficients, p), "lambda", "learning coefficient there")
             row[2].set_yscale("log")
             row[2].yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         if len(data.norms):

@@ -64,7 +64,7 @@ def _forked(forks: Results) -> pd.DataFrame:
     parents = forked_from(runs)
     first = forks.curves("test/accuracy").sort_values("step").groupby("run_id")["test/accuracy"].first()
     events = forks.events()
-    frame = {
+    columns = {
         "arm": runs["arm"],
         "parent": parents,
         "begun": runs["run_id"].map(first),
@@ -74,10 +74,11 @@ def _forked(forks: Results) -> pd.DataFrame:
         "slingshots": runs["slingshots"],
         "first_slingshot": runs["run_id"].map(events[events["kind"] == "slingshot"].groupby("run_id")["step"].min()),
     }
-    for (parent, arm), own in groups(pd.DataFrame(frame), ["parent", "arm"]):
+    frame = pd.DataFrame(columns)
+    for (parent, arm), own in groups(frame, ["parent", "arm"]):
         if len(own) > 1:
             raise ValueError(f"{parent} has {len(own)} forks in the arm {arm}: they are compared one an arm")
-    return pd.DataFrame(frame).reset_index(drop=True)
+    return frame.reset_index(drop=True)
 
 
 def answer(data: CauseData) -> list[str]:
