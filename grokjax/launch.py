@@ -11,11 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from grokjax.plan.growth import extend, growth
+from grokjax.plan.plan import Bucket, Device, Plan, is_begun_with, make_plan
+from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
+from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import Sweep, load_sweep
-from grokjax.sweep.extend import extend, growth
-from grokjax.sweep.identity import program_key
-from grokjax.sweep.plan import Bucket, Device, Plan, is_begun_with, make_plan
-from grokjax.sweep.tuning import Tuned, cache_folder, read_tuning
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay

@@ -11,8 +11,8 @@ from rich.text import Text
 
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import Tally
+from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.segment import Segment
-from grokjax.sweep.plan import Bucket, Plan
 
 PLAIN_SECONDS = 10.0  # between lines where the output is no terminal
 NARROW = 110  # columns below which a line is shortened
@@ -77,8 +77,8 @@ class LiveScreen:
                 continue
             total = sum(run.spec.train.steps for chunk in chunks for run in chunk.runs)
             events = bucket.spec.events
-            begun = {run.run_id: run.origin.begun for run in bucket.runs if run.origin}
-            tally = Tally(Thresholds(events.fit, events.generalization, events.hold), begun)
+            prior_steps = {run.run_id: run.origin.prior_steps for run in bucket.runs if run.origin}
+            tally = Tally(Thresholds(events.fit, events.generalization, events.hold), prior_steps)
             self.lines[bucket.index] = Line(bucket, tally, total)
         if done:
             self.console.print(f"{len(done)} of {len(plan.chunks)} chunks were finished before", highlight=False)

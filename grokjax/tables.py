@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grokjax.live import duration, size
-from grokjax.sweep import cost
-from grokjax.sweep.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.spec import Transformer
+from grokjax.plan import cost
+from grokjax.plan.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
+from grokjax.spec.models import Transformer
+from grokjax.spec.shapes import parameter_count, parameter_shapes
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from grokjax.bench.cases import Data
 from grokjax.bench.report import bench, chosen, local_device, write_json
-from grokjax.sweep.plan import Plan
+from grokjax.plan.plan import Plan
 
 
 def main() -> None:

@@ -15,12 +15,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 import torch
 import torch.nn.functional as F
+from grokjax.sweep.shapes import N_CTX
 from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
+from grokjax.spec.run import RunSpec
 from grokjax.sweep import spec as keys
-from grokjax.sweep.shapes import N_CTX
-from grokjax.sweep.spec import RunSpec
 
 Weights = dict[str, Tensor]
 Advance = Callable[[int], float]

@@ -72,9 +72,9 @@ class Writes:
 
 
 def do_everything_often(options: Options) -> None:
+    import grokjax.plan.plan as plan
     import grokjax.results.checkpoints as checkpoints
     import grokjax.results.write as write
-    import grokjax.sweep.plan as plan
 
     write.FLUSH_SECONDS = write.CHECKPOINT_SECONDS = -1.0
     plan.SHORT_SEGMENT_SECONDS, plan.SEGMENT_SECONDS = 1e-9, options.segment_seconds

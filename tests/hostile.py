@@ -31,7 +31,7 @@ def often() -> Iterator[None]:
         patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
         patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
         patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
-        patch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", 3e-3)
+        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
         yield
 
 

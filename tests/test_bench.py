@@ -15,11 +15,12 @@ from grokjax.bench.cases import CASES, Case, Data, planned
 from grokjax.bench.contestants import CONTESTANTS
 from grokjax.cli import app
 from grokjax.engine.devices import describe_device
-from grokjax.sweep import cost
+from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.tuning import Tuned, read_tuning, tuning_file, write_tuning
+from grokjax.spec.identity import tuning_key
+from grokjax.plan import cost
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.plan import Device, make_plan
-from grokjax.sweep.tuning import Tuned, cost_key, read_tuning, tuning_file, write_tuning
 
 TINY = {
     "transformer": {"task": {"p": 5, "train_fraction": 0.6}, "model": {"d_model": 8, "heads": 2, "d_mlp": 16}},
@@ -101,7 +102,7 @@ parameters: {seed: {min: 0, max: 63}}
 
 def test_a_plan_uses_what_was_measured_on_such_a_device_and_says_so():
     sweep = expand(parse_sweep(SWEEP, "s.yaml", Path(".")))
-    key = cost_key(sweep.runs[0].spec)
+    key = tuning_key(sweep.runs[0].spec)
     by_model = make_plan(sweep, CPU)
     write_tuning(CPU.text, {key: Tuned(16, 1e-3), "other": Tuned(1, 1.0)})
     by_table = make_plan(sweep, CPU, read_tuning(CPU.text))
@@ -139,7 +140,7 @@ def test_what_a_directory_was_planned_with_stays_when_the_table_changes(tmp_path
     runner, sweep, out = CliRunner(), tmp_path / "s.yaml", tmp_path / "out"
     text = {"base": TINY["mlp"] | {"train": {"steps": 20}}, "parameters": {"seed": {"min": 0, "max": 15}}}
     sweep.write_text(json.dumps(text))
-    key, device = cost_key(expand(parse_sweep(sweep.read_text(), "s", tmp_path)).runs[0].spec), describe_device()
+    key, device = tuning_key(expand(parse_sweep(sweep.read_text(), "s", tmp_path)).runs[0].spec), describe_device()
     write_tuning(device.text, {key: Tuned(2, 1e-4)})
     assert runner.invoke(app, ["run", str(sweep), "--out", str(out)]).exit_code == 0
     assert json.loads((out / "plan.json").read_text())["buckets"][0]["width"] == 2 * device.count

@@ -16,10 +16,10 @@ from faults import Killed, dies
 import grokjax
 from grokjax.engine.devices import describe_device
 from grokjax.launch import plan_sweep, run, train
+from grokjax.plan.plan import make_plan
 from grokjax.results.verify import verify
+from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import Sweep, load_sweep
-from grokjax.sweep.identity import program_key
-from grokjax.sweep.plan import make_plan
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +28,8 @@ def _often(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
     monkeypatch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
     monkeypatch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)  # waits: deterministic
-    monkeypatch.setattr("grokjax.sweep.plan.SHORT_SEGMENT_SECONDS", 1e-9)
-    monkeypatch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", 3e-3)
+    monkeypatch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
+    monkeypatch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
 
 
 @pytest.mark.parametrize(("sweep", "kills"), [(PLAIN, 3), (RECYCLED, 2)], ids=["plain", "recycled"])

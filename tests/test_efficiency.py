@@ -23,7 +23,9 @@ from grokjax.analysis.stored import examples_of, specs_of
 from grokjax.cli import app
 from grokjax.figures import efficiency as picture
 from grokjax.figures import make
-from grokjax.sweep.spec import MLP, Modular, RunSpec, Transformer
+from grokjax.spec.models import MLP, Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.tasks import Modular
 
 P, KEYS = 11, [2, 5]
 SQUARES = {"name": "mlp", "widths": [32], "activation": "square", "bias": False, "logit_scale": 3.0}

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from grokjax.spec.constraints import FixedNorm
+from grokjax.spec.optimizers import SGD, Adam, AdamW
 from grokjax.sweep.axes import Axis, Distribution, draw
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.spec import SGD, Adam, AdamW, FixedNorm
 
 # DESIGN.md's example, word for word
 COMPLETE = """\

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grokjax.spec.identity import program_key, run_id, steps_apart
+from grokjax.spec.origin import Origin
+from grokjax.spec.run import FromRun, RunSpec
 from grokjax.sweep import expand as expansion
-from grokjax.sweep.check import train_size
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
-from grokjax.sweep.identity import program_key, run_id, steps_apart
 from grokjax.sweep.keys import FROM_RUN
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.parents import Found, Origin, Parent, ParentError, event_of
-from grokjax.sweep.spec import FromRun, RunSpec
+from grokjax.sweep.parents import Found, Parent, ParentError, event_of
 from grokjax.tasks.modular import split
 
 A, B, C = "a" * 12, "b" * 12, "c" * 12
@@ -169,7 +169,7 @@ def test_a_seed_on_an_axis_or_in_the_base_is_given():
 def test_a_smaller_train_fraction_is_a_subset_of_the_parents_train_set():
     find = store()
     (run,) = fork(f"{{results: r, run: {B}}}", find=find, task__train_fraction=0.2)
-    own, theirs = (split(spec.task, 113**2, train_size(spec)).train for spec in (run.spec, find.runs[B]))
+    own, theirs = (split(spec.task, 113**2, spec.task.train_size).train for spec in (run.spec, find.runs[B]))
     assert set(own.tolist()) < set(theirs.tolist())
 
 

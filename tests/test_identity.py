@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import expand
-from grokjax.sweep.identity import program_key
 from grokjax.sweep.load import parse_sweep
 
 

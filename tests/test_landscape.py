@@ -12,7 +12,6 @@ import grokjax
 from grokjax.analysis.landscape import METRICS, ray
 from grokjax.figures import make
 from grokjax.results.manifest import stored_plan
-from grokjax.sweep.check import train_size
 from grokjax.tasks.modular import split, table
 
 SWEEP = {
@@ -44,7 +43,7 @@ def by_hand(results: grokjax.Results, run_id: str, step: int | None, scale: floa
     spec = next(run.spec for run in stored_plan(results.path).sweep.runs if run.run_id == run_id)
     params = {name: value.astype(np.float64) * scale for name, value in results.params(run_id, step).items()}
     examples = table(spec.task)
-    rows = split(spec.task, len(examples.labels), train_size(spec))
+    rows = split(spec.task, len(examples.labels), spec.task.train_size)
     found = []
     for part in (rows.train, rows.test):
         tokens, labels = np.asarray(examples.tokens)[part], np.asarray(examples.labels)[part]

@@ -22,11 +22,10 @@ from grokjax.engine.devices import describe_device
 from grokjax.engine.inputs import hyper_of
 from grokjax.engine.loop import Program, begin_chunk, train_chunk
 from grokjax.engine.states import flatten
+from grokjax.plan.plan import Bucket, Chunk, Plan, make_plan
 from grokjax.results.segment import End, Segment
-from grokjax.sweep.check import train_size
+from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.expand import Run, load_sweep
-from grokjax.sweep.plan import Bucket, Chunk, Plan, make_plan
-from grokjax.sweep.shapes import parameter_shapes
 from grokjax.tasks.modular import split
 from grokjax.train.state import Examples
 from grokjax.train.step import start, step
@@ -226,7 +225,7 @@ def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
     for name in ("seed0", "seed5"):
         spec = eight.named[name].spec
         table = eight.program.table
-        rows = split(spec.task, len(table.labels), train_size(spec)).train
+        rows = split(spec.task, len(table.labels), spec.task.train_size).train
         train = Examples(jnp.asarray(table.tokens[rows]), jnp.asarray(table.labels[rows]))
         hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 40))
         values = eight.program.starts.stack([eight.named[name]])

@@ -26,7 +26,9 @@ from grokjax.figures import make
 from grokjax.figures import neurons as picture
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.network import before, inside
-from grokjax.sweep.spec import MLP, Modular, RunSpec, Transformer
+from grokjax.spec.models import MLP, Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.tasks import Modular
 from grokjax.tasks.modular import table
 
 P = 7

@@ -9,11 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax.sweep import cost
-from grokjax.sweep.expand import expand
-from grokjax.sweep.extend import extend
-from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.plan import (
+from grokjax.plan.growth import extend
+from grokjax.plan.plan import (
     MEMORY_SHARE,
     QUEUE,
     QUEUE_SHARE,
@@ -24,8 +21,11 @@ from grokjax.sweep.plan import (
     remarks,
     snapshot_count,
 )
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.snapshots import snapshot_steps
+from grokjax.plan.snapshots import snapshot_steps
+from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.plan import cost
+from grokjax.sweep.expand import expand
+from grokjax.sweep.load import SweepError, parse_sweep
 
 
 def sweep(text):

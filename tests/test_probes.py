@@ -12,19 +12,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
+from grokjax.sweep.probes import PROBE_NAMES
 
 import grokjax
 from grokjax.engine.inputs import hyper_of
+from grokjax.plan.cost import metric_count, probe_shares
 from grokjax.probes.all import AT_EVALUATION, PROBES, is_of_update, observe
 from grokjax.probes.radial import decompose
 from grokjax.results.read import Results
-from grokjax.sweep.check import train_size
-from grokjax.sweep.cost import metric_count, probe_shares
-from grokjax.sweep.identity import program_key, run_id
-from grokjax.sweep.probes import PROBE_NAMES
-from grokjax.sweep.shapes import is_matrix, parameter_shapes
-from grokjax.sweep.spec import MLP as Mlp
-from grokjax.sweep.spec import SGD, Adam, AdamW, CrossEntropy, FixedNorm, Log, Modular, Numerics, RunSpec, Transformer
+from grokjax.spec.constraints import FixedNorm
+from grokjax.spec.identity import program_key, run_id
+from grokjax.spec.losses import CrossEntropy
+from grokjax.spec.models import MLP as Mlp
+from grokjax.spec.models import Transformer
+from grokjax.spec.optimizers import SGD, Adam, AdamW
+from grokjax.spec.run import Log, Numerics, RunSpec
+from grokjax.spec.shapes import is_matrix, parameter_shapes
+from grokjax.spec.tasks import Modular
 from grokjax.tasks.modular import split, table
 from grokjax.train.state import Examples, View
 from grokjax.train.step import start, step
@@ -53,7 +57,7 @@ def look(spec: RunSpec, params: dict[str, np.ndarray], steps=5) -> tuple[View, d
     examples = table(spec.task)
     rows = split(spec.task.model_copy(update={"split": spec.task.split.model_copy(update={"seed": 0})}), 49, 29).train
     train = Examples(jnp.asarray(examples.tokens)[rows], jnp.asarray(examples.labels)[rows])
-    assert train_size(spec) == 29
+    assert spec.task.train_size == 29
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 100))
         state = start(spec, {name: jnp.asarray(value) for name, value in params.items()}, hyper)

@@ -13,11 +13,14 @@ import slow_progress
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import gini, neuron_shares, participation, power, waves
 from grokjax.probes.progress import PURE, SQUARED, progress, spectrum
 from grokjax.probes.structure import distance_irrelevance, stable_rank, triples
-from grokjax.sweep.spec import MLP, MSE, CrossEntropy, Modular, RunSpec, Transformer
+from grokjax.spec.losses import MSE, CrossEntropy
+from grokjax.spec.models import MLP, Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.tasks import Modular
+from grokjax.tasks.cycle import cycle_of
 from grokjax.tasks.modular import table
 
 # most of the time here is the compiler's

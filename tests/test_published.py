@@ -14,9 +14,11 @@ from typer.testing import CliRunner
 
 from grokjax.cli import app
 from grokjax.results.published import renamed
+from grokjax.spec.models import Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_shapes
+from grokjax.spec.tasks import Modular
 from grokjax.sweep.check import file_shapes
-from grokjax.sweep.shapes import parameter_shapes
-from grokjax.sweep.spec import Modular, RunSpec, Transformer
 
 SPEC = RunSpec(task=Modular(p=7), model=Transformer(layers=2, d_model=8, heads=2, d_head=3, d_mlp=12))
 OWN = {name: np.float32(value) for name, value in reference.transformer_weights(7, 8, 2, 3, 12, 2, False, 5).items()}

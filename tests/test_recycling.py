@@ -18,8 +18,8 @@ from test_lanes import MLP, Lanes, Memory, Seen, compilations, plan_of
 
 from grokjax.engine.inputs import dealt
 from grokjax.engine.loop import Program, train_chunk
+from grokjax.plan.plan import Chunk, Schedule
 from grokjax.results.segment import Segment
-from grokjax.sweep.plan import Chunk, Schedule
 
 STEPS = {"a": 50, "b": 12, "c": 3, "d": 27, "e": 41, "f": 1, "g": 20, "h": 33}
 WIDTH = 8  # two lanes on each of the four devices

@@ -169,7 +169,7 @@ def test_short_segments_record_the_same_rows_as_one_long_one(folder, monkeypatch
     settings = {"log.dense_first": 3, "log.every": 5, "train.steps": 47, "seed": 0}
     frames = []
     for number, seconds in enumerate((8.0, 1e-9)):
-        monkeypatch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", seconds)
+        monkeypatch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", seconds)
         out = folder / f"segments-{number}"
         frames.append(grokjax.run(folder / "sweep.yaml", out, set=settings).curves())
         files = len(list((out / "curves").iterdir()))

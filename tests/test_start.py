@@ -17,10 +17,10 @@ from grokjax.engine.inputs import Starts, hyper_of
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import declare_with
 from grokjax.models.network import initial_params
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.check import resolve
 from grokjax.sweep.expand import Run
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.spec import RunSpec
 from grokjax.train.state import State
 from grokjax.train.step import start
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax.sweep.check import pairs, train_size
-from grokjax.sweep.spec import Modular, RunSpec, Split
+from grokjax.spec.run import RunSpec
+from grokjax.spec.tasks import Modular, Split
 from grokjax.tasks.modular import Indices, split, table
 
 PRIMES = [2, 3, 5, 7, 11, 13]
@@ -22,7 +22,7 @@ def spec_of(seed: int = 0, method: str = "numpy", **task) -> RunSpec:
 
 
 def rows_of(spec: RunSpec) -> Indices:
-    return split(spec.task, pairs(spec), train_size(spec))
+    return split(spec.task, spec.task.examples, spec.task.train_size)
 
 
 def examples(op: str, p: int) -> list[tuple[int, int, int, int]]:
@@ -104,8 +104,8 @@ fractions = st.floats(0.001, 0.999)
 def test_train_and_test_are_disjoint_and_together_everything(drawn, fraction: float):
     spec = spec_of(**drawn, train_fraction=fraction)
     found = rows_of(spec)
-    assert len(found.train) == int(fraction * pairs(spec))
-    assert sorted([*found.train.tolist(), *found.test.tolist()]) == list(range(pairs(spec)))
+    assert len(found.train) == int(fraction * spec.task.examples)
+    assert sorted([*found.train.tolist(), *found.test.tolist()]) == list(range(spec.task.examples))
 
 
 @settings(deadline=None, derandomize=True)

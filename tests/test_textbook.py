@@ -20,9 +20,9 @@ import pytest
 
 from grokjax.models import features, network, textbook
 from grokjax.models.features import linear, spread, total
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.check import resolve
-from grokjax.sweep.shapes import parameter_shapes
-from grokjax.sweep.spec import RunSpec
 from grokjax.tasks.modular import table
 from grokjax.train.losses import exact
 

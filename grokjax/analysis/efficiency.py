@@ -9,7 +9,7 @@ what lies in cos w(a+b), sin w(a+b) of the key frequencies is taken, as in the r
 
 No network here is linear in its parameters, so logits over norm of one and the same circuit rise with its norm:
 compare networks of about equal norm, or their train loss against norm over several weight decays. Where scaling all
-parameters by c scales the logits by c^k exactly (`degree`), margin / norm^k is free of it.
+parameters by c scales the logits by c^k exactly (the model's `degree`), margin / norm^k is free of it.
 """
 
 from __future__ import annotations
@@ -36,19 +36,18 @@ from grokjax.analysis.stored import (
     measured,
     total_norm,
 )
-from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import waves
 from grokjax.probes.progress import key_part, see
 from grokjax.results.read import Results
-from grokjax.sweep.spec import RunSpec, Transformer
-from grokjax.train.losses import accuracy
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.cycle import cycle_of
+from grokjax.tasks.examples import accuracy
 from grokjax.train.state import Examples, Params
 from grokjax.train.step import loss_and_logits, precision
 
 MEMORIZED = 0.5  # test accuracy below which a network that fits counts as memorizing
 LOGITS = ("logit/correct", "logit/margin", "trig/correct", "trig/margin")
 MEASURES = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "logit/test_correct", *LOGITS)
-POWERS = {"identity": 1, "relu": 1, "square": 2}  # of activations with f(c x) = c^k f(x), c > 0
 
 
 def efficiency(
@@ -101,8 +100,8 @@ def logits_of(
     found = {}
     for name, part in (("train", train), ("test", test)):
         loss, logits = loss_and_logits(spec, params, part, jnp.asarray(scale))
-        found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.labels)}
-        correct, margin = _correct(logits[: spec.task.p], part.labels)
+        found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
+        correct, margin = _correct(logits[: spec.task.classes], part.targets)
         found |= {"logit/correct": correct, "logit/margin": margin} if name == "train" else {}
         found |= {"logit/test_correct": correct} if name == "test" else {}
     cycle = cycle_of(spec.task)
@@ -126,9 +125,9 @@ def _correct(logits: Float[Array, "classes n"], labels: Any) -> tuple[Float[Arra
 def _row(results: Results, one: Snapshot, values: Values, memorized: float) -> dict[str, Any]:
     norm = total_norm(results.params(one.run_id, one.step))
     found = {name: float(values.get(name, np.nan)) for name in MEASURES}
-    k = degree(one.spec)
+    k = one.spec.model.degree
     head = {"run_id": one.run_id, "step": one.step, "kind": _kind(one.spec, found, memorized)}
-    head |= {"train_size": len(examples_of(one.spec)[0].labels), "norm": norm}
+    head |= {"train_size": len(examples_of(one.spec)[0].targets), "norm": norm}
     per_norm = {f"efficiency/{name.replace('logit/', '').replace('/', '_')}": found[name] / norm for name in LOGITS}
     normalized = found["logit/margin"] / norm**k if k else np.nan
     return head | found | per_norm | {"efficiency/normalized": normalized}
@@ -138,16 +137,5 @@ def _kind(spec: RunSpec, found: dict[str, float], memorized: float) -> str:
     if found["test/accuracy"] >= spec.events.generalization:
         return "generalizing"
     fits = found["train/accuracy"] >= spec.events.fit
-    return "memorizing" if fits and (spec.task.op == "random" or found["test/accuracy"] < memorized) else "neither"
-
-
-def degree(spec: RunSpec) -> int | None:
-    """k where all parameters times c > 0 make logits times c^k: of an MLP without biases, with an activation that is
-    homogeneous. None: no such number, as for every transformer (attention, biases, the residual stream)."""
-    model = spec.model
-    if isinstance(model, Transformer) or model.bias or model.activation not in POWERS:
-        return None
-    k = 1 + (model.input == "embedded")
-    for _ in model.widths:
-        k = POWERS[model.activation] * k + 1
-    return k
+    can_only_memorize = spec.task.has_no_rule or found["test/accuracy"] < memorized
+    return "memorizing" if fits and can_only_memorize else "neither"

@@ -59,13 +59,13 @@ def accuracy_events(
 
 
 def slingshot_hits(
-    step: Int[np.ndarray, " n"], loss: Float[np.ndarray, " n"], loss_max: Float[np.ndarray, " n"], begun: int = 0
+    step: Int[np.ndarray, " n"], loss: Float[np.ndarray, " n"], loss_max: Float[np.ndarray, " n"], prior_steps: int = 0
 ) -> Int[np.ndarray, " hits"]:
     """Indices of records at t >= 200 whose loss_max exceeds 1e-5 and 10 times the median train loss of the
     records in [t - 100, t), or of the last 5 before t if there are fewer.
 
-    begun: steps that the optimizer of a forked run had behind it at t = 0; only the 200 are counted with them."""
-    index = np.nonzero((step + begun >= SLINGSHOT_FROM) & (loss_max > SLINGSHOT_FLOOR))[0]
+    prior_steps: steps that the optimizer of a forked run had behind it at t = 0; only the 200 are counted with them."""
+    index = np.nonzero((step + prior_steps >= SLINGSHOT_FROM) & (loss_max > SLINGSHOT_FLOOR))[0]
     index = index[index >= 1]
     begin = np.minimum(np.searchsorted(step, step[index] - SLINGSHOT_WINDOW), index - SLINGSHOT_FEWEST)
     begin = np.maximum(begin, 0)
@@ -83,10 +83,10 @@ def slingshots(
     loss: Float[np.ndarray, " n"],
     loss_max: Float[np.ndarray, " n"],
     last_norm: Float[np.ndarray, " n"] | None,
-    begun: int = 0,
+    prior_steps: int = 0,
 ) -> list[Event]:
     """Hits at most 200 steps apart, as one event at the first of them."""
-    hits = slingshot_hits(step, loss, loss_max, begun)
+    hits = slingshot_hits(step, loss, loss_max, prior_steps)
     groups = np.split(hits, np.nonzero(np.diff(step[hits]) > SLINGSHOT_APART)[0] + 1) if len(hits) else []
     events = []
     for group in groups:
@@ -109,12 +109,12 @@ def find_events(
     thresholds: Thresholds,
     last_layer: str,
     divergence: tuple[int, str] | None = None,
-    begun: int = 0,
+    prior_steps: int = 0,
 ) -> list[Event]:
     """All events of one run, by step.
 
     curves: metric -> (steps, values) where it was recorded. last_layer: the matrix that makes the logits.
-    divergence: the step and matrix that the engine recorded. begun: as in `slingshot_hits`.
+    divergence: the step and matrix that the engine recorded. prior_steps: as in `slingshot_hits`.
     """
     empty = (np.zeros(0, np.int64), np.zeros(0, np.float32))
     step, loss = curves.get("train/loss", empty)
@@ -125,7 +125,7 @@ def find_events(
     )
     if len(step):
         loss_max = curves["train/loss_max"][1]
-        events += slingshots(step, loss, loss_max, norm if len(norm) == len(step) else None, begun)
+        events += slingshots(step, loss, loss_max, norm if len(norm) == len(step) else None, prior_steps)
     if divergence:
         value = float(loss[-1]) if len(loss) else float("nan")
         events.append(Event("divergence", divergence[0], value, matrix=divergence[1]))

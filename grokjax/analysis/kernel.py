@@ -35,8 +35,8 @@ from grokjax.analysis.stored import (
 )
 from grokjax.models.network import forward
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.train.state import Examples, Params
 from grokjax.train.step import precision
 
@@ -65,8 +65,8 @@ class Sample:
         train, test = examples_of(spec)
         both = jax.tree.map(lambda *parts: np.concatenate(parts), train, test)
         part = {"train": train, "test": test, "all": both}[self.part]
-        rows = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(part.labels))[: self.examples]
-        return Examples(part.tokens[rows], part.labels[rows])
+        rows = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(part.targets))[: self.examples]
+        return Examples(part.inputs[rows], part.targets[rows])
 
 
 def kernel(
@@ -94,7 +94,7 @@ def kernel(
                 grams[one.run_id] = gram
             if (one.run_id, one.step) in wanted:
                 head = {"run_id": one.run_id, "step": one.step}
-                rows.append(head | describe(gram, grams[one.run_id], np.asarray(sample.of(one.spec).labels)))
+                rows.append(head | describe(gram, grams[one.run_id], np.asarray(sample.of(one.spec).targets)))
     return in_order(results, pd.DataFrame(rows))
 
 
@@ -106,9 +106,9 @@ def _grams(results: Results, snapshots: list[Snapshot], sample: Sample) -> Itera
 
         def inputs(one: Snapshot) -> tuple[Any, ...]:
             params = starts[one.run_id] if one.step == 0 else results.params(one.run_id, one.step)
-            return params, sample.of(one.spec).tokens, logit_scale(one.spec)
+            return params, sample.of(one.spec).inputs, logit_scale(one.spec)
 
-        count = len(sample.of(spec).labels)
+        count = len(sample.of(spec).targets)
         width = np.dtype(spec.numerics.params).itemsize
         each = width * count * (3 * parameter_count(parameter_shapes(spec)) + count)
         for one, values in measured(partial(_of_run, spec), snapshots, inputs, each):
@@ -117,7 +117,7 @@ def _grams(results: Results, snapshots: list[Snapshot], sample: Sample) -> Itera
 
 def _of_run(spec: RunSpec, params: Params, tokens: Array, scale: Float[Array, ""]) -> dict[str, Array]:
     def outputs(params: Params, tokens: Array) -> Float[Array, " v"]:
-        return forward(params, tokens[None], spec.model)[:, 0] * scale
+        return forward(spec, params, tokens[None])[:, 0] * scale
 
     return {"kernel": tangent_kernel(outputs, params, tokens)}
 

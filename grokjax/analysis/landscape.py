@@ -28,8 +28,8 @@ from grokjax.analysis.stored import (
     total_norm,
 )
 from grokjax.results.read import Results
-from grokjax.sweep.spec import RunSpec
-from grokjax.train.losses import accuracy
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.examples import accuracy
 from grokjax.train.state import Examples, Params
 from grokjax.train.step import loss_and_logits, precision
 
@@ -91,7 +91,7 @@ def _along(
         found = {}
         for name, part in (("train", train), ("test", test)):
             loss, logits = loss_and_logits(spec, scaled, part, logit_scale)
-            found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.labels)}
+            found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
         return found
 
     return jax.lax.map(at, jnp.asarray(scales))

@@ -30,9 +30,8 @@ from grokjax.analysis.stored import (
     measured,
 )
 from grokjax.results.read import Results
-from grokjax.sweep.check import train_size
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.spec import MSE, RunSpec, Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.train.state import Examples, Params
 from grokjax.train.step import loss_and_logits, precision
 
@@ -110,7 +109,7 @@ def traces(
 
 
 def _row(one: Snapshot, loss: float, losses: Float[np.ndarray, "chains draws"]) -> dict[str, Any]:
-    n = train_size(one.spec)
+    n = one.spec.task.train_size
     n_beta = inverse_temperature(n)
     kept = losses[np.isfinite(losses).all(axis=1)]
     each = n_beta * (kept.mean(axis=1) - loss) if len(kept) else np.array([np.nan])
@@ -139,8 +138,7 @@ def inverse_temperature(n: int) -> float:
 
 def guess_loss(spec: RunSpec) -> float:
     """The loss of one and the same guess for every example, all answers being as frequent."""
-    p = spec.task.p
-    return (1 - 1 / p) / p if isinstance(spec.loss, MSE) else float(np.log(p))
+    return spec.loss.of_guess(spec.task.classes)
 
 
 def _doubts(found: dict[str, Any], guess: float) -> Iterator[str]:
@@ -183,7 +181,7 @@ def _entropy(one: Snapshot, seed: int) -> np.ndarray:
 def _chains(
     spec: RunSpec, sampling: Sampling, params: Params, train: Examples, scale: Float[Array, ""], entropy: Array
 ) -> dict[str, Array]:
-    n = len(train.labels)
+    n = len(train.targets)
     size = n if sampling.batch is None else min(sampling.batch, n)
     how = Langevin(sampling.step_size, inverse_temperature(n), sampling.gamma, sampling.burn_in + sampling.draws)
     key = jax.random.key(entropy[0], impl="threefry2x32")
@@ -192,7 +190,7 @@ def _chains(
 
     def loss(params: Params, key: Array) -> Float[Array, ""]:
         rows = batch_rows(key, n, size)
-        return loss_and_logits(spec, params, Examples(train.tokens[rows], train.labels[rows]), scale)[0]
+        return loss_and_logits(spec, params, Examples(train.inputs[rows], train.targets[rows]), scale)[0]
 
     keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(sampling.chains, dtype=np.uint32))
     losses = jax.vmap(lambda key: chain(loss, params, key, how))(keys)
@@ -201,10 +199,10 @@ def _chains(
 
 def _bytes(spec: RunSpec, sampling: Sampling) -> int:
     """About what the chains of one snapshot hold: parameters, gradients and noise; activations there and back."""
-    model, n = spec.model, train_size(spec)
-    widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
+    n = spec.task.train_size
+    widest = spec.model.widest(spec.task) + spec.task.classes
     width = np.dtype(spec.numerics.params).itemsize
     batch = n if sampling.batch is None else min(sampling.batch, n)
     count = parameter_count(parameter_shapes(spec))
-    of_chain = 5 * count + 3 * batch * (widest + spec.task.p) + sampling.burn_in + sampling.draws
+    of_chain = 5 * count + 3 * batch * widest + sampling.burn_in + sampling.draws
     return width * sampling.chains * of_chain

@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, by_program, measured
 from grokjax.models.activations import ACTIVATIONS
-from grokjax.models.network import before
+from grokjax.models.network import preactivations
 from grokjax.probes.fourier import share
 from grokjax.results.read import Results
-from grokjax.sweep.spec import RunSpec, Transformer
-from grokjax.tasks.modular import table
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.all import table
 from grokjax.train.state import Params
 from grokjax.train.step import precision
 
@@ -66,9 +66,9 @@ def _explained(x: Float[Array, "m n"], y: Float[Array, "m n"]) -> Float[Array, "
 
 def fits(spec: RunSpec, tokens: Int[np.ndarray, "n 3"], params: Params) -> dict[str, Float[Array, " m"]]:
     """`LAYER/NAME` -> each neuron's number of that name in `Fit`."""
-    activation = ACTIVATIONS[spec.model.activation]
+    activation = ACTIVATIONS[spec.model.nonlinearity]
     found = {}
-    for layer, x in before(params, jnp.asarray(tokens), spec.model).items():
+    for layer, x in preactivations(spec, params, jnp.asarray(tokens)).items():
         fit = quadratic_fit(x, activation(x))
         found |= {f"{layer}/{name}": value for name, value in fit._asdict().items()}
     return found
@@ -104,14 +104,14 @@ def _measured(
 ) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
     """(run, step, layer) and a row a neuron, by run and step."""
     chosen = asked_snapshots(results, run_ids, steps)
-    with_neurons = [one for one in chosen if not isinstance(one.spec.model, Transformer) or one.spec.model.d_mlp > 0]
+    with_neurons = [one for one in chosen if one.spec.model.has_neurons]
     if not with_neurons:
         raise ValueError(f"no network of these in {results.path} has neurons: they are attention only")
     found: dict[tuple[str, int], dict[int, pd.DataFrame]] = {}
     for alike in by_program(with_neurons):
         spec = alike[0].spec
         with precision(spec):
-            measure = partial(fits, spec, np.asarray(table(spec.task).tokens))
+            measure = partial(fits, spec, np.asarray(table(spec.task).inputs))
             for one, values in measured(measure, alike, partial(_inputs, results), all_pairs_bytes(spec)):
                 found[one.run_id, one.step] = _layers(values)
     each = [((one.run_id, one.step), found[one.run_id, one.step]) for one in with_neurons]

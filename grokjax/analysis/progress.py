@@ -21,10 +21,10 @@ from grokjax.analysis.stored import (
     measured,
 )
 from grokjax.probes import progress as measures
-from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import neuron_shares, waves
 from grokjax.results.read import Results
-from grokjax.sweep.spec import RunSpec, Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.cycle import cycle_of
 from grokjax.train.step import precision
 
 
@@ -77,7 +77,7 @@ def _measured(
             keys = final_keys(results, wanted)
 
             def inputs(one: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
-                tokens = (examples_of(one.spec)[0].tokens,) if with_train else ()
+                tokens = (examples_of(one.spec)[0].inputs,) if with_train else ()
                 return results.params(one.run_id, one.step), *tokens, logit_scale(one.spec), keys.get(one.run_id)
 
             for one, values in measured(partial(measure, spec), wanted, inputs, all_pairs_bytes(spec)):
@@ -108,5 +108,5 @@ def _keys(spec: RunSpec, params: measures.Params) -> dict[str, Any]:
 
 
 def _has_keys(spec: RunSpec) -> bool:
-    has_neurons = not isinstance(spec.model, Transformer) or spec.model.d_mlp > 0
+    has_neurons = spec.model.has_neurons
     return has_neurons and cycle_of(spec.task).n > 2

@@ -15,6 +15,7 @@ from grokjax.engine.inputs import Find, Starts
 from grokjax.engine.loop import Program
 from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
+from grokjax.plan.plan import Chunk, Plan
 from grokjax.results.files import curves_file, snapshots_file, write_sealed
 from grokjax.results.manifest import stored_plan
 from grokjax.results.origins import find_origin, find_start, flat_of
@@ -22,9 +23,10 @@ from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
 from grokjax.results.snapshots import Row, write_snapshots
 from grokjax.results.write import seal_table, write_parquet
+from grokjax.spec.probes import PROBES, Probe
+from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import Run
-from grokjax.sweep.plan import Chunk, Plan
-from grokjax.sweep.probes import probe_mistake
+from grokjax.sweep.load import did_you_mean
 
 SAVE_BYTES = 2**28  # of states in one file
 
@@ -47,7 +49,7 @@ class Replay:
     start: int
     stop: int
     every: int
-    begun: int  # the step that it restarts from
+    restarted_from: int  # step
     legs: Iterator[Leg]
     stored: dict[int, dict[str, Any]]  # step -> metric -> value
     compared: int = 0  # records
@@ -95,8 +97,7 @@ def begin(
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     plan, snapshots = stored_plan(results.path), results.snapshots(run_id, replays=False)
-    for what in filter(None, (probe_mistake(_run_of(plan, run_id)[1].spec, probe) for probe in probes)):
-        raise ValueError(what)
+    measured = _probes(probes, _run_of(plan, run_id)[1].spec)
     last = int(results.ends.get(run_id, {}).get("step", _run_of(plan, run_id)[1].spec.train.steps))
     if not 0 <= start <= stop <= last:
         raise ValueError(f"steps must be within the run, 0 to {last}, and rising; got {start} to {stop}")
@@ -107,9 +108,21 @@ def begin(
         for stored, first, below in results.phases(run_id)
     ]
     phases = [phase for phase in phases if phase.asked]
-    legs = (leg for phase in phases for leg in phase.legs(devices, probes))
+    legs = (leg for phase in phases for leg in phase.legs(devices, measured))
     records = {record["step"]: record for record in results.curves_table(runs=run_id).to_pylist()}
-    return Replay(run_id, start, stop, every, phases[0].begun, legs, records)
+    return Replay(run_id, start, stop, every, phases[0].restarts_from, legs, records)
+
+
+def _probes(names: tuple[str, ...], spec: RunSpec) -> tuple[Probe, ...]:
+    """Probes by their names. Raises ValueError for one that there is not, or not for such a run."""
+    for name in names:
+        if name not in PROBES:
+            raise ValueError(f"unknown probe {name!r}{did_you_mean(name, PROBES)}; there are {', '.join(PROBES)}")
+    probes = tuple(PROBES[name](name=name) for name in names)
+    for probe in probes:
+        if refusal := probe.refusal(spec):
+            raise ValueError(refusal)
+    return probes
 
 
 @dataclass(frozen=True)
@@ -131,13 +144,13 @@ class _Phase:
         return self.snapshots[max(usable)] if usable else None
 
     @property
-    def begun(self) -> int:
+    def restarts_from(self) -> int:
         if self.row:
             return self.row.step
         start = self.find(_run_of(self.plan, self.run_id)[1])
         return int(start.flat["step"]) if start and start.how == "continue" else 0
 
-    def legs(self, devices: int, probes: tuple[str, ...]) -> Iterator[Leg]:
+    def legs(self, devices: int, probes: tuple[Probe, ...]) -> Iterator[Leg]:
         chunk, run = _run_of(self.plan, self.run_id)
         row, find = self.row, self.find
         if row is not None:

@@ -17,11 +17,11 @@ from grokjax.results.derived import kept
 from grokjax.results.manifest import stored_plan
 from grokjax.results.origins import find_start
 from grokjax.results.read import Results
-from grokjax.sweep.check import train_size
-from grokjax.sweep.identity import program_key
-from grokjax.sweep.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.spec import RunSpec, Transformer
-from grokjax.tasks.modular import split, table
+from grokjax.spec.identity import program_key
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.tasks.all import table
+from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, State
 from grokjax.train.step import start
 
@@ -116,9 +116,10 @@ def asked_snapshots(
 
 def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
     """A run's train and test examples."""
-    tokens, labels = (np.asarray(column) for column in table(spec.task))
-    rows = split(spec.task, len(labels), train_size(spec))
-    return Examples(tokens[rows.train], labels[rows.train]), Examples(tokens[rows.test], labels[rows.test])
+    inputs, targets = (np.asarray(column) for column in table(spec.task))
+    rows = split(spec.task, len(targets), spec.task.train_size)
+    train, test = (Examples(inputs[part], targets[part]) for part in (rows.train, rows.test))
+    return train, test
 
 
 def logit_scale(spec: RunSpec) -> np.ndarray:
@@ -154,10 +155,9 @@ def measured(
 
 def all_pairs_bytes(spec: RunSpec) -> int:
     """About what a function of one network on all pairs holds: activations, logits and their transforms."""
-    model = spec.model
-    widest = 3 * model.d_model + model.d_mlp if isinstance(model, Transformer) else 2 * spec.task.p + max(model.widths)
+    held = spec.model.widest(spec.task) + spec.task.classes
     width = np.dtype(spec.numerics.params).itemsize
-    return 3 * width * spec.task.p**2 * (widest + spec.task.p) + 2 * width * parameter_count(parameter_shapes(spec))
+    return 3 * width * spec.task.examples * held + 2 * width * parameter_count(parameter_shapes(spec))
 
 
 def in_order(results: Results, frame: pd.DataFrame) -> pd.DataFrame:

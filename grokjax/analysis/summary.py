@@ -7,7 +7,7 @@ import pandas as pd
 
 from grokjax.analysis.events import Event, Thresholds, find_events, outcome
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import last_layer
+from grokjax.spec.shapes import last_layer
 
 EVENT_COLUMNS = ["run_id", "kind", "step", "value", "norm_jump", "matrix"]
 KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "divergence")
@@ -27,7 +27,7 @@ def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     """run id -> its events."""
-    ends, begun = results.ends, results.begun
+    ends, prior_steps = results.ends, results.prior_steps
     found = {}
     names = ["train/loss", "train/loss_max", "train/accuracy", "test/accuracy"]
     last = {run_id: last_layer(results.parameters(run_id)) for run_id in runs["run_id"]}
@@ -47,7 +47,7 @@ def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
         thresholds = Thresholds(row["events.fit"], row["events.generalization"], int(row["events.hold"]))
         end = ends.get(run_id)
         divergence = (end["step"], end["matrix"]) if end and end["diverged"] else None
-        found[run_id] = find_events(curves, thresholds, last[run_id], divergence, begun.get(run_id, 0))
+        found[run_id] = find_events(curves, thresholds, last[run_id], divergence, prior_steps.get(run_id, 0))
     return found
 
 

@@ -16,12 +16,12 @@ TAIL = 5  # records before a segment that a slingshot's median may need
 class Tally:
     """Fit, generalized, slingshot and diverged runs of one bucket. Remembers only the newest records a run.
 
-    begun: steps that the optimizers of forked runs had behind them at step 0.
+    prior_steps: steps that the optimizers of forked runs had behind them at step 0.
     """
 
-    def __init__(self, thresholds: Thresholds, begun: Mapping[str, int] | None = None):
+    def __init__(self, thresholds: Thresholds, prior_steps: Mapping[str, int] | None = None):
         self.thresholds = thresholds
-        self._begun = begun or {}
+        self._prior_steps = prior_steps or {}
         self._seen: dict[str, set[str]] = {}
         self._tail: dict[str, np.ndarray] = {}  # run -> [3, records]: step, loss, loss_max
         self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, metric) -> the newest accuracies
@@ -72,7 +72,7 @@ class Tally:
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
         tail = self._tail.get(run_id, np.zeros((3, 0)))
         both = np.concatenate([tail, new], axis=1)
-        hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], self._begun.get(run_id, 0))
+        hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], self._prior_steps.get(run_id, 0))
         if (hits >= tail.shape[1]).any():  # the tail's own records were judged before, with all of theirs
             seen.add("slingshot")
         recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW

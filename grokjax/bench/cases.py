@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from grokjax.sweep.check import train_size
+from grokjax.plan.plan import Chunk, Device, Plan, make_plan
+from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import parse_sweep
-from grokjax.sweep.plan import Chunk, Device, Plan, make_plan
-from grokjax.sweep.spec import RunSpec
-from grokjax.tasks.modular import split, table
+from grokjax.tasks.all import table
+from grokjax.tasks.examples import split
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Data:
     @staticmethod
     def of(chunk: Chunk) -> Data:
         examples = table(chunk.bucket.spec.task)
-        tokens, labels = np.asarray(examples.tokens), np.asarray(examples.labels)
+        tokens, labels = np.asarray(examples.inputs), np.asarray(examples.targets)
         specs: list[RunSpec] = [run.spec for run in chunk.runs]
-        rows = np.stack([np.asarray(split(spec.task, len(labels), train_size(spec)).train) for spec in specs])
+        rows = np.stack([np.asarray(split(spec.task, len(labels), spec.task.train_size).train) for spec in specs])
         return Data(tokens[rows], labels[rows])

@@ -16,8 +16,8 @@ from grokjax.engine.inputs import Starts
 from grokjax.engine.loop import Program
 from grokjax.engine.measure import stepper
 from grokjax.models import textbook
-from grokjax.sweep.plan import Plan
-from grokjax.sweep.spec import Adam, RunSpec
+from grokjax.plan.plan import Plan
+from grokjax.spec.run import RunSpec
 
 # Train every lane by so many steps, wait, return lane 0's loss before them; after one step all contestants must agree.
 Advance = Callable[[int], float]
@@ -60,7 +60,7 @@ def plain_vmap(plan: Plan) -> Advance:
 
 def _adamw(spec: RunSpec) -> optax.GradientTransformation:
     settings = spec.optimizer
-    assert isinstance(settings, Adam) or settings.name == "adamw"
+    assert settings.has_second_moment
     warm = max(settings.warmup_steps, 1)
     return optax.adamw(
         lambda step: settings.lr * jnp.minimum(step / warm, 1),

@@ -17,11 +17,11 @@ from grokjax.bench.cases import Case, planned
 from grokjax.bench.contestants import Contestant, grokjax
 from grokjax.engine.loop import Program, train_chunk
 from grokjax.engine.measure import timed
+from grokjax.plan import cost
+from grokjax.plan.plan import Device, Plan
 from grokjax.results.checkpoints import Checkpoints
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter
-from grokjax.sweep import cost
-from grokjax.sweep.plan import Device, Plan
 
 CALL_SECONDS = 0.5  # of one timed call, about
 ROUND = 100  # steps: calls are whole rounds where they can be, so that each has its share of evaluations

@@ -13,9 +13,9 @@ from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
 from grokjax.bench.measure import Row, logging_cost, measure, roofline
 from grokjax.launch import prepare_jax
-from grokjax.sweep import cost
+from grokjax.plan import cost
+from grokjax.plan.plan import Device
 from grokjax.sweep.load import did_you_mean
-from grokjax.sweep.plan import Device
 
 MOST_LANES = 4096  # tried where memory has room for more
 HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}" + (

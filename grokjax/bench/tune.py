@@ -9,11 +9,12 @@ from pathlib import Path
 from grokjax.bench.cases import FOREVER, Case, planned
 from grokjax.bench.measure import lane_seconds
 from grokjax.bench.report import local_device
-from grokjax.sweep import cost
+from grokjax.plan import cost
+from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.tuning import Tuned, write_tuning
+from grokjax.spec.identity import tuning_key
+from grokjax.spec.run import Engine, Train
 from grokjax.sweep.expand import Run, Sweep
-from grokjax.sweep.plan import Device, make_plan
-from grokjax.sweep.spec import Engine, Train
-from grokjax.sweep.tuning import Tuned, cost_key, write_tuning
 
 Say = Callable[[str], None]
 WORSE = 1.1  # a width that is so much slower than the best
@@ -29,13 +30,13 @@ def tune_cases(cases: Iterable[Case], say: Say) -> Path:
 def tune_sweep(sweep: Sweep, say: Say) -> Path:
     """Tune every program of a sweep."""
     device = local_device()
-    first = {cost_key(run.spec): run for run in reversed(sweep.runs)}
+    first = {tuning_key(run.spec): run for run in reversed(sweep.runs)}
     return _tune([replace(sweep, runs=(run,)) for run in first.values()], device, say)
 
 
 def _tune(sweeps: Iterable[Sweep], device: Device, say: Say) -> Path:
     say(f"{device.text}")
-    measured = {cost_key(sweep.runs[0].spec): best_width(sweep, device, say) for sweep in sweeps}
+    measured = {tuning_key(sweep.runs[0].spec): best_width(sweep, device, say) for sweep in sweeps}
     return write_tuning(device.text, measured)
 
 
@@ -46,7 +47,7 @@ def best_width(sweep: Sweep, device: Device, say: Say) -> Tuned:
     while worse < PATIENCE and (lanes == 1 or cost.lane_bytes(run.spec) * lanes < 0.9 * device.memory):
         plan = make_plan(replace(sweep, runs=_copies(run, lanes * device.count)), device)
         seconds = lane_seconds(plan)
-        say(f"{run.spec.model.name} p={run.spec.task.p}: {lanes} lanes a device, "
+        say(f"{run.spec.model.name} on {run.spec.task.name}: {lanes} lanes a device, "
             f"{seconds * 1e3 / device.count:.4g} ms a run-step")  # fmt: skip
         worse = worse + 1 if seconds > WORSE * best.seconds else 0
         best = Tuned(lanes, seconds) if seconds < best.seconds else best

@@ -57,9 +57,9 @@ def run(
 
         from grokjax.launch import device_warning, open_results, plan_sweep, train
         from grokjax.live import LiveScreen
+        from grokjax.plan.plan import remarks
         from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
         from grokjax.sinks.watch import Watch
-        from grokjax.sweep.plan import remarks
         from grokjax.tables import outcome_text
 
         with bad_value():
@@ -111,7 +111,7 @@ def replay(
         start, stop = stretch(results, run_id, start, stop, around, before, after)
         made = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
         folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
-        typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.begun}")
+        typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.restarted_from}")
         for path in save(made, folder):
             typer.echo(path)
         typer.echo(made.verdict)

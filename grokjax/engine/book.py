@@ -9,8 +9,8 @@ import numpy as np
 from grokjax.engine.inputs import dealt
 from grokjax.engine.lanes import Board
 from grokjax.engine.records import Lanes
-from grokjax.sweep.plan import Chunk
-from grokjax.sweep.snapshots import snapshot_steps
+from grokjax.plan.plan import Chunk
+from grokjax.plan.snapshots import snapshot_steps
 
 NAMES = ("segment", "clock", "young_until", "boundary", "every", "place", "step", "ended", "carried")
 NEVER = 2**62  # a step that no run comes to

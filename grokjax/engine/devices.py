@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from grokjax.sweep.plan import Device
+from grokjax.plan.plan import Device
 
 LANES = "lanes"
 

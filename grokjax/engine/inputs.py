@@ -13,13 +13,11 @@ from safetensors.numpy import load_file
 from grokjax.engine.lanes import draw_params
 from grokjax.engine.states import Flat, flat_names, unflatten
 from grokjax.results.segment import Stored
-from grokjax.sweep.check import train_size
+from grokjax.spec.hypers import Hyper, hyper_of
+from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.expand import Run
-from grokjax.sweep.identity import by_matrix
-from grokjax.sweep.shapes import parameter_shapes
-from grokjax.sweep.spec import SGD, FixedNorm, RunSpec
-from grokjax.tasks.modular import Indices, split
-from grokjax.train.state import Hyper, Params, State
+from grokjax.tasks.examples import Indices, split
+from grokjax.train.state import Params, State
 from grokjax.train.step import start
 
 
@@ -31,54 +29,18 @@ def dealt(runs: int, queue: int, devices: int) -> np.ndarray:
 
 def stack_hyper(runs: Sequence[Run], real: Sequence[bool] | np.ndarray) -> Hyper:
     """Hyperparameters [runs]; a run that is not `real` has 0 steps, so it never trains."""
-    rows = [
-        hyper_of(run.spec, run.spec.train.steps if own else 0, run.origin.begun if run.origin else 0)
-        for run, own in zip(runs, real, strict=True)
-    ]
+    rows = []
+    for run, is_real in zip(runs, real, strict=True):
+        hyper = hyper_of(run.spec, run.origin.prior_steps if run.origin else 0)
+        if not is_real:
+            hyper["train"]["steps"] = np.zeros_like(hyper["train"]["steps"])
+        rows.append(hyper)
     return jax.tree.map(lambda *values: np.stack(values), *rows)
-
-
-def hyper_of(spec: RunSpec, steps: int, begun: int = 0) -> Hyper:
-    """One run's numbers, in explicit dtypes; a number that its optimizer has not is 0."""
-    optimizer = spec.optimizer
-    names = list(parameter_shapes(spec))
-    moments = {} if isinstance(optimizer, SGD) else {"b1": optimizer.b1, "b2": optimizer.b2, "eps": optimizer.eps}
-    after = spec.stop.after_generalization
-    radius = spec.constraint.radius if isinstance(spec.constraint, FixedNorm) else None
-
-    def array(value: int | float, dtype: Any = spec.numerics.params) -> Any:
-        return np.asarray(value, dtype)
-
-    def factors(table: dict[str, float], overall: int | float = 1.0) -> dict[str, Any]:
-        given = by_matrix(table, names)
-        return {name: array(overall * given.get(name, 1.0)) for name in names}
-
-    return Hyper(
-        seed=array(spec.seed, np.uint32),
-        steps=array(steps, np.int32),
-        begun=array(begun, np.int32),
-        lr=array(optimizer.lr),
-        b1=array(moments.get("b1", 0)),
-        b2=array(moments.get("b2", 0)),
-        eps=array(moments.get("eps", 0)),
-        momentum=array(optimizer.momentum if isinstance(optimizer, SGD) else 0),
-        weight_decay=array(optimizer.weight_decay),
-        warmup_steps=array(optimizer.warmup_steps),
-        clip_norm=array(optimizer.clip_norm or 0),
-        logit_scale=array(spec.model.logit_scale),
-        radius=array(np.nan if radius is None else radius),
-        scale=factors(spec.init.scale_by_matrix, spec.init.scale),
-        lr_factor=factors(optimizer.lr_by_matrix),
-        weight_decay_factor=factors(optimizer.weight_decay_by_matrix),
-        stop_accuracy=array(spec.events.generalization, np.float32),
-        stop_hold=array(spec.events.hold, np.int32),
-        stop_after=array(-1 if after is None else min(after, spec.train.steps), np.int32),
-    )
 
 
 def stack_indices(runs: Sequence[Run], n: int) -> Indices:
     """Train and test rows [runs, ...] of a table of n examples."""
-    rows = [split(run.spec.task, n, train_size(run.spec)) for run in runs]
+    rows = [split(run.spec.task, n, run.spec.task.train_size) for run in runs]
     return Indices(np.stack([row.train for row in rows]), np.stack([row.test for row in rows]))
 
 
@@ -113,8 +75,8 @@ class Starts:
         if all(one is None or one.how == "params" for one in stored.values()):
             return params
         spec = runs[0].spec
-        begun = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(params, hyper))
-        names, leaves = flat_names(begun), [np.array(leaf) for leaf in jax.tree.leaves(begun)]
+        states = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(params, hyper))
+        names, leaves = flat_names(states), [np.array(leaf) for leaf in jax.tree.leaves(states)]
         flat = dict(zip(names, leaves, strict=True))
         for row, run in enumerate(runs):
             one = stored[run.run_id]
@@ -122,7 +84,7 @@ class Starts:
                 numbers = jax.tree.map(lambda value, row=row: value[row], hyper)
                 for name, value in _going_on(one, numbers, names).items():
                     flat[name][row] = value
-        return unflatten(flat, begun)
+        return unflatten(flat, states)
 
     def stack(self, runs: Sequence[Run], stored: Mapping[str, Stored | None] | None = None) -> dict[str, np.ndarray]:
         """Parameters [runs, ...] in the runs' precision, whatever a file's is."""
@@ -159,13 +121,14 @@ def _going_on(stored: Stored, hyper: Hyper, names: list[str]) -> Flat:
     if stored.how == "continue":
         return {name: stored.flat[name] for name in names if name != "end"} | {"end": _new_end(stored.flat, hyper)}
     taken = {name: stored.flat[name] for name in names if name.startswith("opt/")}
-    as_it_was = all(factor == 1 for factor in hyper.scale.values())
+    as_it_was = all(factor == 1 for factor in hyper["init"]["scale_by_matrix"].values())
     radius = [name for name in names if name.startswith("radius/")]
-    if as_it_was and (not radius or (np.isnan(hyper.radius) and all(name in stored.flat for name in radius))):
+    holds_own = not radius or bool(np.isnan(hyper["constraint"]["radius"]))  # the norm that the run starts with
+    if as_it_was and holds_own and all(name in stored.flat for name in radius):
         taken |= {name: stored.flat[name] for name in names if name.startswith(("params/", "radius/"))}
     return taken
 
 
 def _new_end(flat: Flat, hyper: Hyper) -> np.ndarray:
     """Where a run that is given more steps ends: its stop rule may have brought that forward."""
-    return np.asarray(flat["end"] if flat["end"] < flat["steps"] else hyper.steps, np.int32)
+    return np.asarray(flat["end"] if flat["end"] < flat["steps"] else hyper["train"]["steps"], np.int32)

@@ -15,15 +15,15 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
-from grokjax.models.network import initial_params
+from grokjax.models.network import starting_params
+from grokjax.plan.plan import Schedule
 from grokjax.probes.all import is_of_update, observe, observe_evaluation
-from grokjax.sweep.plan import Schedule
-from grokjax.sweep.shapes import parameter_shapes
-from grokjax.sweep.spec import RunSpec
-from grokjax.tasks.modular import Indices, Table
+from grokjax.spec.hypers import Hyper
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.examples import Indices, Table
 from grokjax.train.constraints import norm
-from grokjax.train.state import Examples, Hyper, Params, State
-from grokjax.train.step import heed_evaluation, is_active, start, step
+from grokjax.train.state import Examples, Params, State
+from grokjax.train.step import apply_stop_rule, is_active, start, step
 
 Metrics = dict[str, Array]
 Scalar = Int[Array, ""]
@@ -68,9 +68,7 @@ class Close(NamedTuple):
 
 def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
     """Seed -> starting parameters; one at a time, so that a seed's bits and the program depend on no other."""
-    shapes = parameter_shapes(spec)
-    assert spec.init.scheme is not None, "a resolved spec has its scheme"
-    return jax.jit(partial(initial_params, model=spec.model, scheme=spec.init.scheme, shapes=shapes))
+    return jax.jit(partial(starting_params, spec=spec))
 
 
 def empty_board(spec: RunSpec, queue: Queue, width: int, devices: int) -> Board:
@@ -152,8 +150,8 @@ def _segment(
 
         def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
             found = many_evaluations(state.params, train, test, hyper)
-            heeded = jax.vmap(partial(heed_evaluation, spec))(state, hyper, found["test/accuracy"])
-            return heeded, _put(seen, found, now // schedule.round - first_in(clock, schedule.round))
+            stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, found["test/accuracy"])
+            return stopped, _put(seen, found, now // schedule.round - first_in(clock, schedule.round))
 
         state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
         counts, at = jax.vmap(is_active)(state), state.step
@@ -198,7 +196,7 @@ def _refill(spec: RunSpec, board: Board, queue: Queue) -> Board:
     """Lanes that have finished take the next runs of the queue, in order of lane, while there are any."""
     free = ~jax.vmap(is_active)(board.state)
     wanted = board.next[0] + jnp.cumsum(free, dtype=jnp.int32) - 1
-    takes = free & (wanted < queue.hyper.seed.shape[0])
+    takes = free & (wanted < queue.hyper["seed"].shape[0])
     run = jnp.where(takes, wanted, board.run)
     starts, hyper = jax.tree.map(lambda value: value[run], (queue.starts, queue.hyper))
     fresh = jax.vmap(partial(_begin, spec))(starts, hyper)
@@ -213,8 +211,8 @@ def _refill(spec: RunSpec, board: Board, queue: Queue) -> Board:
 def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, Examples, Examples]:
     """Hyperparameters, train and test examples of the run in each lane."""
     hyper, indices = jax.tree.map(lambda value: value[run], (queue.hyper, queue.indices))
-    tokens, labels = jnp.asarray(table.tokens), jnp.asarray(table.labels)
-    train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
+    inputs, targets = jnp.asarray(table.inputs), jnp.asarray(table.targets)
+    train, test = (Examples(inputs[rows], targets[rows]) for rows in (indices.train, indices.test))
     return hyper, train, test
 
 

@@ -26,9 +26,9 @@ from grokjax.engine.lanes import (
 )
 from grokjax.engine.records import Lanes, run_ends, segment_rows, with_close
 from grokjax.engine.states import Flat, as_snapshots, flatten, unflatten
+from grokjax.plan.plan import Bucket, Chunk
 from grokjax.results.segment import Segment
-from grokjax.sweep.plan import Bucket, Chunk
-from grokjax.tasks.modular import table
+from grokjax.tasks.all import table
 from grokjax.train.step import precision
 
 
@@ -170,8 +170,8 @@ def make_queue(program: Program, chunk: Chunk, place: np.ndarray) -> Queue:
     order = place.ravel()
     runs = [chunk.runs[max(at, 0)] for at in order]
     hyper = stack_hyper(runs, order >= 0)
-    indices, starts = stack_indices(runs, len(program.table.labels)), program.starts.of(runs, hyper)
-    first = program.starts.first(runs, hyper) if "drift" in chunk.bucket.spec.log.probes else {}
+    indices, starts = stack_indices(runs, len(program.table.targets)), program.starts.of(runs, hyper)
+    first = program.starts.first(runs, hyper) if chunk.bucket.spec.log.needs_start else {}
     return Queue(*program.put((hyper, indices, starts, first)))
 
 

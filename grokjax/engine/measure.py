@@ -9,8 +9,8 @@ from collections.abc import Callable
 import jax
 
 from grokjax.engine.loop import Program, begin_chunk
-from grokjax.sweep.cost import step_flops
-from grokjax.sweep.plan import Chunk
+from grokjax.plan.cost import step_flops
+from grokjax.plan.plan import Chunk
 
 REPEATS = 3
 TARGET_FLOPS = {"cpu": 2e10, "accelerator": 2e12}  # of one timed call: well under a second

@@ -6,7 +6,7 @@ import jax
 
 from grokjax.engine.loop import Program
 from grokjax.engine.measure import stepper
-from grokjax.sweep.plan import Chunk, Device
+from grokjax.plan.plan import Chunk, Device
 
 TRIED_FROM = 0.1  # share of the memory; what is estimated to need less surely fits
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from grokjax.engine.lanes import Close, Records, first_in
+from grokjax.plan.plan import Bucket
 from grokjax.results.segment import End, Rows
-from grokjax.sweep.plan import Bucket
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from grokjax.engine.lanes import Board, Metrics, Queue
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.records import segment_rows, with_close
 from grokjax.engine.states import Flat, flatten
-from grokjax.probes.all import AT_EVALUATION, PROBES
+from grokjax.plan.plan import Chunk
+from grokjax.probes.all import at_evaluation, at_record
 from grokjax.results.segment import Rows
-from grokjax.sweep.plan import Chunk
+from grokjax.spec.probes import Probe
 from grokjax.train.state import Examples
 from grokjax.train.step import evaluate, step
 
@@ -81,13 +82,14 @@ class _Track:
         return rows
 
 
-def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Sequence[str]) -> Iterator[Leg]:
+def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Sequence[Probe]) -> Iterator[Leg]:
     """Legs from where `program.starts` has the run, the only one of `chunk`, to the last step asked for; with a moment
     at each of them, and at the run's end if it comes first."""
     with program.precision():
         board, queue, book = begin_chunk(program, chunk)
         track = _Track(program, program.refill(board, queue), queue, book)
-        first = program.starts.first(chunk.runs, stack_hyper(chunk.runs, [True])) if "drift" in probes else {}
+        needs_start = any(probe.needs_start for probe in probes)
+        first = program.starts.first(chunk.runs, stack_hyper(chunk.runs, [True])) if needs_start else {}
         measure = jax.jit(partial(_apart, program, tuple(probes), first))
     for target in asked:
         over = False
@@ -129,18 +131,19 @@ def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
     return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
 
 
-def _apart(program: Program, probes: tuple[str, ...], first: dict[str, Any], board: Board, queue: Queue) -> Metrics:
+def _apart(program: Program, probes: tuple[Probe, ...], first: dict[str, Any], board: Board, queue: Queue) -> Metrics:
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec
     hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, board.state))
-    tokens, labels = jnp.asarray(program.table.tokens), jnp.asarray(program.table.labels)
-    train, test = (Examples(tokens[rows], labels[rows]) for rows in (indices.train, indices.test))
+    inputs, targets = jnp.asarray(program.table.inputs), jnp.asarray(program.table.targets)
+    train, test = (Examples(inputs[rows], targets[rows]) for rows in (indices.train, indices.test))
     _, view = step(spec, state, hyper, train)
-    view, found = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()}), {}
+    view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
+    metrics = evaluate(spec, state.params, test, hyper)
     for probe in probes:
-        if probe in PROBES:
-            found |= PROBES[probe](spec, view)
+        if probe.at_evaluation:
+            metrics |= at_evaluation(probe, spec, state.params, train, hyper)
         else:
-            found |= AT_EVALUATION[probe](spec, state.params, train.tokens, hyper.logit_scale)
-    return evaluate(spec, state.params, test, hyper) | found
+            metrics |= at_record(probe, spec, view)
+    return metrics

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 
 from grokjax.figures.style import COLUMN, GREY, PALETTE, paper
 from grokjax.results.read import Results
+from grokjax.spec.shapes import last_layer
 from grokjax.sweep.load import SweepError
-from grokjax.sweep.shapes import last_layer
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay

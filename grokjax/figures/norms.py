@@ -19,7 +19,7 @@ from grokjax.figures.groups import chosen_arms, runs_of
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import PALETTE, WIDTH, first_step, log_steps, log_steps_label, paper, short_key, value_text
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import OFF_PATH, is_matrix, is_on_path
+from grokjax.spec.shapes import OFF_PATH, is_matrix, is_on_path
 
 LOG_FROM = 20.0  # largest over least norm from which a panel is logarithmic
 PANEL = 1.15  # inches

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from grokjax.figures.groups import chosen_arms, nothing_yet, plain_value
 from grokjax.figures.style import PALETTE, WIDTH, paper, plain_steps, short_key, value_text
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import last_layer
+from grokjax.spec.shapes import last_layer
 
 MOST_RUNS = 4
 MOST_CONTRASTS = 2

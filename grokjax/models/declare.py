@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, UInt32
 
-from grokjax.sweep.shapes import Shapes, is_matrix
+from grokjax.spec.shapes import Shapes, is_matrix
 
 Declare = Callable[[str], nnx.Param]
 

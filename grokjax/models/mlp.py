@@ -12,9 +12,11 @@ from jaxtyping import Array, Float, Int
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
-from grokjax.sweep import spec
+from grokjax.spec import models as spec
+from grokjax.spec.tasks import Task
 
 Params = dict[str, Array]
+Tokens = Int[Array, "n L"]
 
 
 class Linear(nnx.Module):
@@ -31,30 +33,34 @@ class MLP(nnx.Module):
         self.blocks = nnx.List([Linear(model, layer, declare) for layer in range(len(model.widths) + 1)])
 
 
-def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> Float[Array, "p n"]:
-    """Logits before `logit_scale`. Reads the two operands; the `=` token is the transformer's."""
-    return inside(params, tokens, model)[1]
+def forward(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> Float[Array, "classes n"]:
+    """Logits before `logit_scale`. Reads the operands; an `=` token is the transformer's."""
+    return hidden_and_logits(params, tokens, model, task)[1]
 
 
-def inside(
-    params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
-) -> tuple[Float[Array, "width n"], Float[Array, "p n"]]:
+def hidden_and_logits(
+    params: Params, tokens: Tokens, model: spec.MLP, task: Task
+) -> tuple[Float[Array, "width n"], Float[Array, "classes n"]]:
     """Neurons of the last hidden layer, after the activation, and the logits."""
-    return _layers(params, tokens, model)[1:]
+    return _layers(params, tokens, model, task)[1:]
 
 
-def before(params: Params, tokens: Int[Array, "n 3"], model: spec.MLP) -> dict[int, Float[Array, "_ n"]]:
-    """Hidden layer -> its neurons, before the activation."""
-    return dict(enumerate(_layers(params, tokens, model)[0]))
+def features(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> Float[Array, "width n"]:
+    """What the last matrix reads: the neurons of the last hidden layer."""
+    return _layers(params, tokens, model, task)[1]
+
+
+def preactivations(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> dict[int, Float[Array, "_ n"]]:
+    """Hidden layer -> its neurons before the activation."""
+    return dict(enumerate(_layers(params, tokens, model, task)[0]))
 
 
 def _layers(
-    params: Params, tokens: Int[Array, "n 3"], model: spec.MLP
-) -> tuple[list[Float[Array, "_ n"]], Float[Array, "width n"], Float[Array, "p n"]]:
+    params: Params, tokens: Tokens, model: spec.MLP, task: Task
+) -> tuple[list[Float[Array, "_ n"]], Float[Array, "width n"], Float[Array, "classes n"]]:
     """Every hidden layer before the activation, the last one after it, the logits."""
-    first = params["W.0"]
-    p = params["W_E"].shape[0] if model.input == "embedded" else first.shape[0] // 2
-    operands = [one_hot(tokens[:, position], p, first.dtype) for position in (0, 1)]
+    dtype = params["W.0"].dtype
+    operands = [one_hot(tokens[:, position], task.operand_values, dtype) for position in task.operands]
     if model.input == "embedded":
         operands = [linear(params["W_E"], operand) for operand in operands]
     x = hidden = jnp.concatenate(operands)
@@ -67,3 +73,17 @@ def _layers(
         if model.bias:
             x = x + params[f"b.{layer}"][:, None]
     return inputs, hidden, x
+
+
+def input_weights(params: Params, model: spec.MLP) -> Float[Array, "operand_values columns"]:
+    """What first reads each operand: the weights of the first hidden layer on a and on b, side by side (W_E W.0 where
+    the input is embedded)."""
+    of_a, of_b = jnp.split(params["W.0"], 2)
+    if model.input == "embedded":
+        of_a, of_b = params["W_E"] @ of_a, params["W_E"] @ of_b
+    return jnp.concatenate([of_a, of_b], axis=1)
+
+
+def output_map(params: Params, model: spec.MLP) -> Float[Array, "width classes"]:
+    """Weight of each neuron of the last hidden layer on each logit: the last matrix."""
+    return params[f"W.{len(model.widths)}"]

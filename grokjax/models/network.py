@@ -1,61 +1,130 @@
-"""Which network a spec means: its starting parameters and its forward pass."""
+"""What every network computes, by its name: starting parameters, forward passes, and the weights at its two ends."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 from flax import nnx
-from jaxtyping import Array, Float, Int, UInt32
+from jaxtyping import Array, Float, Num, UInt32
 
 from grokjax.models import mlp, transformer
-from grokjax.models.declare import declare_with
-from grokjax.sweep import spec
-from grokjax.sweep.shapes import Shapes
+from grokjax.models.declare import Declare, declare_with
+from grokjax.spec.run import RunSpec
+from grokjax.spec.section import implementation
+from grokjax.spec.shapes import Shapes, parameter_shapes
 
 Params = dict[str, Array]
+Inputs = Num[Array, "n L"]
 
 
-def initial_params(seed: UInt32[Array, ""], model: spec.Transformer | spec.MLP, scheme: str, shapes: Shapes) -> Params:
-    """Unscaled float32 starting values as a flat dict in the order of `shapes`."""
-    declare = declare_with(seed, scheme, shapes)
-    is_transformer = isinstance(model, spec.Transformer)
-    network = transformer.Transformer(model, declare) if is_transformer else mlp.MLP(model, declare)
+class Network(NamedTuple):
+    """What a model computes. All take (parameters, ..., model), those that are given inputs the task too.
+
+    start: seed, spec -> unscaled float32 starting values by name, in the order of the model's shapes.
+    forward: logits [v, n * scored], before `logit_scale`. A model of a user's may leave out the rest, which only some
+    probes and analyses read.
+    """
+
+    start: Callable[[UInt32[Array, ""], RunSpec], Params]
+    forward: Callable[..., Float[Array, "v m"]]
+    hidden_and_logits: Callable[..., Any] | None = None
+    features: Callable[..., Any] | None = None
+    preactivations: Callable[..., Any] | None = None
+    input_weights: Callable[..., Any] | None = None
+    output_map: Callable[..., Any] | None = None
+
+
+def _declared(module: Callable[[Any, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
+    """Starting values of a module whose parameters are declared by name."""
+
+    def start(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
+        shapes = parameter_shapes(spec)
+        assert spec.init.scheme is not None, "a resolved spec has its scheme"
+        return initial_params(seed, module(spec.model, declare_with(seed, spec.init.scheme, shapes)), shapes)
+
+    return start
+
+
+def initial_params(seed: UInt32[Array, ""], network: nnx.Module, shapes: Shapes) -> Params:
+    """The parameters of a module as a flat dict in the order of `shapes`."""
     _, state = nnx.split(network)
     flat = {_name(path): variable[...] for path, variable in nnx.to_flat_state(state)}
     return {name: flat[name] for name in shapes}
 
 
-def forward(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "v n"]:
-    """Logits at the answer, before `logit_scale`."""
-    if isinstance(model, spec.Transformer):
-        return transformer.forward(params, tokens, model)
-    return mlp.forward(params, tokens, model)
-
-
-def inside(
-    params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
-) -> tuple[Float[Array, "m n"] | None, Float[Array, "v n"]]:
-    """Neurons of the last hidden layer at the answer, after the activation (None: attention only); and the logits."""
-    if isinstance(model, spec.Transformer):
-        return transformer.inside(params, tokens, model)
-    return mlp.inside(params, tokens, model)
-
-
-def features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP) -> Float[Array, "d n"]:
-    """What the last matrix reads, at the answer."""
-    if isinstance(model, spec.Transformer):
-        return transformer.features(params, tokens, model)
-    return mlp.inside(params, tokens, model)[0]
-
-
-def before(
-    params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer | spec.MLP
-) -> dict[int, Float[Array, "_ n"]]:
-    """Layer -> its neurons before the activation: of an MLP every hidden layer; of a transformer the last layer at the
-    answer, none if it is attention only."""
-    if isinstance(model, spec.Transformer):
-        return transformer.before(params, tokens, model)
-    return mlp.before(params, tokens, model)
-
-
 def _name(path: tuple) -> str:
     """('blocks', 0, 'W_O') -> 'W_O.0'"""
     return str(path[0]) if len(path) == 1 else f"{path[2]}.{path[1]}"
+
+
+NETWORKS: dict[str, Network] = {
+    "transformer": Network(
+        _declared(transformer.Transformer),
+        transformer.forward,
+        transformer.hidden_and_logits,
+        transformer.features,
+        transformer.preactivations,
+        transformer.input_weights,
+        transformer.output_map,
+    ),
+    "mlp": Network(
+        _declared(mlp.MLP),
+        mlp.forward,
+        mlp.hidden_and_logits,
+        mlp.features,
+        mlp.preactivations,
+        mlp.input_weights,
+        mlp.output_map,
+    ),
+}
+
+
+def network(spec: RunSpec) -> Network:
+    return implementation(NETWORKS, spec.model)
+
+
+def starting_params(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
+    """Unscaled float32 starting values as a flat dict in the order of the spec's shapes."""
+    return network(spec).start(seed, spec)
+
+
+def forward(spec: RunSpec, params: Params, inputs: Inputs) -> Float[Array, "v m"]:
+    """Logits at the answers, before `logit_scale`."""
+    return network(spec).forward(params, inputs, spec.model, spec.task)
+
+
+def hidden_and_logits(
+    spec: RunSpec, params: Params, inputs: Inputs
+) -> tuple[Float[Array, "d m"] | None, Float[Array, "v m"]]:
+    """Neurons of the last hidden layer at the answers, after the activation (None: there are none); and the logits."""
+    return _part(spec, "hidden_and_logits")(params, inputs, spec.model, spec.task)
+
+
+def features(spec: RunSpec, params: Params, inputs: Inputs) -> Float[Array, "d m"]:
+    """What the last matrix reads, at the answers."""
+    return _part(spec, "features")(params, inputs, spec.model, spec.task)
+
+
+def preactivations(spec: RunSpec, params: Params, inputs: Inputs) -> dict[int, Float[Array, "_ m"]]:
+    """Layer -> its neurons before the activation: of an MLP every hidden layer; of a transformer the last layer, none
+    if it is attention only."""
+    return _part(spec, "preactivations")(params, inputs, spec.model, spec.task)
+
+
+def input_weights(spec: RunSpec, params: Params) -> Float[Array, "values columns"]:
+    """What first reads each operand, a row each."""
+    return _part(spec, "input_weights")(params, spec.model)
+
+
+def output_map(spec: RunSpec, params: Params) -> Float[Array, "d v"] | None:
+    """Weight of each neuron of the last hidden layer on each logit; None where there are no neurons."""
+    return _part(spec, "output_map")(params, spec.model)
+
+
+def _part(spec: RunSpec, name: str) -> Callable[..., Any]:
+    """Raises ValueError where a model has no such part."""
+    part = getattr(network(spec), name)
+    if part is None:
+        raise ValueError(f"model {spec.model.name} does not say what its {name} are")
+    return part

@@ -1,30 +1,24 @@
-"""A causal transformer read at its last position, on tokens [a, b, =].
+"""A causal transformer, read where its task is scored.
 
-`Transformer` declares names, shapes and starting values; `forward` is a plain function of the flat dict. It computes
-only what the loss reads, so its function and gradient are those of `textbook.transformer`:
-- the last layer's queries, MLP and unembedding at the last position;
-- before positions mix, all that depends on (position, token) alone, as tables over the vocabulary: keys and values,
-  and the scores of the last token's query, since that token is always `=`;
-- the first position, which sees only itself, as a table through all layers.
-Activations are [features, examples], tables [features, d_vocab].
+`Transformer` declares names, shapes and starting values; the rest are plain functions of the flat dict, which take the
+fast path for three tokens where the task allows it. What they return is [features, n * scored], the positions that are
+scored moving fastest.
 """
 
 from __future__ import annotations
 
-import functools
-
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
-from grokjax.models.activations import ACTIVATIONS
+from grokjax.models import textbook, three_tokens
 from grokjax.models.declare import Declare
-from grokjax.models.features import linear, one_hot, spread, total
-from grokjax.sweep import spec
+from grokjax.models.features import linear
+from grokjax.spec import models as spec
+from grokjax.spec.tasks import Task
 
 Params = dict[str, Array]
+Tokens = Int[Array, "n L"]
 
 
 class Block(nnx.Module):
@@ -51,153 +45,69 @@ class Transformer(nnx.Module):
         self.W_U = declare("W_U")
 
 
-def forward(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d_vocab n"]:
-    """Logits at the last position, before `logit_scale`; the last token is `=`, the last of the vocabulary."""
-    return inside(params, tokens, model)[1]
+def forward(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_vocab_out m"]:
+    """Logits before `logit_scale`."""
+    return hidden_and_logits(params, tokens, model, task)[1]
 
 
-def inside(
-    params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
-) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_vocab n"]]:
-    """Neurons of the last layer at the last position (after the activation; None without an MLP), and the logits."""
-    hidden, x = _to_last(params, tokens, model)
+def hidden_and_logits(
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task
+) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_vocab_out m"]]:
+    """Neurons of the last layer (after the activation; None without an MLP), and the logits."""
+    hidden, x = _hidden_and_features(params, tokens, model, task)
     return hidden, linear(params["W_U"], x)
 
 
-def features(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d_model n"]:
-    """What W_U reads: the residual stream at the last position, after the last layer norm if there is one."""
-    return _to_last(params, tokens, model)[1]
+def features(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_model m"]:
+    """What W_U reads: the residual stream, after the last layer norm if there is one."""
+    return _hidden_and_features(params, tokens, model, task)[1]
 
 
-def _to_last(
-    params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer
-) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_model n"]]:
-    last = model.layers - 1
-    x, hidden = _at_answer(params, tokens, model), None
-    if model.d_mlp:
-        hidden = _hidden(params, x, model, last)
-        x = x + linear(params[f"W_out.{last}"], hidden) + params[f"b_out.{last}"][:, None]
-    return hidden, _layernorm(params, x, model, "ln_final", "")
+def preactivations(
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task
+) -> dict[int, Float[Array, "d_mlp m"]]:
+    """The last layer -> its neurons before the activation; empty without an MLP."""
+    if not model.d_mlp:
+        return {}
+    if spec.is_three_tokens(task):
+        values = three_tokens.preactivations(params, tokens, model)
+    else:
+        values = _at_scored(_see(params, tokens, model).preactivations, task)
+    assert values is not None
+    return {model.layers - 1: values}
 
 
-def before(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> dict[int, Float[Array, "m n"]]:
-    """The last layer -> its neurons at the last position, before the activation; empty without an MLP."""
-    last = model.layers - 1
-    return {last: _before(params, _at_answer(params, tokens, model), model, last)} if model.d_mlp else {}
+def _hidden_and_features(
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task
+) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_model m"]]:
+    if spec.is_three_tokens(task):
+        return three_tokens.hidden_and_features(params, tokens, model)
+    seen = _see(params, tokens, model)
+    x = _at_scored(seen.features, task)
+    assert x is not None
+    return _at_scored(seen.hidden, task), x
 
 
-def _at_answer(params: Params, tokens: Int[Array, "n n_ctx"], model: spec.Transformer) -> Float[Array, "d n"]:
-    """The stream at the last position, but for what the last MLP writes to it."""
-    d_vocab = params["W_E"].shape[0]
-    sees = [one_hot(tokens[:, position], d_vocab, params["W_E"].dtype) for position in (0, 1)]
-    stream = _first_layer(params, sees, model)
-    for layer in range(1, model.layers):
-        stream = _layer(params, stream, sees, model, layer)
-    return stream[-1]
+def _see(params: Params, tokens: Tokens, model: spec.Transformer) -> textbook.Seen:
+    return textbook.see(params, tokens, model, textbook.one_hot_product)
 
 
-Stream = list[Float[Array, "d _"]]  # the residual stream at each position that is still needed
+def _at_scored(x: Float[Array, "n L d"] | None, task: Task) -> Float[Array, "d m"] | None:
+    """[features, n * scored]"""
+    if x is None:
+        return None
+    kept = x[:, jnp.array(task.scored)]
+    return kept.reshape(-1, x.shape[-1]).T
 
 
-def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Transformer) -> Stream:
-    """The stream after layer 0. Of one layer only the last position is needed, without its MLP; of more the
-    others too."""
-    deeper = model.layers > 1
-    tables = [params["W_E"].T + position[:, None] for position in params["W_pos"]]
-    x = [tables[0], tables[1], tables[2][:, -1:]]
-    y = [_layernorm(params, at, model, "ln1", ".0") for at in x]
-    k, v = ([_heads(params[f"{name}.0"], at) for at in y] for name in ("W_K", "W_V"))
-    q = [_heads(params["W_Q.0"], at) for at in y[1:]] if deeper else [None, _heads(params["W_Q.0"], y[2])]
-    # what each token says to the queries behind it, looked up at once: scores of the last query, values, ...
-    of_first, of_second = [_scores(q[1], k[0]), v[0]], [_scores(q[1], k[1]), v[1]]
-    if deeper:
-        of_first += [k[0]]
-        of_second += [_scores(q[0], k[1]), q[0], x[1]]
-    s20, v0, *rest_first = _look_up(of_first, sees[0])
-    s21, v1, *rest_second = _look_up(of_second, sees[1])
-    z2 = _attend([s20, s21, _scores(q[1], k[2])], [v0, v1, v[2]])
-    if not deeper:
-        return [_after_attention(params, x[2], z2, model, 0)]
-    (k0,), (s11, q1, x1) = rest_first, rest_second
-    z1 = _attend([_scores(q1, k0), s11], [v0, v1])
-    heard = zip([x[0], x1, x[2]], [v[0], z1, z2], strict=True)
-    return [_after_attention(params, at, z, model, 0) for at, z in heard]
+def input_weights(params: Params, model: spec.Transformer) -> Float[Array, "d_vocab d_model"]:
+    """What first reads each token: W_E."""
+    return params["W_E"]
 
 
-def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: spec.Transformer, layer: int) -> Stream:
-    """The stream after a later layer: the first position a table, the others known for each example. Of the last layer
-    only the last position, without its MLP."""
-    y = [_layernorm(params, at, model, "ln1", f".{layer}") for at in x]
-    k, v = ([_heads(params[f"{name}.{layer}"], at) for at in y] for name in ("W_K", "W_V"))
-    k0, v0 = _look_up([k[0], v[0]], sees[0])
-    keys, values = [k0, *k[1:]], [v0, *v[1:]]
-    deeper = layer < model.layers - 1
-    after = [_after_attention(params, x[0], v[0], model, layer)] if deeper else []
-    for position in (1, 2) if deeper else (2,):
-        q = _heads(params[f"W_Q.{layer}"], y[position])
-        z = _attend([_scores(q, key) for key in keys[: position + 1]], values[: position + 1])
-        after.append(_after_attention(params, x[position], z, model, layer))
-    return after
-
-
-def _heads(W: Float[Array, "h d e"], y: Float[Array, "d m"]) -> Float[Array, "h e m"]:
-    heads, d, e = W.shape
-    return linear(W.transpose(1, 0, 2).reshape(d, heads * e), y).reshape(heads, e, -1)
-
-
-def _scores(q: Float[Array, "h e _"], k: Float[Array, "h e _"]) -> Float[Array, "h _"]:
-    return total(q * k) / q.shape[1] ** 0.5
-
-
-def _look_up(tables: list[Float[Array, "... v"]], sees: Float[Array, "v n"]) -> list[Float[Array, "... n"]]:
-    """Each example's column of the tables, in one matmul."""
-    rows = [table.reshape(-1, table.shape[-1]) for table in tables]
-    found = jnp.split(jnp.concatenate(rows) @ sees, np.cumsum([len(row) for row in rows])[:-1])
-    return [part.reshape(*table.shape[:-1], -1) for part, table in zip(found, tables, strict=True)]
-
-
-def _attend(scores: list[Float[Array, "h _"]], values: list[Float[Array, "h e _"]]) -> Float[Array, "h e n"]:
-    """The mean of the values under the softmax of the scores over positions; what is [.., 1] holds for all examples."""
-    largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, scores))
-    weights = [jnp.exp(score - largest) for score in scores]
-    norm = functools.reduce(jnp.add, weights)
-    mixed = [_weigh(weight / norm, value) for weight, value in zip(weights, values, strict=True)]
-    return functools.reduce(jnp.add, mixed)
-
-
-def _weigh(weight: Float[Array, "h n"], value: Float[Array, "h e _"]) -> Float[Array, "h e n"]:
-    if value.shape[-1] == 1 and weight.shape[-1] > 1:  # a matmul's gradient is a matmul, a broadcast's a slow sum
-        return jnp.einsum("hn,he->hen", weight, value[..., 0])
-    return spread(weight, value.shape[1]) * value
-
-
-def _after_attention(
-    params: Params, x: Float[Array, "d _"], z: Float[Array, "h e m"], model: spec.Transformer, layer: int
-) -> Float[Array, "d m"]:
-    """The stream with what the heads wrote to it, and then, but in the last layer, the MLP."""
-    W_O = params[f"W_O.{layer}"]
-    x = x + linear(W_O.reshape(-1, W_O.shape[-1]), z.reshape(-1, z.shape[-1]))
-    if not model.d_mlp or layer == model.layers - 1:
-        return x
-    hidden = _hidden(params, x, model, layer)
-    return x + linear(params[f"W_out.{layer}"], hidden) + params[f"b_out.{layer}"][:, None]
-
-
-def _hidden(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
-    return ACTIVATIONS[model.activation](_before(params, x, model, layer))
-
-
-def _before(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
-    y = _layernorm(params, x, model, "ln2", f".{layer}")
-    return linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None]
-
-
-def _layernorm(
-    params: Params, x: Float[Array, "d m"], model: spec.Transformer, name: str, suffix: str
-) -> Float[Array, "d m"]:
-    if model.layernorm == "none":
-        return x
-    d = x.shape[0]
-    centered = x - spread(total(x) / d, d)
-    scale = jax.lax.rsqrt(total(jnp.square(centered)) / d + 1e-5)
-    return centered * spread(scale, d) * params[f"{name}_w{suffix}"][:, None] + params[f"{name}_b{suffix}"][:, None]
+def output_map(params: Params, model: spec.Transformer) -> Float[Array, "d_mlp d_vocab_out"] | None:
+    """Weight of each neuron of the last layer on each logit: W_out W_U, past the last layer norm if there is one. None
+    for attention only."""
+    if not model.d_mlp:
+        return None
+    return params[f"W_out.{model.layers - 1}"] @ params["W_U"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-from jaxtyping import Array, Float, Int
 
 from grokjax.probes.adam import adam
 from grokjax.probes.balance import balance
@@ -16,12 +15,15 @@ from grokjax.probes.progress import progress
 from grokjax.probes.radial import radial
 from grokjax.probes.sharpness import sharpness
 from grokjax.probes.softmax import softmax
-from grokjax.sweep.spec import RunSpec
-from grokjax.train.state import Examples, Hyper, Params, View
+from grokjax.spec.hypers import Hyper
+from grokjax.spec.probes import Probe
+from grokjax.spec.run import RunSpec
+from grokjax.spec.section import implementation
+from grokjax.train.state import Examples, Params, View
 from grokjax.train.step import evaluate
 
-# evaluated at records
-PROBES: dict[str, Callable[[RunSpec, View], Metrics]] = {
+# Name -> metrics. At records: of (spec, view). At test evaluations: of (spec, parameters, train inputs, logit scale).
+PROBES: dict[str, Callable[..., Metrics]] = {
     "margin": margin,
     "radial": radial,
     "drift": drift,
@@ -29,10 +31,7 @@ PROBES: dict[str, Callable[[RunSpec, View], Metrics]] = {
     "adam": adam,
     "balance": balance,
     "sharpness": sharpness,
-}
-# evaluated with the test set, at eval_every: of (spec, parameters, train tokens, logit scale)
-AT_EVALUATION: dict[str, Callable[[RunSpec, Params, Int[Array, "n 3"], Float[Array, ""]], Metrics]] = {
-    "progress": progress
+    "progress": progress,
 }
 OF_UPDATE = {"update_norm", "update", "proposed", "adam"}  # parts of names
 
@@ -40,21 +39,29 @@ OF_UPDATE = {"update_norm", "update", "proposed", "adam"}  # parts of names
 def observe(spec: RunSpec, view: View) -> Metrics:
     """What a record holds: name -> float32 scalar."""
     view = jax.lax.optimization_barrier(view)
-    found = core(spec, view)
+    metrics = core(spec, view)
     view = jax.lax.optimization_barrier(view)  # probes leave the bits of the other metrics as they are
-    for name in spec.log.probes:
-        if name in PROBES:
-            found |= PROBES[name](spec, view)
-    return found
+    for probe in spec.log.probes:
+        if not probe.at_evaluation:
+            metrics |= at_record(probe, spec, view)
+    return metrics
 
 
 def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper) -> Metrics:
     """What a test evaluation holds: name -> scalar."""
-    found = evaluate(spec, params, test, hyper)
-    for name in spec.log.probes:
-        if name in AT_EVALUATION:
-            found |= AT_EVALUATION[name](spec, params, train.tokens, hyper.logit_scale)
-    return found
+    metrics = evaluate(spec, params, test, hyper)
+    for probe in spec.log.probes:
+        if probe.at_evaluation:
+            metrics |= at_evaluation(probe, spec, params, train, hyper)
+    return metrics
+
+
+def at_record(probe: Probe, spec: RunSpec, view: View) -> Metrics:
+    return implementation(PROBES, probe)(spec, view)
+
+
+def at_evaluation(probe: Probe, spec: RunSpec, params: Params, train: Examples, hyper: Hyper) -> Metrics:
+    return implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"])
 
 
 def is_of_update(name: str) -> bool:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from grokjax.probes.core import Metrics
-from grokjax.sweep.shapes import is_matrix, is_on_path
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import is_matrix, is_on_path
 from grokjax.train.constraints import norm
 from grokjax.train.state import View
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.all import scores
 from grokjax.train.constraints import norm, total_norm
-from grokjax.train.losses import accuracy
 from grokjax.train.state import View
 
 Metrics = dict[str, Float[Array, ""]]
@@ -15,10 +15,11 @@ Metrics = dict[str, Float[Array, ""]]
 
 def core(spec: RunSpec, view: View) -> Metrics:
     """Metric name -> float32 scalar, of the parameters before the update (norms are Frobenius)."""
+    scored = scores(spec.task, view.logits, view.examples.targets)
     metrics: Metrics = {
         "train/loss": view.loss,
         "train/loss_max": view.loss_max,
-        "train/accuracy": accuracy(view.logits, view.examples.labels),
+        **{f"train/{name}": score for name, score in scored.items()},
         "norm/total": total_norm(view.params),
     }
     for name in view.params:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import jax.numpy as jnp
 
 from grokjax.probes.core import Metrics
-from grokjax.sweep.shapes import is_matrix
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import is_matrix
 from grokjax.train.constraints import norm
 from grokjax.train.state import View
 

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.models.network import inside
-from grokjax.probes.cycle import Cycle, cycle_of
+from grokjax.models.network import hidden_and_logits, input_weights, output_map
 from grokjax.probes.fourier import Waves, fourier_norms, gini, neuron_shares, participation, power, share, waves
 from grokjax.probes.structure import distance_irrelevance, gradient_symmetricity, stable_rank
-from grokjax.sweep.shapes import is_matrix
-from grokjax.sweep.spec import MLP, MSE, RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import is_matrix
+from grokjax.tasks.cycle import Cycle, cycle_of
+from grokjax.train.losses import each_loss
 
 Params = dict[str, Array]
 Metrics = dict[str, Float[Array, ""]]
@@ -53,8 +53,10 @@ def progress(
     """
     found: Metrics = {f"stable_rank/{name}": stable_rank(name, W) for name, W in params.items() if is_matrix(name)}
     cycle = cycle_of(spec.task)
-    if "W_E" in params:
-        found["progress/gradient_symmetricity"] = gradient_symmetricity(params, spec.model, spec.task.p, logit_scale)
+    if spec.model.has_embedding:
+        found["progress/gradient_symmetricity"] = gradient_symmetricity(
+            params, spec.model, spec.task.operand_values, logit_scale
+        )
     if cycle.n > 2:
         seen, basis = see(spec, params, cycle, logit_scale), waves(cycle.n, params[next(iter(params))].dtype)
         found |= _of_weights(spec, params, cycle, basis)
@@ -102,7 +104,7 @@ def spectrum(
 
 
 def see(spec: RunSpec, params: Params, cycle: Cycle, logit_scale: Float[Array, ""] | float) -> Seen:
-    neurons, logits = inside(params, jnp.asarray(cycle.tokens), spec.model)
+    neurons, logits = hidden_and_logits(spec, params, jnp.asarray(cycle.tokens))
     return Seen(neurons, logits[cycle.elements] * logit_scale)
 
 
@@ -114,28 +116,20 @@ def key_frequencies(spec: RunSpec, shares: Float[Array, "k m"]) -> Bool[Array, "
 def pure_from(spec: RunSpec) -> float:
     """Share of a neuron's variance beyond which it is of a frequency: 0.85, with squares 0.85 of the 0.8 that they can
     have at most."""
-    return PURE * SQUARED if spec.model.activation == "square" else PURE
+    return PURE * SQUARED if spec.model.nonlinearity == "square" else PURE
 
 
 def embedding(params: Params, spec: RunSpec, cycle: Cycle) -> Float[Array, "n columns"]:
     """What first reads each operand, a row an element of the group: W_E of the transformer; of an MLP the weights of
     its first hidden layer on a and on b, side by side (W_E W.0 where its input is embedded)."""
-    if not isinstance(spec.model, MLP):
-        return params["W_E"][cycle.elements]
-    of_a, of_b = jnp.split(params["W.0"], 2)
-    if spec.model.input == "embedded":
-        of_a, of_b = params["W_E"] @ of_a, params["W_E"] @ of_b
-    return jnp.concatenate([of_a, of_b], axis=1)[cycle.elements]
+    return input_weights(spec, params)[cycle.elements]
 
 
 def neuron_logit_map(params: Params, spec: RunSpec, cycle: Cycle) -> Float[Array, "n m"] | None:
     """Weight of each neuron of the last hidden layer on each class: (W_out W_U) transposed, past the last layer norm if
     there is one; of an MLP its last matrix. None for attention only."""
-    if isinstance(spec.model, MLP):
-        return params[f"W.{len(spec.model.widths)}"].T[cycle.elements]
-    if not spec.model.d_mlp:
-        return None
-    return (params[f"W_out.{spec.model.layers - 1}"] @ params["W_U"]).T[cycle.elements]
+    weights = output_map(spec, params)
+    return None if weights is None else weights.T[cycle.elements]
 
 
 def _sides(spec: RunSpec, params: Params, cycle: Cycle) -> dict[str, Float[Array, "n columns"]]:
@@ -200,11 +194,5 @@ def _rows(train: Int[Array, "n_train 3"], cycle: Cycle) -> tuple[Int[Array, " n_
 
 
 def _losses(spec: RunSpec, logits: Float[Array, "n m"], labels: Int[Array, " m"]) -> Float[Array, " m"]:
-    """The run's own loss of each column, over the classes of the group: cross-entropy without cancellation, or squared
-    error."""
-    is_label = jnp.arange(logits.shape[0])[:, None] == labels
-    if isinstance(spec.loss, MSE):
-        return jnp.square(logits - is_label).mean(0)
-    right = jnp.where(is_label, logits, 0).sum(0)
-    others = jax.nn.logsumexp(jnp.where(is_label, -jnp.inf, logits), axis=0)
-    return jax.nn.softplus(others - right)
+    """The run's own loss of each column, over the classes of the group, without cancellation."""
+    return each_loss(spec.loss.without_rounding(), logits, labels)

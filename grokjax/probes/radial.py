@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from grokjax.probes.core import Metrics
-from grokjax.sweep.shapes import is_matrix
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import is_matrix
 from grokjax.train.state import View
 
 

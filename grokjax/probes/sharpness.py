@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from grokjax.probes.core import Metrics
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
 from grokjax.train.state import Params, View
 from grokjax.train.step import loss_and_logits
 
@@ -22,7 +22,7 @@ def sharpness(spec: RunSpec, view: View) -> Metrics:
     """
 
     def loss(params: Params) -> Float[Array, ""]:
-        return loss_and_logits(spec, params, view.examples, view.hyper.logit_scale)[0]
+        return loss_and_logits(spec, params, view.examples, view.hyper["model"]["logit_scale"])[0]
 
     def times_hessian(v: Params) -> Params:
         # reverse over reverse: the models' matmuls have gradients of their own, which forward mode cannot pass

@@ -14,11 +14,12 @@ from jaxtyping import Array, Bool, Float
 from grokjax.models.network import features
 from grokjax.probes.core import Metrics
 from grokjax.probes.margin import margins
-from grokjax.sweep.shapes import last_layer, parameter_shapes
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import last_layer, parameter_shapes
 from grokjax.train.constraints import norm
+from grokjax.train.losses import mean_loss
 from grokjax.train.state import View
-from grokjax.train.step import loss_dtype, loss_of
+from grokjax.train.step import loss_dtype
 
 QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 
@@ -34,14 +35,14 @@ def softmax(spec: RunSpec, view: View) -> Metrics:
     alike. mean_grad_cosine: of these two; nan where one is 0. update/feature: how far the update moves the features,
     |f' - f| / |f| over all examples.
     """
-    labels, last = view.examples.labels, last_layer(list(parameter_shapes(spec)))
-    to_logits = jax.grad(lambda logits: loss_of(spec)(logits, labels))(view.logits)
-    own = to_logits * len(labels)
-    sums, size = jnp.abs(own.sum(0)).mean(), jnp.abs(own).sum(0).mean()
+    targets, last = view.examples.targets, last_layer(list(parameter_shapes(spec)))
+    to_logits = jax.grad(lambda logits: mean_loss(spec.loss, logits, targets))(view.logits)
+    of_each = to_logits * view.logits.shape[1]
+    sums, size = jnp.abs(of_each.sum(0)).mean(), jnp.abs(of_each).sum(0).mean()
     of_classes = view.grads[last].mean(1)
-    of_feature = view.params[last] @ to_logits.sum(1) * view.hyper.logit_scale
-    before, after = (features(params, view.examples.tokens, spec.model) for params in (view.params, view.updated))
-    gaps = jnp.quantile(margins(view.logits, labels), jnp.array(list(QUANTILES.values())))
+    of_feature = view.params[last] @ to_logits.sum(1) * view.hyper["model"]["logit_scale"]
+    before, after = (features(spec, params, view.examples.inputs) for params in (view.params, view.updated))
+    gaps = jnp.quantile(margins(view.logits, targets), jnp.array(list(QUANTILES.values())))
     found = {
         "collapse": collapsed(view.logits.astype(loss_dtype(spec))).mean(),
         **{f"margin_{name}": gap for name, gap in zip(QUANTILES, gaps, strict=True)},

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.models import textbook
 from grokjax.probes.fourier import share
-from grokjax.sweep import spec
+from grokjax.spec import models as spec
 
 Params = dict[str, Array]
 SQUARINGS = 12
@@ -52,7 +52,7 @@ def distance_irrelevance(right: Float[Array, " pairs"], by_distance: Int[np.ndar
 
 
 def gradient_symmetricity(
-    params: Params, model: spec.Transformer | spec.MLP, p: int, logit_scale: Float[Array, ""] | float = 1.0
+    params: Params, model: spec.Model, p: int, logit_scale: Float[Array, ""] | float = 1.0
 ) -> Float[Array, ""]:
     """Mean over 100 fixed triples (a, b, c) of the cosine between the gradients of logit c at (a, b) with respect to
     the embeddings of a and of b: 1 where the operands are only added (pizza), less where they are not (clock). Zhong et

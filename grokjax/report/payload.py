@@ -16,7 +16,7 @@ from grokjax.report.axes import View, arm_axes, views
 from grokjax.report.pack import Steps, pack
 from grokjax.report.thin import SPIKE, Thinned, thinned
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import last_layer
+from grokjax.spec.shapes import last_layer
 
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 FINAL = ("final/train/loss", "final/test/loss", "final/test/accuracy", "final/norm/total")

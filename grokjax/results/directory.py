@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from grokjax.plan.plan import Chunk, Device
 from grokjax.results.checkpoints import Checkpoints, chunk_folder
 from grokjax.results.chunks import ends_of, metas_of
 from grokjax.results.files import PART
@@ -18,9 +19,8 @@ from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter, drop_after
-from grokjax.sweep.identity import program_key
+from grokjax.spec.identity import program_key
 from grokjax.sweep.load import Mistake, SweepError
-from grokjax.sweep.plan import Chunk, Device
 
 
 @contextmanager

@@ -9,17 +9,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from grokjax.plan.plan import Bucket, Chunk, Device, Plan, Schedule
+from grokjax.plan.tuning import tuned_from
 from grokjax.results.files import RUN_ID, Damaged, read_json, write_json, write_whole
 from grokjax.results.lock import NAME as LOCK
+from grokjax.spec.families import validate
+from grokjax.spec.identity import run_id
+from grokjax.spec.origin import Origin
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_shapes
+from grokjax.spec.walk import plain
 from grokjax.sweep.expand import Run, Sweep
-from grokjax.sweep.identity import run_id
 from grokjax.sweep.keys import split_key
 from grokjax.sweep.load import Mistake, SweepError
-from grokjax.sweep.parents import Origin
-from grokjax.sweep.plan import Bucket, Chunk, Device, Plan, Schedule
-from grokjax.sweep.shapes import parameter_shapes
-from grokjax.sweep.spec import RunSpec
-from grokjax.sweep.tuning import tuned_from
 
 FORMAT = 4
 EARLIER = re.compile(rb'"format": [123],?\s')
@@ -46,7 +48,7 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
             "arms": list(run.arms),
             "values": {key: value for key, value in values[run.run_id].items() if key not in common},
         }
-        | ({"origin": asdict(run.origin)} if run.origin else {})
+        | ({"origin": _describe_origin(run.origin)} if run.origin else {})
         for run in runs
     ]
     plain = {
@@ -91,7 +93,7 @@ def dotted_values(spec: RunSpec) -> dict[str, Any]:
             else:
                 flat[f"{prefix}{key}"] = value
 
-    walk(spec.model_dump(), "")
+    walk(plain(spec), "")
     return flat
 
 
@@ -223,12 +225,20 @@ def _run(row: dict[str, Any], common: dict[str, Any]) -> Run:
         for part in above:
             node = node.setdefault(part, {})
         node[last] = value
-    spec = RunSpec.model_validate(nested)
-    origin = Origin(**row["origin"] | {"lineage": tuple(row["origin"]["lineage"])}) if "origin" in row else None
+    spec = validate(nested)
+    origin = _origin(row["origin"]) if "origin" in row else None
     found = run_id(spec, origin) if spec.init.from_file is None else row["run_id"]  # of a file only the digest counts
     if found != row["run_id"] or not RUN_ID.fullmatch(found):
         raise ValueError(f"run {row['run_id']} has the values of run {found}")
     return Run(found, spec, tuple(row["arms"]), origin)
+
+
+def _describe_origin(origin: Origin) -> dict[str, Any]:
+    return {"digest": origin.digest, "begun": origin.prior_steps, "lineage": list(origin.lineage)}
+
+
+def _origin(row: dict[str, Any]) -> Origin:
+    return Origin(row["digest"], row["begun"], tuple(row["lineage"]))
 
 
 def run_of(manifest: dict[str, Any], run_id: str) -> Run:

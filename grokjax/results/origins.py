@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.plan.plan import Plan
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged
 from grokjax.results.manifest import read_manifest, run_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Stored
 from grokjax.results.snapshots import Row, read_row
+from grokjax.spec.run import FromRun
 from grokjax.sweep.expand import Run
 from grokjax.sweep.load import Mistake, SweepError, did_you_mean
-from grokjax.sweep.parents import Found, Parent, ParentError, event_of
-from grokjax.sweep.plan import Plan
-from grokjax.sweep.spec import FromRun
+from grokjax.sweep.parents import Answer, Parent, ParentError, event_of
 
 Open = Callable[[str], Results]
 
 
-def find_parents(wanted: FromRun, open_results: Open) -> Found:
+def find_parents(wanted: FromRun, open_results: Open) -> Answer:
     """The stored runs that `init.from_run` asks for. Raises ParentError."""
     try:
         return _found(wanted, open_results(wanted.results))
@@ -34,7 +34,7 @@ def find_parents(wanted: FromRun, open_results: Open) -> Found:
         raise ParentError("results", str(damage)) from None
 
 
-def _found(wanted: FromRun, results: Results) -> Found:
+def _found(wanted: FromRun, results: Results) -> Answer:
     run_ids = [wanted.run] if wanted.run else _selected(results, wanted.select or {})
     events = results.events() if event_of(wanted.step) else None
     parents, without = [], []
@@ -49,7 +49,7 @@ def _found(wanted: FromRun, results: Results) -> Found:
         if wanted.run:
             raise ParentError("step", f"run {wanted.run} has no snapshot {wanted.step}")
         notes = (f"{len(without)} of {len(run_ids)} selected runs have no snapshot {wanted.step}, and are left out",)
-    return Found(tuple(parents), notes)
+    return Answer(tuple(parents), notes)
 
 
 def _selected(results: Results, select: dict[str, Any]) -> list[str]:
@@ -93,8 +93,8 @@ def _parent(results: Results, run_id: str, step: int) -> Parent:
     row = results.snapshot(run_id, step)
     origin = run.origin
     lineage = (*(origin.lineage if origin else ()), f"{run_id}@{step}")
-    begun = origin.begun if origin else 0
-    return Parent(str(results.path.absolute()), run_id, step, run.spec, row.sha256, begun, lineage)
+    prior_steps = origin.prior_steps if origin else 0
+    return Parent(str(results.path.absolute()), run_id, step, run.spec, row.sha256, prior_steps, lineage)
 
 
 def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Stored | None]:

@@ -197,7 +197,7 @@ class Results:
         }
 
     @property
-    def begun(self) -> dict[str, int]:
+    def prior_steps(self) -> dict[str, int]:
         """run id -> steps that its optimizer had behind it at step 0, of forked runs."""
         return {run["run_id"]: run["origin"]["begun"] for run in self.manifest["runs"] if "origin" in run}
 

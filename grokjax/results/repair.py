@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from grokjax.plan.plan import Plan
 from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, Checkpoints
 from grokjax.results.files import Damaged, digest_file, remove, write_whole
 from grokjax.results.verify import CHUNK, chunks_of
 from grokjax.results.write import drop_after
-from grokjax.sweep.plan import Plan
 
 
 def clear(out: Path, plan: Plan, damaged: Iterable[Damaged]) -> set[int]:

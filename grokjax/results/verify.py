@@ -10,6 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from grokjax.plan.plan import Chunk, Plan
+from grokjax.plan.snapshots import snapshot_steps
 from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, check_checkpoint
 from grokjax.results.chunks import KEYS, meta_in
 from grokjax.results.directory import stamp_of
@@ -32,8 +34,6 @@ from grokjax.results.manifest import stored_plan
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
 from grokjax.sweep.expand import Run
-from grokjax.sweep.plan import Chunk, Plan
-from grokjax.sweep.snapshots import snapshot_steps
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
 CHUNK = ("curves", "snapshots")  # folders whose files cost training to make again

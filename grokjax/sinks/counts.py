@@ -8,9 +8,9 @@ from typing import Any
 
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import Tally
+from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
-from grokjax.sweep.plan import Bucket, Plan
 
 SAMPLED = 5  # runs whose curves are shown
 SAMPLED_ROWS = 8  # records of each between two rows
@@ -41,8 +41,8 @@ class Counts:
     def update(self, bucket: Bucket, segment: Segment) -> None:
         if bucket.index not in self.tallies:
             events = bucket.spec.events
-            begun = {run.run_id: run.origin.begun for run in bucket.runs if run.origin}
-            self.tallies[bucket.index] = Tally(Thresholds(events.fit, events.generalization, events.hold), begun)
+            prior_steps = {run.run_id: run.origin.prior_steps for run in bucket.runs if run.origin}
+            self.tallies[bucket.index] = Tally(Thresholds(events.fit, events.generalization, events.hold), prior_steps)
         self.tallies[bucket.index].update(segment)
         self.ended |= {end.run_id for end in segment.ends}
         self.run_steps += segment.run_steps

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 from grokjax.results.written import Written, log_file, place
@@ -21,7 +22,6 @@ from grokjax.sinks import logs
 from grokjax.sinks.counts import Counts, Row, done_before
 from grokjax.sinks.page import Head, short_hash
 from grokjax.sinks.sync import SWEEP, Options, chosen_mode, settled, target_of
-from grokjax.sweep.plan import Bucket, Plan
 
 SECONDS = 5.0  # between rows
 QUEUED = 64

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from grokjax.spec.run import FromRun
 from grokjax.sweep.axes import Axis, read_parameters, read_zip
 from grokjax.sweep.keys import FROM_RUN, TOP, suggest
 from grokjax.sweep.layers import Layer, Mistakes, flatten
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import Keys, describe, or_out
-from grokjax.sweep.spec import FromRun
 
 ARM = ("base", "parameters", "zip")
 MAX_RUNS = 1_000_000
@@ -35,8 +35,8 @@ def check_top(data: dict, mistakes: Mistakes) -> str:
         if key in WANDB_ONLY:
             mistakes.at((key,), key, f"unknown key: W&B's {key} has no meaning here; leave it out")
         elif key not in TOP:
-            near = suggest(key, exact=True, prefix="base.") or did_you_mean(key, TOP)
-            near = near or suggest(key, prefix="base.")
+            near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, TOP)
+            near = near or suggest(key, mistakes.families, prefix="base.")
             mistakes.at((key,), key, f"unknown key{near}; the top level has {', '.join(TOP)}")
     _check_method(data, mistakes)
     given = "name" in data
@@ -102,8 +102,12 @@ def read_arms(data: dict, overrides: dict[Any, Any], mistakes: Mistakes) -> list
             continue
         for key in arm:
             if key not in ARM:
-                near = suggest(key, exact=True, prefix="base.") or did_you_mean(key, ARM)
-                near = " (it stands at the top level only)" if key in TOP else near or suggest(key, prefix="base.")
+                near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, ARM)
+                near = (
+                    " (it stands at the top level only)"
+                    if key in TOP
+                    else near or suggest(key, mistakes.families, prefix="base.")
+                )
                 mistakes.at((*path, key), key, f"unknown key{near}; an arm has {', '.join(ARM)}")
         base = _read_base(arm, path, mistakes)
         own = _read_axes(arm, path, mistakes)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from safetensors import SafetensorError, safe_open
 
+from grokjax.spec.run import FromRun, RunSpec
+from grokjax.spec.section import Problem
+from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
+from grokjax.spec.tasks import Split
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
-from grokjax.sweep.probes import probe_mistake
-from grokjax.sweep.shapes import Shapes, matches, parameter_count, parameter_shapes
-from grokjax.sweep.spec import MLP, SGD, FixedNorm, FromRun, RunSpec, Split, Transformer
 
 MOST_PARAMETERS = 10**9
 
@@ -32,18 +33,16 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None) -> 
     """
     if parent is not None:
         spec = _inherit(spec, explicit, parent)
-    model, init, split, log, optimizer = spec.model, spec.init, spec.task.split, spec.log, spec.optimizer
-    if isinstance(model, Transformer) and model.d_head is None:
-        model = model.model_copy(update={"d_head": max(1, model.d_model // model.heads)})
-    if init.scheme is None:
-        init = init.model_copy(update={"scheme": "paper" if isinstance(model, Transformer) else "torch_linear"})
-    if split.seed is None:
-        split = split.model_copy(update={"seed": spec.seed})
-    probes = sorted(set(log.probes))  # in whatever order, they are one program
+    task, model, init, log, optimizer = spec.task.resolved(), spec.model.resolved(), spec.init, spec.log, spec.optimizer
+    if init.scheme is None and model.schemes:
+        init = init.model_copy(update={"scheme": model.schemes[0]})
+    if task.split.seed is None:
+        task = task.model_copy(update={"split": task.split.model_copy(update={"seed": spec.seed})})
+    by_name = {probe.name: probe for probe in log.probes}  # in whatever order, they are one program
+    probes = [by_name[name] for name in sorted(by_name)]
     log = log.model_copy(update={"eval_every": log.evaluation_steps, "probes": probes})
-    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" not in explicit:
+    if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
         optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
-    task = spec.task.model_copy(update={"split": split})
     update = {"model": model, "init": init, "task": task, "log": log, "optimizer": optimizer}
     return spec.model_copy(update=update)
 
@@ -70,12 +69,13 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         return not any(section in broken for section in sections)
 
     if whole("task"):
-        _check_task(spec, report)
-    if whole("task", "train") and spec.train.batch and 0 < train_size(spec) < spec.train.batch:
-        what = f"{spec.train.batch} is more than the {train_size(spec)} train examples; null is the full batch"
+        _tell(spec.task.problems(spec), report)
+    if whole("task", "train") and spec.train.batch and 0 < spec.task.train_size < spec.train.batch:
+        what = f"{spec.train.batch} is more than the {spec.task.train_size} train examples; null is the full batch"
         report("train.batch", what)
     if whole("task", "model", "init"):
-        _check_model(spec, report)
+        _tell(spec.model.problems(spec), report)
+        _check_size(spec, report)
     if whole("task", "model", "init", "optimizer"):
         _check_by_matrix(spec, report)
     if whole("task", "model", "init") and spec.init.from_file is not None:
@@ -84,10 +84,18 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         _check_from_run(spec, spec.init.from_run, report)
     if whole("log"):
         _check_log(spec, report)
-    if whole("log", "optimizer", "loss"):
-        for name in dict.fromkeys(spec.log.probes):
-            if what := probe_mistake(spec, name):
+    if whole("task", "model", "log", "optimizer", "loss"):
+        for probe in dict.fromkeys(spec.log.probes):
+            if what := probe.refusal(spec):
                 report("log.probes", what)
+    if not broken:
+        for family in (spec.loss, spec.optimizer, spec.constraint):
+            _tell(family.problems(spec), report)
+
+
+def _tell(problems: Iterable[Problem], report: Report) -> None:
+    for problem in problems:
+        report(problem.key, problem.what, *problem.related)
 
 
 def _check_from_run(spec: RunSpec, wanted: FromRun, report: Report) -> None:
@@ -114,7 +122,7 @@ def check_parents(spec: RunSpec, parents: Sequence[Parent], report: Report, brok
             report(key, f"run {parent.run_id} does not fit: {what}{more}")
     if "optimizer" not in broken and wanted.optimizer == "keep":
         ours = spec.optimizer
-        other = [parent for parent in parents if isinstance(parent.spec.optimizer, SGD) != isinstance(ours, SGD)]
+        other = [parent for parent in parents if parent.spec.optimizer.state_kind != ours.state_kind]
         for parent in other[:1]:
             theirs = f"{parent.spec.optimizer.name} of run {parent.run_id}"
             what = f"{ours.name} cannot go on with the moments of {theirs}; write optimizer: reset"
@@ -127,35 +135,7 @@ def _check_log(spec: RunSpec, report: Report) -> None:
         report("log.eval_every", f"{what}: test metrics are read at records", "log.every")
 
 
-def pairs(spec: RunSpec) -> int:
-    """Number of examples in the table: p^2 pairs, for division those with a divisor other than 0."""
-    p = spec.task.p
-    return p * (p - 1) if spec.task.op == "divide" else p * p
-
-
-def train_size(spec: RunSpec) -> int:
-    return int(spec.task.train_fraction * pairs(spec))
-
-
-def _check_task(spec: RunSpec, report: Report) -> None:
-    task, n, n_train = spec.task, pairs(spec), train_size(spec)
-    if task.op == "divide" and not is_prime(task.p):
-        report("task.p", f"divide needs a field, so p must be prime, got {task.p}", "task.op")
-    if n_train == 0:
-        what = f"{task.train_fraction:g} of {n} pairs leaves no train example; raise it, or p"
-        report("task.train_fraction", what, "task.p")
-    if n_train == n:
-        what = f"{task.train_fraction:g} of {n} pairs leaves no test example; lower it"
-        report("task.train_fraction", what, "task.p")
-
-
-def _check_model(spec: RunSpec, report: Report) -> None:
-    model = spec.model
-    if isinstance(model, Transformer) and model.d_head is None and model.d_model % model.heads:
-        what = f"{model.heads} heads do not divide d_model {model.d_model}; change one, or give d_head"
-        report("model.heads", what, "model.d_model")
-    if isinstance(model, MLP) and spec.init.scheme == "paper":
-        report("init.scheme", "paper is the transformer's; an mlp takes fan_in or torch_linear")
+def _check_size(spec: RunSpec, report: Report) -> None:
     if parameter_count(parameter_shapes(spec)) > MOST_PARAMETERS:
         what = f"more than {MOST_PARAMETERS:,} parameters: a lane would not fit any device"
         report("model", what, *(f"model.{key}" for key in ("widths", "d_model", "d_mlp", "layers", "d_head", "heads")))
@@ -230,29 +210,23 @@ def file_shapes(path: str) -> dict[str, tuple[int, ...]] | str:
     return f"{path}: weights are F16, F32 or F64, but {', '.join(odd[:4])}" if odd else shapes
 
 
-def is_prime(n: int) -> bool:
-    return n > 1 and all(n % k for k in range(2, int(n**0.5) + 1))
-
-
 def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:
     """What is allowed, but may not be what was meant."""
     notes = []
-    optimizer = spec.optimizer
-    if isinstance(spec.constraint, FixedNorm) and "optimizer.weight_decay" in explicit and optimizer.weight_decay:
+    optimizer, init = spec.optimizer, spec.init
+    if spec.constraint.replaces_decay and "optimizer.weight_decay" in explicit and optimizer.weight_decay:
         notes.append(
-            f"constraint fixed_norm with weight_decay {optimizer.weight_decay:g}: the decay only turns the update; "
-            "leave weight_decay out to have none"
+            f"constraint {spec.constraint.name} with weight_decay {optimizer.weight_decay:g}: the decay only turns the "
+            "update; leave weight_decay out to have none"
         )
-    exact = getattr(spec.loss, "precision", None) == "exact"
-    layers = spec.model.layers if isinstance(spec.model, Transformer) else len(spec.model.widths)
-    if exact and layers == 1 and optimizer.weight_decay == 0 and not isinstance(optimizer, SGD):
+    is_adam = optimizer.has_second_moment
+    if spec.loss.ends_slingshots and spec.model.depth == 1 and optimizer.weight_decay == 0 and is_adam:
         notes.append(
             "no weight decay and loss.precision exact: no network of one layer was ever seen to slingshot so; "
             "float32 is the one that slingshots"
         )
-    origin, init = spec.init.from_run, spec.init
     scaled = init.scale != 1 or any(factor != 1 for factor in init.scale_by_matrix.values())
-    if origin is not None and origin.optimizer == "keep" and scaled:
+    if init.takes_state and scaled:
         notes.append(
             "init.from_run with optimizer: keep and init.scale: parameters are scaled, the moments that go on are not"
         )

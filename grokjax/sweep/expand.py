@@ -9,15 +9,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from grokjax.sweep import check, identity
+from grokjax.spec import identity
+from grokjax.spec.origin import Origin
+from grokjax.spec.run import RunSpec
+from grokjax.sweep import check
 from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
 from grokjax.sweep.axes import Axis, draw
+from grokjax.sweep.build import build
 from grokjax.sweep.effects import check_draws, check_grid
-from grokjax.sweep.keys import FROM_RUN, SELECT, split_key
-from grokjax.sweep.layers import Layer, Mistakes, Value, build, overlay, place_of
+from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
+from grokjax.sweep.layers import Layer, Mistakes, Value, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
-from grokjax.sweep.parents import FindParents, Found, Lookup, Origin, Parent, ParentError, origin_of
-from grokjax.sweep.spec import FAMILIES, RunSpec
+from grokjax.sweep.parents import Answer, FindParents, Lookup, Parent, ParentError, origin_of
 
 PATHS = ("init.from_file", f"{FROM_RUN}.results")
 MANY = 2_000  # from so many runs on, every value is checked by itself before their product
@@ -130,10 +133,11 @@ def _check_used(fixed: Layer, runs: Collection[Run], mistakes: Mistakes) -> None
         mistakes.at(None, key, what)
     for key in fixed:
         section, _, word = key.partition(".")
-        families = {type(getattr(run.spec, section)) for run in runs} if section in FAMILIES else set()
+        options = mistakes.families[section] if section in FAMILY_PATHS else {}
+        families = {type(getattr(run.spec, section)) for run in runs} if options else set()
         word = split_key(word)[0]
         if families and not any(word in family.model_fields for family in families):
-            having = [name for name, family in FAMILIES[section].items() if word in family.model_fields]
+            having = [name for name, family in options.items() if word in family.model_fields]
             mistakes.at(None, key, f"unknown key: no run's {section} has {word}, that is a key of {', '.join(having)}")
 
 
@@ -171,7 +175,7 @@ def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[_
         found += made
         points.append((choice, _names(made)))
         if len(found) > MAX_RUNS:
-            place = place_of(SELECT, overlay([*arm.before, layer, arm.fixed]))
+            place = place_of(SELECT, overlay([*arm.before, layer, arm.fixed], mistakes.families))
             mistakes.at(place, SELECT, f"more than {MAX_RUNS:,} runs in arm {arm.name}, the most that a sweep may have")
             break
         if not made and (random or (total > MANY and len(mistakes.found) > before + ENOUGH)):
@@ -258,7 +262,7 @@ def _names(made: list[_Made]) -> str:
 
 def _make(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[_Made]:
     """The run at one point, or one for each stored run it starts from; none where mistakes were reported."""
-    layer = overlay([*arm.before, values, arm.fixed])
+    layer = overlay([*arm.before, values, arm.fixed], mistakes.families)
     for key in PATHS:
         if key in layer:
             layer[key] = _located(layer[key], mistakes)
@@ -271,17 +275,17 @@ def _make(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[_
         mistakes.at(place_of(near, layer), key, what)
 
     check.check(spec, report, broken)
-    found = Found(())
+    answer = Answer(())
     if spec.init.from_run is not None and not any(key.startswith("init.from_") for key in wrong):
         try:
-            found = lookup(spec.init.from_run)
+            answer = lookup(spec.init.from_run)
         except ParentError as error:
             report(f"{FROM_RUN}.{error.key}", str(error))
-        check.check_parents(spec, found.parents, report, broken)
+        check.check_parents(spec, answer.parents, report, broken)
     if wrong or mistakes.found:
         return []
-    notes = [*check.warnings(spec, set(layer)), *found.notes]
-    return [_Made(_run(arm, spec, set(layer), parent), notes) for parent in found.parents or (None,)]
+    notes = [*check.warnings(spec, set(layer)), *answer.notes]
+    return [_Made(_run(arm, spec, set(layer), parent), notes) for parent in answer.parents or (None,)]
 
 
 def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None) -> Run:

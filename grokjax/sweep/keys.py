@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, get_args
+from collections.abc import Iterator, Mapping
 
+from grokjax.spec.families import FAMILIES
+from grokjax.spec.run import RunSpec
+from grokjax.spec.section import Families, Section, kind_of
+from grokjax.spec.walk import fields_of, section_of
 from grokjax.sweep.load import did_you_mean
-from grokjax.sweep.spec import FAMILIES, RunSpec, Section
 
 TOP = (
-    "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms",
+    "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms", "uses",
 )  # fmt: skip
+RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
 SELECT = f"{FROM_RUN}.select"  # a value that is a mapping: its keys are columns, and hold dots
 # words that people bring along, and ours
@@ -28,6 +31,17 @@ SYNONYMS = {
 }  # fmt: skip
 
 
+def _family_paths(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, field in section.model_fields.items():
+        kind = kind_of(field)
+        if kind and isinstance(field.annotation, type):
+            yield f"{prefix}{name}", kind
+            yield from _family_paths(field.annotation, f"{prefix}{name}.")
+
+
+FAMILY_PATHS = dict(_family_paths(RunSpec))  # where a `name` picks a family -> its kind: optimizer, optimizer.schedule
+
+
 def split_key(key: str) -> list[str]:
     """'init.scale_by_matrix.W_O.0' -> ['init', 'scale_by_matrix', 'W_O.0']: names of matrices keep their dots, and so
     do the columns of `select`."""
@@ -40,25 +54,30 @@ def split_key(key: str) -> list[str]:
     return parts
 
 
-def families_of(section: str, keys: list[str]) -> list[str]:
+def families_of(kind: str, keys: list[str], families: Families) -> list[str]:
     """The families of a section, those that have most of `keys` first."""
     words = {split_key(key)[1] for key in keys if "." in key}
-    families = FAMILIES[section]
-    return sorted(families, key=lambda name: -len(words & families[name].model_fields.keys()))
+    options = families[kind]
+    return sorted(options, key=lambda name: -len(words & options[name].model_fields.keys()))
 
 
-@cache
-def key_problem(key: str, family: str | None, from_axis: bool) -> tuple[str, str] | None:
-    """The part of a key that is wrong, and how, in a run whose section is of `family`; None if it is a key
-    with a value."""
+def key_problem(
+    key: str, names: Mapping[str, str | None], from_axis: bool, families: Families
+) -> tuple[str, str] | None:
+    """The part of a key that is wrong, and how; None if it is a key with a value.
+
+    names: of the families where they are known, by their paths (`optimizer`, `optimizer.schedule`).
+    """
     parts = split_key(key)
     models: list[type[Section]] = [RunSpec]
     for index, part in enumerate(parts):
-        having = [model for model in models if part in model.model_fields]
+        path, above = ".".join(parts[: index + 1]), ".".join(parts[:index])
+        having = [model for model in models if part in model.model_fields and path != "uses"]
         if not having:
-            return ".".join(parts[: index + 1]), _unknown(parts, index, family, from_axis)
-        if index == 0 and part in FAMILIES:
-            models = [FAMILIES[part][family]] if family else list(FAMILIES[part].values())
+            return path, _unknown(above, part, models, names, from_axis, families)
+        if path in FAMILY_PATHS:
+            options, name = families[FAMILY_PATHS[path]], names.get(path)
+            models = [options[name]] if name else list(options.values())
             continue
         section = section_of(having[0].model_fields[part].annotation)
         if section and not (key == FROM_RUN and index == 1):
@@ -66,74 +85,74 @@ def key_problem(key: str, family: str | None, from_axis: bool) -> tuple[str, str
         elif part.endswith("_by_matrix") or index == len(parts) - 1:
             return None
         else:
-            above, rest = ".".join(parts[: index + 1]), ".".join(parts[index + 1 :])
-            if above == SELECT:
-                return key, f"unknown key: {SELECT} is one value, a mapping: write {SELECT}: {{{rest}: ...}}"
-            return key, f"unknown key: {above} is a single value, it has no key {rest}"
-    example = next(name for name in models[0].model_fields if name != "name")
+            return key, _no_keys_below(path, ".".join(parts[index + 1 :]))
+    example = next(name for name in fields_of(models[0]) if name != "name")
     what = f"is a section, not a value: write its keys, for instance {key}.{example}"
     return key, f"{what}; `zip` moves several together"
 
 
-def section_of(annotation: Any) -> type[Section] | None:
-    """The section that a field holds, or may hold."""
-    options = [option for option in (annotation, *get_args(annotation)) if isinstance(option, type)]
-    return next((option for option in options if issubclass(option, Section)), None)
+def _no_keys_below(path: str, rest: str) -> str:
+    if path == SELECT:
+        return f"unknown key: {SELECT} is one value, a mapping: write {SELECT}: {{{rest}: ...}}"
+    return f"unknown key: {path} is a single value, it has no key {rest}"
 
 
-def _unknown(parts: list[str], index: int, family: str | None, from_axis: bool) -> str:
-    above, word = parts[:index], parts[index]
+def _unknown(
+    above: str,
+    word: str,
+    models: list[type[Section]],
+    names: Mapping[str, str | None],
+    from_axis: bool,
+    families: Families,
+) -> str:
     shown = word if word.strip() == word and word else f"'{word}'"
     if not above:
-        if word == "base":
-            return "unknown key: keys are written without `base.`, for instance optimizer.lr"
-        if word in TOP:
-            return "unknown key: it stands at the top level of the file, not in a run"
-        near = suggest(word) if word not in RunSpec.model_fields else ""
-        odd = "" if shown == word else f" {shown}"
-        return f"unknown key{odd}" + (near or f"; a run has {', '.join(RunSpec.model_fields)}")
-    if len(above) == 1 and above[0] in FAMILIES:
-        having = [name for name, other in FAMILIES[above[0]].items() if word in other.model_fields]
-        if having and family and from_axis:
-            return f"an axis without effect: {above[0]} {family} has no key {word}; move it into the arms that use it"
-        if having and family:
-            return f"unknown key: {above[0]} {family} has no {word}, that is a key of {', '.join(having)}"
-        fields = list(FAMILIES[above[0]][family or next(iter(FAMILIES[above[0]]))].model_fields)
-        where = f"{above[0]} {family}" if family else above[0]
-    else:
-        model: type[Section] = RunSpec
-        for part in above:
-            first = FAMILIES[part][next(iter(FAMILIES[part]))] if part in FAMILIES else None
-            section = first or section_of(model.model_fields[part].annotation)
-            assert section
-            model = section
-        fields, where = list(model.model_fields), ".".join(above)
+        return _unknown_section(word, shown, families)
+    fields, where = list(fields_of(models[0])), above
+    if above in FAMILY_PATHS:
+        options, name = families[FAMILY_PATHS[above]], names.get(above)
+        having = [other for other, family in options.items() if word in family.model_fields]
+        if having and name and from_axis:
+            return f"an axis without effect: {above} {name} has no key {word}; move it into the arms that use it"
+        if having and name:
+            return f"unknown key: {above} {name} has no {word}, that is a key of {', '.join(having)}"
+        where = f"{above} {name}" if name else above
     near = f" (did you mean {SYNONYMS[word]}?)" if SYNONYMS.get(word) in fields else did_you_mean(word, fields)
-    near = near or suggest(word, exact=True) or f"; it has {', '.join(fields)}"
+    near = near or suggest(word, families, exact=True) or f"; it has {', '.join(fields)}"
     return f"unknown key: {where} has no {shown}{near}"
 
 
-def suggest(word: str, exact: bool = False, prefix: str = "") -> str:
+def _unknown_section(word: str, shown: str, families: Families) -> str:
+    if word == "base":
+        return "unknown key: keys are written without `base.`, for instance optimizer.lr"
+    if word in TOP:
+        return "unknown key: it stands at the top level of the file, not in a run"
+    near = suggest(word, families) if word not in RUN_KEYS else ""
+    odd = "" if shown == word else f" {shown}"
+    return f"unknown key{odd}" + (near or f"; a run has {', '.join(RUN_KEYS)}")
+
+
+def suggest(word: str, families: Families = FAMILIES, exact: bool = False, prefix: str = "") -> str:
     """' (did you mean train.steps?)' for a word that stands, or nearly, somewhere among a run's keys."""
-    leaves = _leaves()
+    leaves = _leaves(families)
     meant = SYNONYMS.get(word, word)
     if meant in leaves:
         return f" (did you mean {prefix}{leaves[meant]}?)"
     if exact:
         return ""
-    near = did_you_mean(word, RunSpec.model_fields)
+    near = did_you_mean(word, RUN_KEYS)
     if not near and (close := did_you_mean(word, leaves, cutoff=0.8)):
         near = f" (did you mean {leaves[close.removeprefix(' (did you mean ').removesuffix('?)')]}?)"
     return near.replace("did you mean ", f"did you mean {prefix}")
 
 
-@cache
-def _leaves() -> dict[str, str]:
+def _leaves(families: Families) -> dict[str, str]:
     """Last word of a key -> the key; of several, the first section's."""
     leaves: dict[str, str] = {}
-    for section, field in RunSpec.model_fields.items():
+    for section in RUN_KEYS:
+        field = RunSpec.model_fields[section]
         annotation = field.annotation
-        models = list(FAMILIES.get(section, {}).values())
+        models: list[type[Section]] = list(families.get(section, {}).values())
         if not models and isinstance(annotation, type) and issubclass(annotation, Section):
             models = [annotation]
         leaves.setdefault(section, section)

@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Protocol
 
-from grokjax.sweep.spec import BEFORE, FromRun, RunSpec
+from grokjax.spec.fields import BEFORE
+from grokjax.spec.origin import Origin
+from grokjax.spec.run import FromRun, RunSpec
 
 
 @dataclass(frozen=True)
@@ -18,22 +20,13 @@ class Parent:
     step: int
     spec: RunSpec  # resolved
     digest: str  # SHA-256 (hex) of its parameters and optimizer state at that step
-    begun: int  # steps that its optimizer had behind it at its own step 0 (0 unless it was started with `keep` itself)
+    prior_steps: int  # that its optimizer had behind it at its own step 0 (0 unless it was started with `keep` itself)
     lineage: tuple[str, ...]  # RUN@STEP from the oldest ancestor to this one, this one included
 
 
 @dataclass(frozen=True)
-class Origin:
-    """What a run keeps of the one it starts from: with its own spec all that decides its trajectory."""
-
-    digest: str  # of the parent
-    begun: int  # steps that the run's own optimizer has behind it at step 0; 0 where it was reset
-    lineage: tuple[str, ...]  # of the parent
-
-
-@dataclass(frozen=True)
-class Found:
-    """The parents for a request, in the order of their children."""
+class Answer:
+    """The parents that a request asks for, in the order of their children."""
 
     parents: tuple[Parent, ...]
     notes: tuple[str, ...] = ()  # what was left out, for instance runs without that event
@@ -49,7 +42,7 @@ class ParentError(ValueError):
 
 
 class FindParents(Protocol):
-    def __call__(self, wanted: FromRun) -> Found:
+    def __call__(self, wanted: FromRun) -> Answer:
         """The stored runs that are wanted; `wanted.results` is absolute. Raises ParentError."""
         ...
 
@@ -59,9 +52,9 @@ class Lookup:
 
     def __init__(self, find: FindParents | None):
         self._find = find
-        self._known: dict[str, Found | ParentError] = {}
+        self._known: dict[str, Answer | ParentError] = {}
 
-    def __call__(self, wanted: FromRun) -> Found:
+    def __call__(self, wanted: FromRun) -> Answer:
         """Raises ParentError, also where nothing was found."""
         key = repr(wanted)
         if key not in self._known:
@@ -71,7 +64,7 @@ class Lookup:
             raise found
         return found
 
-    def _ask(self, wanted: FromRun) -> Found | ParentError:
+    def _ask(self, wanted: FromRun) -> Answer | ParentError:
         if self._find is None:
             return ParentError("results", "a stored run cannot be looked up here")
         try:
@@ -86,8 +79,8 @@ class Lookup:
 
 
 def origin_of(parent: Parent, wanted: FromRun) -> Origin:
-    begun = parent.begun + parent.step if wanted.optimizer == "keep" else 0
-    return Origin(parent.digest, begun, parent.lineage)
+    prior_steps = parent.prior_steps + parent.step if wanted.optimizer == "keep" else 0
+    return Origin(parent.digest, prior_steps, parent.lineage)
 
 
 def event_of(step: int | str) -> tuple[str, int] | None:

@@ -13,10 +13,10 @@ def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], 
     """The examples of one step. An epoch has n // size batches; what is left over waits for the next shuffle."""
     if size is None:
         return examples
-    n = examples.labels.shape[0]
+    n = examples.targets.shape[0]
     per_epoch = n // size
     key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), jnp.uint32(0xBA7C4))
     bits = jax.random.bits(jax.random.fold_in(key, step // per_epoch), (n,), jnp.uint32)
     order = jnp.argsort(bits)  # stable, so ties (1 in 2^32 a pair) cannot differ between devices
     rows = jax.lax.dynamic_slice(order, ((step % per_epoch) * size,), (size,))
-    return Examples(examples.tokens[rows], examples.labels[rows])
+    return Examples(examples.inputs[rows], examples.targets[rows])

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.sweep.shapes import is_matrix
-from grokjax.sweep.spec import Constraint, FixedNorm
+from grokjax.spec import constraints as spec
+from grokjax.spec.section import implementation
+from grokjax.spec.shapes import is_matrix
 from grokjax.train.state import Params
 
+Numbers = dict[str, Any]
 ALL = "total"
 
 
@@ -21,21 +26,28 @@ def total_norm(params: Params) -> Float[Array, ""]:
     return jnp.sqrt(jnp.stack([jnp.square(params[name]).sum() for name in sorted(params)]).sum())
 
 
-def radii(params: Params, constraint: Constraint, radius: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
-    """The norms to hold: the given radius, or (nan) what `params` have. Empty without a constraint."""
-    if not isinstance(constraint, FixedNorm):
-        return {}
+Radius = dict[str, Float[Array, ""]]  # the norms to hold, by parameter or of all together
+
+
+class Projection(NamedTuple):
+    """start: constraint, its numbers, parameters -> the norms to hold. project: parameters, norms -> parameters."""
+
+    start: Callable[[Any, Numbers, Params], Radius]
+    project: Callable[[Params, Radius], Params]
+
+
+def norms_to_hold(constraint: spec.FixedNorm, numbers: Numbers, params: Params) -> Radius:
+    """The given radius, or (nan) the norms that `params` have."""
     if constraint.scope == "global":
         norms = {ALL: total_norm(params)}
     else:
         norms = {name: norm(value) for name, value in params.items() if is_matrix(name)}
-    return {name: jnp.where(jnp.isnan(radius), own, radius).astype(own.dtype) for name, own in norms.items()}
+    radius = numbers["radius"]
+    return {name: jnp.where(jnp.isnan(radius), now, radius).astype(now.dtype) for name, now in norms.items()}
 
 
-def project(params: Params, radius: dict[str, Float[Array, ""]]) -> Params:
-    """Rescale to the radii: one scalar for all parameters, or one a matrix. Zero stays zero."""
-    if not radius:
-        return params
+def rescale(params: Params, radius: Radius) -> Params:
+    """To the radii: one scalar for all parameters, or one a matrix. Zero stays zero."""
     if ALL in radius:
         factor = _factor(radius[ALL], total_norm(params))
         return {name: value * factor for name, value in params.items()}
@@ -46,3 +58,13 @@ def project(params: Params, radius: dict[str, Float[Array, ""]]) -> Params:
 
 def _factor(radius: Float[Array, ""], now: Float[Array, ""]) -> Float[Array, ""]:
     return jnp.where(now > 0, radius / jnp.where(now > 0, now, 1), 1).astype(radius.dtype)
+
+
+CONSTRAINTS: dict[str, Projection] = {
+    "none": Projection(lambda constraint, numbers, params: {}, lambda params, radius: params),
+    "fixed_norm": Projection(norms_to_hold, rescale),
+}
+
+
+def projection(constraint: spec.Constraint) -> Projection:
+    return implementation(CONSTRAINTS, constraint)

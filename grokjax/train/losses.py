@@ -1,4 +1,7 @@
-"""Losses on logits [v, n] (examples last) and labels [n], each a mean over examples."""
+"""Losses: terms of logits [v, m] (examples last) and targets, whose mean is the loss.
+
+A term is [..., m]: the mean over all axes but the last is each example's own loss.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,31 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, Num
 
 from grokjax.models.features import total
+from grokjax.spec import losses as spec
+from grokjax.spec.section import implementation
 
-Logits = Float[Array, "v n"]
-Labels = Int[Array, " n"]
+Logits = Float[Array, "v m"]
+Labels = Int[Array, " m"]
+Terms = Float[Array, "*v m"]
 
 
-def exact(logits: Logits, labels: Labels) -> Float[Array, ""]:
+def cross_entropy(loss: spec.CrossEntropy, logits: Logits, labels: Labels) -> Float[Array, " m"]:
+    """Of each example; its precision is a part of the experiment."""
+    if loss.center_gradient:
+        logits = center_gradient(logits)
+    match loss.precision:
+        case "exact":
+            return exact(logits, labels)
+        case "float32":
+            return log_softmax(logits.astype(jnp.float32), labels)  # the tail below 6e-8 is lost, on purpose
+        case "float64":
+            return log_softmax(logits.astype(jnp.float64), labels)  # needs `jax.enable_x64`
+
+
+def exact(logits: Logits, labels: Labels) -> Float[Array, " m"]:
     """Cross-entropy without cancellation, in the logits' own precision.
 
     With d_j = z_j - z_y over j != y and m = max(0, max_j d_j): loss = m + log(exp(-m) + sum_j exp(d_j - m)),
@@ -28,31 +47,21 @@ def exact(logits: Logits, labels: Labels) -> Float[Array, ""]:
     others = total(jnp.exp(d - m))
     inside = jnp.where(m == 0, others, 1)  # keeps log1p's branch finite where it is not taken
     rest = jnp.where(m == 0, 1, jnp.exp(-m) + others)
-    return jnp.where(m == 0, jnp.log1p(inside), m + jnp.log(rest)).mean()
+    return jnp.where(m == 0, jnp.log1p(inside), m + jnp.log(rest))
 
 
-def _is_label(logits: Logits, labels: Labels) -> Bool[Array, "v n"]:
+def _is_label(logits: Logits, labels: Labels) -> Bool[Array, "v m"]:
     return jnp.arange(logits.shape[0])[:, None] == labels
 
 
-def float32(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    """`log_softmax` in float32: the tail below 6e-8 is lost, on purpose."""
-    return _log_softmax(logits.astype(jnp.float32), labels)
+def log_softmax(logits: Logits, labels: Labels) -> Float[Array, " m"]:
+    """Minus `jax.nn.log_softmax` at the label, as precise as the logits are."""
+    return -total(jnp.where(_is_label(logits, labels), jax.nn.log_softmax(logits, axis=0), 0))
 
 
-def float64(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    """`log_softmax` in float64; needs `jax.enable_x64`."""
-    return _log_softmax(logits.astype(jnp.float64), labels)
-
-
-def _log_softmax(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    at_label = total(jnp.where(_is_label(logits, labels), jax.nn.log_softmax(logits, axis=0), 0))
-    return -at_label.mean()
-
-
-def mse(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    """Squared distance to the one-hot label, mean over examples and classes (as torch.nn.MSELoss)."""
-    return jnp.square(logits - _is_label(logits, labels)).mean()
+def mse(loss: spec.MSE, logits: Logits, labels: Labels) -> Float[Array, "v m"]:
+    """Squared distance to the one-hot label; the mean is that of torch.nn.MSELoss."""
+    return jnp.square(logits - _is_label(logits, labels))
 
 
 @jax.custom_vjp
@@ -68,15 +77,19 @@ def center_gradient(logits: Logits) -> Logits:
 center_gradient.defvjp(lambda logits: (logits, None), lambda _, grad: (grad - grad.mean(0),))
 
 
-Loss = Callable[[Logits, Labels], Float[Array, ""]]
-LOSSES: dict[str, Loss] = {
-    "exact": exact,
-    "float32": float32,
-    "float64": float64,
-    "mse": mse,
-}
+LOSSES: dict[str, Callable[..., Terms]] = {"cross_entropy": cross_entropy, "mse": mse}
 
 
-def accuracy(logits: Logits, labels: Labels) -> Float[Array, ""]:
-    """Share of examples whose largest logit is the label's."""
-    return (logits.argmax(0) == labels).mean(dtype=jnp.float32)
+def terms(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Terms:
+    """Terms of every scored position of every example."""
+    return implementation(LOSSES, loss)(loss, logits, targets.reshape(-1))
+
+
+def mean_loss(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Float[Array, ""]:
+    return terms(loss, logits, targets).mean()
+
+
+def each_loss(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Float[Array, " m"]:
+    """Of every scored position of every example by itself."""
+    values = terms(loss, logits, targets)
+    return values.reshape(-1, values.shape[-1]).mean(0)

@@ -4,40 +4,18 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int, UInt32
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from grokjax.spec.hypers import Hyper
 
 Params = dict[str, Array]
-
-
-class Hyper(NamedTuple):
-    """Every number of a run that a program takes as an array; none is baked into it."""
-
-    seed: UInt32[Array, ""]
-    steps: Int[Array, ""]
-    begun: Int[Array, ""]  # steps that its optimizer had behind it at step 0, where it goes on from another run
-    lr: Float[Array, ""]
-    b1: Float[Array, ""]
-    b2: Float[Array, ""]
-    eps: Float[Array, ""]
-    momentum: Float[Array, ""]
-    weight_decay: Float[Array, ""]
-    warmup_steps: Float[Array, ""]
-    clip_norm: Float[Array, ""]
-    logit_scale: Float[Array, ""]
-    radius: Float[Array, ""]  # nan: the norm at the start
-    scale: dict[str, Float[Array, ""]]  # initial scale, one factor a parameter
-    lr_factor: dict[str, Float[Array, ""]]
-    weight_decay_factor: dict[str, Float[Array, ""]]
-    stop_accuracy: Float[Array, ""]  # test accuracy that counts as generalized
-    stop_hold: Int[Array, ""]  # evaluations for which it must hold
-    stop_after: Int[Array, ""]  # further steps then; -1: never stop early
 
 
 class Examples(NamedTuple):
     """Rows of the task's table."""
 
-    tokens: Int[Array, "n 3"]
-    labels: Int[Array, " n"]
+    inputs: Num[Array, "n L"]
+    targets: Num[Array, n * scored]
 
 
 class State(NamedTuple):
@@ -58,7 +36,7 @@ class View(NamedTuple):
 
     loss: Float[Array, ""]
     loss_max: Float[Array, ""]  # over (previous record, this one]
-    logits: Float[Array, "v n"]
+    logits: Float[Array, "v m"]
     examples: Examples  # of the batch
     hyper: Hyper
     at: Int[Array, ""]  # step of batches and warm-up

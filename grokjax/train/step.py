@@ -11,26 +11,30 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from grokjax.models.network import forward
-from grokjax.sweep.spec import MSE, RunSpec
+from grokjax.spec.hypers import Hyper
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.all import scores
 from grokjax.train.batches import batch_at
-from grokjax.train.constraints import project, radii
-from grokjax.train.losses import LOSSES, Loss, accuracy, center_gradient
+from grokjax.train.constraints import projection
+from grokjax.train.losses import mean_loss
 from grokjax.train.optimizers import apply, optimizer
-from grokjax.train.state import Examples, Hyper, Params, State, View
+from grokjax.train.state import Examples, Params, State, View
 
 
 def start(spec: RunSpec, params: Params, hyper: Hyper) -> State:
     """State before step 0, from unscaled starting values: scaled, in the run's precision, on the sphere."""
     dtype = spec.numerics.params
-    scaled = {name: (value * hyper.scale[name]).astype(dtype) for name, value in params.items()}
-    radius = radii(scaled, spec.constraint, hyper.radius)
-    projected = project(scaled, radius)
+    scale = hyper["init"]["scale_by_matrix"]
+    scaled = {name: (value * scale[name]).astype(dtype) for name, value in params.items()}
+    constraint = projection(spec.constraint)
+    radius = constraint.start(spec.constraint, hyper.get("constraint", {}), scaled)
+    projected = constraint.project(scaled, radius)
     return State(
         params=projected,
-        opt_state=optimizer(spec, hyper, jnp.int32(0)).init(projected),
+        opt_state=optimizer(spec.optimizer, hyper, jnp.int32(0)).init(projected),
         radius=radius,
         step=jnp.int32(0),
-        end=hyper.steps,
+        end=hyper["train"]["steps"],
         held=jnp.int32(0),
         finite=jnp.bool_(True),
         loss_max=jnp.array(-jnp.inf, loss_dtype(spec)),
@@ -39,8 +43,7 @@ def start(spec: RunSpec, params: Params, hyper: Hyper) -> State:
 
 def loss_dtype(spec: RunSpec) -> str:
     """The precision that the loss comes out in."""
-    precision = getattr(spec.loss, "precision", "exact")
-    return spec.numerics.params if precision == "exact" else precision
+    return spec.loss.dtype(spec.numerics.params)
 
 
 @contextlib.contextmanager
@@ -54,27 +57,21 @@ def precision(spec: RunSpec, matmul: str | None = None) -> Iterator[None]:
 def loss_and_logits(
     spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
-    logits = forward(params, examples.tokens, spec.model) * logit_scale
-    return loss_of(spec)(logits, examples.labels), logits
-
-
-def loss_of(spec: RunSpec) -> Loss:
-    if isinstance(spec.loss, MSE):
-        return LOSSES["mse"]
-    loss = LOSSES[spec.loss.precision]
-    return (lambda logits, labels: loss(center_gradient(logits), labels)) if spec.loss.center_gradient else loss
+    logits = forward(spec, params, examples.inputs) * logit_scale
+    return mean_loss(spec.loss, logits, examples.targets), logits
 
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
     """One optimizer step. A run that has ended, or is not finite, comes back as it was."""
-    at = state.step + hyper.begun  # of batches and warm-up
-    batch = batch_at(train, hyper.seed, at, spec.train.batch)
+    at = state.step + hyper["prior_steps"]  # of batches, warm-up and schedule
+    batch = batch_at(train, hyper["seed"], at, spec.train.batch)
+    logit_scale = hyper["model"]["logit_scale"]
     (loss, logits), grads = jax.value_and_grad(
-        lambda params: loss_and_logits(spec, params, batch, hyper.logit_scale), has_aux=True
+        lambda params: loss_and_logits(spec, params, batch, logit_scale), has_aux=True
     )(state.params)
-    updates, opt_state = optimizer(spec, hyper, at).update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, state.params)
     proposed = apply(state.params, updates)  # pyright: ignore[reportArgumentType]
-    updated = project(proposed, state.radius)
+    updated = projection(spec.constraint).project(proposed, state.radius)
     view = View(
         loss=loss,
         loss_max=jnp.maximum(state.loss_max, loss),
@@ -111,18 +108,21 @@ def all_finite(params: Params) -> Bool[Array, ""]:
 
 
 def evaluate(spec: RunSpec, params: Params, test: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
-    """Loss and accuracy on the test set."""
-    loss, logits = loss_and_logits(spec, params, test, hyper.logit_scale)
-    return {"test/loss": loss, "test/accuracy": accuracy(logits, test.labels)}
+    """Loss and scores on the test set."""
+    loss, logits = loss_and_logits(spec, params, test, hyper["model"]["logit_scale"])
+    scored = scores(spec.task, logits, test.targets)
+    return {"test/loss": loss} | {f"test/{name}": value for name, value in scored.items()}
 
 
-def heed_evaluation(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:
+def apply_stop_rule(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:
     """Bring the end forward once test accuracy has held (stop.after_generalization), at evaluations that are due."""
-    held = jnp.where(test_accuracy >= hyper.stop_accuracy, state.held + 1, 0)
-    stops = (hyper.stop_after >= 0) & (held >= hyper.stop_hold)
-    end = jnp.where(stops, jnp.minimum(state.end, state.step + hyper.stop_after), state.end)
-    heeded = is_active(state) & (state.step % spec.log.evaluation_steps == 0)
-    return state._replace(held=jnp.where(heeded, held, state.held), end=jnp.where(heeded, end, state.end))
+    rule, further = hyper["events"], hyper["stop"]["after_generalization"]
+    held = jnp.where(test_accuracy >= rule["generalization"], state.held + 1, 0)
+    stops = (further >= 0) & (held >= rule["hold"])
+    sooner = state.step + jnp.minimum(further, state.end - state.step)
+    end = jnp.where(stops, sooner, state.end)
+    is_due = is_active(state) & (state.step % spec.log.evaluation_steps == 0)
+    return state._replace(held=jnp.where(is_due, held, state.held), end=jnp.where(is_due, end, state.end))
 
 
 def _select(condition: Bool[Array, ""], new: Any, old: Any) -> Any:

@@ -29,7 +29,7 @@ from grokjax.figures.questions.panels import (
 )
 from grokjax.figures.style import GREY, PALETTE, group_colors, number_text, paper, plain_steps
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import is_matrix, is_on_path
+from grokjax.spec.shapes import is_matrix, is_on_path
 
 DECAY, EPS = "optimizer.weight_decay", "optimizer.eps"
 RATIO, INNER, SHARE = "balance/path_ratio", "balance/inner/", "adam/eps_share/total"

@@ -35,7 +35,7 @@ from grokjax.figures.questions.panels import (
 )
 from grokjax.figures.style import PALETTE, number_text, paper
 from grokjax.results.read import Results
-from grokjax.sweep.shapes import is_matrix
+from grokjax.spec.shapes import is_matrix
 
 NORMALIZES = 1e-2  # clipping at most at this norm counts as normalizing: gradients are longer until a run has settled
 AFTER = 1  # steps after a blow-up that are drawn

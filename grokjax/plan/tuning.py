@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.sweep.load import Mistake, SweepError
-from grokjax.sweep.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -19,22 +17,6 @@ class Tuned:
 
     lanes: int  # on each device
     seconds: float  # of one lane's step at that width: a step of all lanes takes lanes * seconds
-
-
-def cost_key(spec: RunSpec) -> str:
-    """12 hex digits of what decides how long a step takes: runs with equal keys are tuned together."""
-    kept = {
-        "p": spec.task.p,
-        "train_fraction": spec.task.train_fraction,
-        "model": spec.model.model_dump(exclude={"logit_scale"}),
-        "loss": spec.loss.model_dump(),
-        "optimizer": spec.optimizer.name,
-        "clips": spec.optimizer.clip_norm is not None,
-        "constraint": spec.constraint.model_dump(exclude={"radius"}),
-        "batch": spec.train.batch,
-        "numerics": spec.numerics.model_dump(),
-    }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def cache_folder() -> Path:

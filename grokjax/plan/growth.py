@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
+from grokjax.plan.plan import Plan, append
+from grokjax.spec.identity import steps_apart
 from grokjax.sweep.expand import Run, Sweep
-from grokjax.sweep.identity import steps_apart
 from grokjax.sweep.load import Mistake, SweepError
-from grokjax.sweep.plan import Plan, append
 
 MOST_LINES = 40  # of the sweep's text that are shown
 MOST_KEYS = 8

@@ -8,8 +8,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Int
 
-from grokjax.sweep.check import is_prime
-from grokjax.sweep.spec import Modular
+from grokjax.spec.tasks import Modular, Task, is_prime
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,12 @@ class Cycle:
         return (i * self.n + sign * (row - i) % self.n).reshape(self.n, self.n).astype(np.int32)
 
 
-def cycle_of(task: Modular) -> Cycle:
+def cycle_of(task: Task) -> Cycle:
     """add, subtract: 0, 1, ..., p-1. multiply, divide with p prime: the powers of the smallest primitive root, as their
     logarithms are added; 0 is left out. quadratic, random, and multiply with p no prime follow the law of no cyclic
     group: 0, 1, ..., p-1 with sign 0."""
+    if not isinstance(task, Modular):
+        raise ValueError(f"task {task.name} is no modular arithmetic: it has no cyclic group, and no Fourier modes")
     p, op = task.p, task.op
     if op in ("add", "subtract"):
         return Cycle(p, np.arange(p), 1 if op == "add" else -1)

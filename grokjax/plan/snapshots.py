@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from grokjax.sweep.spec import RunSpec
+from grokjax.spec.run import RunSpec
 
 
 def snapshot_steps(spec: RunSpec) -> np.ndarray:

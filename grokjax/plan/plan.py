@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from grokjax.sweep import cost
+from grokjax.plan import cost
+from grokjax.plan.snapshots import snapshot_steps
+from grokjax.plan.tuning import Tuned
+from grokjax.spec.identity import program_key, tuning_key
+from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import Run, Sweep
-from grokjax.sweep.identity import program_key
-from grokjax.sweep.snapshots import snapshot_steps
-from grokjax.sweep.spec import RunSpec
-from grokjax.sweep.tuning import Tuned, cost_key
 
 # On a CPU core the lanes of a step should stay in its cache: this many FLOPs a step, measured, with few lanes at most.
 # An accelerator takes all that its memory holds, up to where it is surely full.
@@ -116,11 +116,13 @@ def make_plan(
     most_lanes: program key -> lanes, where the memory was found not to hold more. continues: as in the plan.
     """
     grouped = _groups(sweep.runs)
-    used = {key: (tuning or {})[key] for runs in grouped.values() if (key := cost_key(runs[0].spec)) in (tuning or {})}
+    used = {
+        key: (tuning or {})[key] for runs in grouped.values() if (key := tuning_key(runs[0].spec)) in (tuning or {})
+    }
     buckets: list[Bucket] = []
     chunks: list[Chunk] = []
     for key, runs in grouped.items():
-        go_on = any(run.run_id in (continues or {}) or starts_with_state(run.spec) for run in runs)
+        go_on = any(run.run_id in (continues or {}) or run.spec.init.takes_state for run in runs)
         bucket = _bucket(len(buckets), runs, device, used, (most_lanes or {}).get(key), go_on)
         buckets.append(bucket)
         for queue in _queues(bucket):
@@ -156,11 +158,6 @@ def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
     return {key: tuple(group) for key, group in grouped.items()}
 
 
-def starts_with_state(spec: RunSpec) -> bool:
-    """Whether a run takes over another's optimizer state."""
-    return spec.init.from_run is not None and spec.init.from_run.optimizer == "keep"
-
-
 def _bucket(
     index: int,
     runs: tuple[Run, ...],
@@ -170,7 +167,7 @@ def _bucket(
     go_on: bool,
 ) -> Bucket:
     spec = runs[0].spec
-    tuned = tuning.get(cost_key(spec))
+    tuned = tuning.get(tuning_key(spec))
     width = choose_width(spec, len(runs), device, tuned)
     if most_lanes:
         width = max(1, min(width, most_lanes) // device.count) * device.count

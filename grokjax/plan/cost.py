@@ -1,0 +1,74 @@
+"""What a run-step costs, in FLOPs and bytes: what width and segment length are chosen from."""
+
+from __future__ import annotations
+
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_count, parameter_shapes
+
+BYTES = {"float32": 4, "float64": 8}
+
+
+def useful_flops(spec: RunSpec) -> float:
+    """FLOPs of a training step that the loss needs: forward and twice that backward, twice the multiply-adds.
+
+    Look-ups, tables over the vocabulary and a one-hot input are not counted, however they are computed."""
+    return 3 * spec.batch_size * spec.model.useful_flops(spec.task)
+
+
+def forward_flops(spec: RunSpec) -> float:
+    """FLOPs of a forward pass of one example as it is computed: look-ups are matmuls with one-hot columns."""
+    return spec.model.useful_flops(spec.task) + spec.model.look_up_flops(spec.task)
+
+
+def step_flops(spec: RunSpec) -> float:
+    """FLOPs of a training step as it is computed."""
+    return 3 * spec.batch_size * forward_flops(spec)
+
+
+def evaluation_flops(spec: RunSpec) -> float:
+    return spec.task.test_size * forward_flops(spec)
+
+
+def probe_shares(spec: RunSpec) -> dict[str, float]:
+    """Probe -> what it adds to the work of training, as a share."""
+    step, forward = step_flops(spec), forward_flops(spec)
+    shares = {}
+    for probe in spec.log.probes:
+        steps_between = spec.log.evaluation_steps if probe.at_evaluation else spec.log.every
+        shares[probe.name] = probe.evaluation_flops(spec, step, forward) / (steps_between * step)
+    return shares
+
+
+def lane_bytes(spec: RunSpec) -> int:
+    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
+    copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
+    copies += sum(probe.copies for probe in spec.log.probes)
+    parameters = copies * parameter_count(parameter_shapes(spec))
+    examples = max(spec.batch_size, spec.task.test_size)
+    passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
+    activations = passes * examples * spec.model.activations(spec.task)
+    return BYTES[spec.numerics.params] * (parameters + activations) + 16 * spec.task.examples
+
+
+def snapshot_bytes(spec: RunSpec) -> int:
+    """A run's parameters and the state of its optimizer."""
+    copies = 1 + spec.optimizer.state_copies
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec))
+
+
+def queue_bytes(spec: RunSpec) -> int:
+    """Device memory of a run that waits: its starting values and its split."""
+    copies = 2 if spec.log.needs_start else 1
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * spec.task.examples
+
+
+def metric_count(spec: RunSpec) -> int:
+    """Columns of a record: five losses and accuracies, the total norm, three norms a parameter; and those of probes."""
+    of_probes = sum(probe.column_count(spec) for probe in spec.log.probes)
+    return 6 + 3 * len(parameter_shapes(spec)) + of_probes
+
+
+def record_count(spec: RunSpec) -> int:
+    """Records of a run that trains to its end: step 0, every `every`, the dense start, the end."""
+    steps, every, dense = spec.train.steps, spec.log.every, min(spec.log.dense_first, spec.train.steps)
+    return dense + -(-steps // every) - -(-dense // every) + 1

@@ -1,0 +1,158 @@
+"""What decides a run's trajectory (its id), its compiled program (its bucket), and how fast that is (its tuning).
+
+All three are derived from the roles of the fields (`roles.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from grokjax.spec.origin import Origin
+from grokjax.spec.roles import Role
+from grokjax.spec.run import FromRun, RunSpec
+from grokjax.spec.section import Family, Section
+from grokjax.spec.shapes import by_matrix, is_bias, parameter_shapes
+from grokjax.spec.walk import plain, stored
+
+
+def run_id(spec: RunSpec, origin: Origin | None = None) -> str:
+    """12 hex digits of the SHA-256 of everything that decides the trajectory of a resolved spec.
+
+    origin: of a run with init.from_run.
+    """
+    return _digest(trajectory(spec, origin))[:12]
+
+
+def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
+    """Digest of the trajectory without train.steps: runs with equal ones are one run, trained for other numbers of
+    steps."""
+    kept = trajectory(spec, origin)
+    del kept["train"]["steps"]
+    return _digest(kept)
+
+
+def program_key(spec: RunSpec) -> str:
+    """Runs with equal keys compile to the same program."""
+    program = _program(spec, _is_of_program)
+    if spec.init.takes_state:
+        program["keeps"] = True  # such lanes start with states, others with parameters only
+    return _digest(program)[:12]
+
+
+def tuning_key(spec: RunSpec) -> str:
+    """12 hex digits of what decides how long a step takes: runs with equal keys are tuned together."""
+    return _digest(_program(spec, lambda role: role.kind == "static"))[:12]
+
+
+def _is_of_program(role: Role) -> bool:
+    return role.kind == "static" or (role.kind == "observed" and role.compiled)
+
+
+def _program(section: Section, is_kept: Any, top: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The fields that are kept, nested as they are; those with a name of their own stand at the top."""
+    kept: dict[str, Any] = {}
+    top = kept if top is None else top
+    for name, value, role in stored(section):
+        if isinstance(value, Section) and not (isinstance(value, Family) and value.written_as_name):
+            inner = _program(value, is_kept, top)
+            if inner:
+                kept[name] = inner
+        elif role.kind == "hyper" and role.is_number and role.null is None and _may_be_null(section, name):
+            top[role.program_name or name] = value is not None  # whether there is one decides the code
+        elif is_kept(role):
+            into, key = (top, role.program_name) if role.program_name else (kept, name)
+            into[key] = _static(value, is_kept, top)
+    return kept
+
+
+def _static(value: Any, is_kept: Any, top: dict[str, Any]) -> Any:
+    """A static value; of a list of families (filters) what is kept of each."""
+    if isinstance(value, list) and value and isinstance(value[0], Family) and not value[0].written_as_name:
+        return [_program(item, is_kept, top) for item in value]
+    return plain(value)
+
+
+@cache
+def _may_be_null_in(section: type[Section]) -> frozenset[str]:
+    return frozenset(name for name, field in section.model_fields.items() if field.default is None)
+
+
+def _may_be_null(section: Section, name: str) -> bool:
+    return name in _may_be_null_in(type(section))
+
+
+def trajectory(spec: RunSpec, origin: Origin | None = None) -> dict[str, Any]:
+    """The resolved spec less every value that cannot change this run; where it starts from counts by content."""
+    kept = _decisive(spec)
+    names = list(parameter_shapes(spec))
+    optimizer = kept["optimizer"]
+    kept["init"] |= _start(spec, names, origin)
+    for table in ("lr_by_matrix", "weight_decay_by_matrix"):
+        if table in optimizer:
+            optimizer[table] = by_matrix(getattr(spec.optimizer, table), names)
+    if spec.init.is_stored and spec.train.batch is None:
+        del kept["seed"]  # the split carries its own
+    if spec.constraint.undoes_scale:
+        del kept["init"]["scale"]
+    if spec.stop.after_generalization is not None:
+        rule = {"generalization": spec.events.generalization, "hold": spec.events.hold}
+        kept["stop"]["rule"] = rule | {"every": spec.log.every, "eval_every": spec.log.eval_every}
+    return kept
+
+
+def _decisive(section: Section) -> dict[str, Any]:
+    """All fields that are no mere observation, nested, without a family's idle ones."""
+    idle = section.idle() if isinstance(section, Family) else set()
+    kept: dict[str, Any] = {}
+    for name, value, role in stored(section):
+        if name in idle or role.kind == "observed":
+            continue
+        if isinstance(value, Section):
+            inner = _decisive(value)
+            if inner:
+                kept[name] = inner
+        elif isinstance(value, list):
+            kept[name] = [_decisive(item) if isinstance(item, Section) else item for item in value]
+        else:
+            kept[name] = plain(value)
+    return kept
+
+
+def _start(spec: RunSpec, names: list[str], origin: Origin | None) -> dict[str, Any]:
+    """What of `init` counts otherwise than as it stands."""
+    init = spec.init
+    start: dict[str, Any] = {}
+    if init.is_stored:
+        start["scheme"] = None
+    if init.from_file is not None:
+        start["from_file"] = file_digest(init.from_file)
+    if init.from_run is not None:
+        start["from_run"] = _from_run(init.from_run, origin)
+    biases_are_zero = not init.is_stored and init.scheme != "torch_linear"
+    factors = by_matrix(init.scale_by_matrix, names)
+    start["scale_by_matrix"] = {
+        name: factor for name, factor in factors.items() if not (biases_are_zero and is_bias(name))
+    }
+    return start
+
+
+def _from_run(wanted: FromRun, origin: Origin | None) -> dict[str, Any]:
+    if origin is None:
+        raise ValueError(f"the run that starts from {wanted.run} is not known without its origin")
+    kept: dict[str, Any] = {"digest": origin.digest, "optimizer": wanted.optimizer}
+    if wanted.optimizer == "keep":
+        kept["begun"] = origin.prior_steps  # the word that ids were made with
+    return kept
+
+
+@cache  # for one expansion: `expand` forgets it
+def file_digest(path: str) -> str:
+    return "sha256:" + hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

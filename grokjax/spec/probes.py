@@ -1,0 +1,133 @@
+"""Probes: which runs have them, how many columns they record, and what they cost. What each one measures is in
+`grokjax/probes/`.
+
+Costs were measured on a CPU, and are right to a factor of two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from grokjax.spec.section import Family
+from grokjax.spec.shapes import is_matrix, parameter_count, parameter_shapes
+
+if TYPE_CHECKING:
+    from grokjax.spec.run import RunSpec
+
+
+class Probe(Family):
+    """Facts of a probe. Costs: `steps` of training that one evaluation is worth, FLOPs a parameter (`flops`), and
+    forward passes over all examples (`forwards`)."""
+
+    written_as_name: ClassVar[bool] = True
+    at_evaluation: ClassVar[bool] = False  # measured with the test set, at log.eval_every; else at every record
+    needs_start: ClassVar[bool] = False  # reads the parameters at the run's own step 0
+    columns: ClassVar[int] = 1
+    columns_by_matrix: ClassVar[int] = 0  # more of them, for each matrix
+    steps: ClassVar[float] = 0.0
+    flops: ClassVar[float] = 0.0
+    forwards: ClassVar[float] = 0.0
+    copies: ClassVar[int] = 0  # of the parameters, that a lane holds for it
+    passes: ClassVar[int] = 1  # what is kept for the backward pass is kept so many times
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        """Why such a run has no such probe, if it has not."""
+        return None
+
+    def column_count(self, spec: RunSpec) -> int:
+        """Columns that it adds to a record; at most so many where some tasks or models have fewer."""
+        return self.columns + self.columns_by_matrix * sum(map(is_matrix, parameter_shapes(spec)))
+
+    def evaluation_flops(self, spec: RunSpec, step: float, forward: float) -> float:
+        """FLOPs of one evaluation. step: of a training step; forward: of a forward pass of one example."""
+        parameters = parameter_count(parameter_shapes(spec))
+        return self.steps * step + self.flops * parameters + self.forwards * spec.task.examples * forward
+
+
+class Margin(Probe):
+    name: Literal["margin"] = "margin"
+    columns: ClassVar[int] = 3
+    steps: ClassVar[float] = 0.05
+
+
+class Radial(Probe):
+    name: Literal["radial"] = "radial"
+    columns: ClassVar[int] = 9
+    columns_by_matrix: ClassVar[int] = 9
+    flops: ClassVar[float] = 300.0
+
+
+class Drift(Probe):
+    name: Literal["drift"] = "drift"
+    needs_start: ClassVar[bool] = True
+    columns: ClassVar[int] = 0
+    columns_by_matrix: ClassVar[int] = 2
+    flops: ClassVar[float] = 50.0
+    copies: ClassVar[int] = 1
+
+
+class Softmax(Probe):
+    name: Literal["softmax"] = "softmax"
+    columns: ClassVar[int] = 11
+    steps: ClassVar[float] = 1.4
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.model.has_parts:
+            return f"softmax reads the last layer's features, which {spec.model.name} does not tell: leave it out"
+        if spec.loss.of_softmax:
+            return None
+        return f"softmax is of cross_entropy, which {spec.loss.name} is not: leave it out"
+
+
+class AdamProbe(Probe):
+    name: Literal["adam"] = "adam"
+    columns: ClassVar[int] = 1
+    columns_by_matrix: ClassVar[int] = 6
+    flops: ClassVar[float] = 2e4  # sorting, for the quantiles, is slow
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if spec.optimizer.has_second_moment:
+            return None
+        return f"adam reads second moments, which {spec.optimizer.name} has not: leave it out"
+
+
+class Balance(Probe):
+    name: Literal["balance"] = "balance"
+    columns: ClassVar[int] = 1
+    columns_by_matrix: ClassVar[int] = 2
+    flops: ClassVar[float] = 300.0
+
+
+class Sharpness(Probe):
+    name: Literal["sharpness"] = "sharpness"
+    columns: ClassVar[int] = 2
+    steps: ClassVar[float] = 28.0
+    copies: ClassVar[int] = 6
+    passes: ClassVar[int] = 3  # what is kept is differentiated again
+
+
+class Progress(Probe):
+    name: Literal["progress"] = "progress"
+    at_evaluation: ClassVar[bool] = True
+    columns: ClassVar[int] = 14
+    columns_by_matrix: ClassVar[int] = 1
+    forwards: ClassVar[float] = 7.0
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.model.has_parts:
+            return f"progress reads neurons and embeddings, which {spec.model.name} does not tell: leave it out"
+        if spec.task.follows_cycle:
+            return None
+        return f"progress measures modular arithmetic, which {spec.task.name} is not: leave it out"
+
+
+PROBES: dict[str, type[Probe]] = {
+    "margin": Margin,
+    "radial": Radial,
+    "drift": Drift,
+    "softmax": Softmax,
+    "adam": AdamProbe,
+    "balance": Balance,
+    "sharpness": Sharpness,
+    "progress": Progress,
+}

@@ -1,0 +1,144 @@
+"""One run, as data: every key of a sweep's `base`, with its role, type, range, default and unit.
+
+The classes hold values and facts, and nothing that needs JAX. How YAML becomes them is in `grokjax/sweep/`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from grokjax.spec.constraints import Constraint, NoConstraint
+from grokjax.spec.fields import Allowed, ByMatrix, Count, Int, LogSpaced, Natural, Positive, RunId, Seed, Share, Step
+from grokjax.spec.losses import CrossEntropy, Loss
+from grokjax.spec.models import Model, Transformer
+from grokjax.spec.optimizers import AdamW, Optimizer
+from grokjax.spec.probes import Probe
+from grokjax.spec.roles import HyperCount, Observed, ObservedProgram, Role, Start
+from grokjax.spec.section import Section, family_field
+from grokjax.spec.tasks import Modular, Task
+
+
+class FromRun(Section):
+    results: Start[str]
+    """A results directory. Relative to the YAML."""
+    run: Start[RunId | None] = None
+    """The run there that is started from; either this or `select`."""
+    select: Start[dict[str, Allowed] | None] = None
+    """Column of its runs() -> the value it must have, or a list of them: a run for each that has; {} is all."""
+    step: Start[Step] = "final"
+    """Which snapshot: final, its step, or e.g. `before slingshot:1`, the newest before that event."""
+    optimizer: Start[Literal["keep", "reset"]] = "keep"
+    """keep: moments, warm-up and batches go on as they were at that step; reset: as at any start."""
+
+
+class Init(Section):
+    scheme: Start[Literal["paper", "fan_in", "torch_linear"] | None] = None
+    """null is paper for a transformer and torch_linear for an mlp."""
+    scale: Start[Positive] = 1.0
+    """Multiplies every parameter at the start (Omnigrok's alpha)."""
+    scale_by_matrix: Annotated[ByMatrix, Role("hyper", times="scale")] = {}
+    from_file: Start[str | None] = None
+    """A safetensors file of starting weights; scales apply to it too. Relative to the YAML."""
+    from_run: Start[FromRun | None] = None
+    """A snapshot of a stored run; scales apply to its parameters too. Seed and split are that run's unless given."""
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether a run starts from a file or from another run."""
+        return self.from_file is not None or self.from_run is not None
+
+    @property
+    def takes_state(self) -> bool:
+        """Whether a run takes over another's optimizer state."""
+        return self.from_run is not None and self.from_run.optimizer == "keep"
+
+
+class Train(Section):
+    steps: HyperCount[Annotated[Int, Field(ge=1, lt=2**31)]] = 40_000
+    batch: Annotated[Count | None, Role(program_name="batch")] = None
+    """Examples a step, drawn without replacement within an epoch; null is the full batch."""
+
+
+class Stop(Section):
+    after_generalization: Annotated[Natural | None, Role("hyper", dtype="int32", null=-1)] = None
+    """Further steps once test accuracy has held; null trains to the end."""
+
+
+class Numerics(Section):
+    params: Literal["float32", "float64"] = "float32"
+    matmul: Literal["highest", "high", "default"] = "highest"
+    """JAX's matmul precision; anything but highest may use TF32 or bf16 passes on an accelerator."""
+
+
+class Log(Section):
+    every: ObservedProgram[Count] = 10
+    """Steps between records."""
+    eval_every: ObservedProgram[Count | None] = None
+    """Steps between test evaluations, a multiple of `every`; null is the first multiple from 100 on."""
+    dense_first: ObservedProgram[Natural] = 0
+    """Every step below this one is recorded."""
+    snapshot_every: Observed[Count | None] = 10_000
+    """Steps between snapshots (parameters and optimizer state); null keeps the end only. The end is always kept."""
+    snapshot_steps: Observed[LogSpaced | None] = None
+    """`log:100`: snapshots at 100 log-spaced steps too, from 1 to train.steps."""
+    probes: ObservedProgram[list[Annotated[SerializeAsAny[Probe], *family_field("probe")]]] = []
+    """Further metrics: margin, radial, drift, softmax, adam, balance, sharpness (at records), progress (at test
+    evaluations)."""
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Steps between test evaluations, also where `eval_every` is null."""
+        return self.eval_every or -(-100 // self.every) * self.every
+
+    @property
+    def needs_start(self) -> bool:
+        """Whether a probe reads the parameters at the run's own step 0."""
+        return any(probe.needs_start for probe in self.probes)
+
+
+class Events(Section):
+    fit: Observed[Share] = 0.99
+    """Train accuracy that counts as fit."""
+    generalization: Annotated[Share, Role("observed", dtype="float32")] = 0.99
+    """Test accuracy that counts as generalized."""
+    hold: Annotated[Count, Role("observed", dtype="int32")] = 1
+    """Records for which the accuracy must hold."""
+
+
+class Engine(Section):
+    lanes: Annotated[Literal["auto"] | Count, Role("observed", compiled=True, program_name="lanes")] = "auto"
+    """Runs trained at once by one program."""
+
+
+class Uses(Section):
+    """A user's file of families of their own."""
+
+    file: Observed[str]
+    digest: str
+    """SHA-256 of its content."""
+
+
+class RunSpec(Section):
+    """One run, resolved: every key has its value."""
+
+    seed: Annotated[Seed, Role("hyper", dtype="uint32")] = 0
+    task: Annotated[SerializeAsAny[Task], *family_field("task")] = Modular()
+    model: Annotated[SerializeAsAny[Model], *family_field("model")] = Transformer()
+    init: Init = Init()
+    loss: Annotated[SerializeAsAny[Loss], *family_field("loss")] = CrossEntropy()
+    optimizer: Annotated[SerializeAsAny[Optimizer], *family_field("optimizer")] = AdamW()
+    constraint: Annotated[SerializeAsAny[Constraint], *family_field("constraint")] = NoConstraint()
+    train: Train = Train()
+    stop: Stop = Stop()
+    numerics: Numerics = Numerics()
+    log: Log = Log()
+    events: Events = Events()
+    engine: Engine = Engine()
+    uses: Annotated[Uses | None, Role(later=True)] = None
+
+    @property
+    def batch_size(self) -> int:
+        """Examples of a step."""
+        return self.train.batch or self.task.train_size

@@ -1,0 +1,57 @@
+"""Names of parameters (TransformerLens's), and what a name says."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from grokjax.spec.run import RunSpec
+
+Shapes = dict[str, tuple[int, ...]]
+OFF_PATH = ("W_Q", "W_K", "W_pos")  # these only move attention
+
+
+def parameter_shapes(spec: RunSpec) -> Shapes:
+    """Name -> shape, in the order of the path from the input to the logits."""
+    return spec.model.shapes(spec.task)
+
+
+def parameter_count(shapes: Shapes) -> int:
+    return sum(math.prod(shape) for shape in shapes.values())
+
+
+def is_matrix(name: str) -> bool:
+    """Weight matrices are named W...; biases and layer-norm vectors are not."""
+    return name.startswith("W")
+
+
+def is_bias(name: str) -> bool:
+    return not is_matrix(name) and name.startswith("b")
+
+
+def is_on_path(name: str) -> bool:
+    """Whether a matrix is a factor of the logits: all are but OFF_PATH."""
+    return is_matrix(name) and name.partition(".")[0] not in OFF_PATH
+
+
+def last_layer(names: list[str]) -> str:
+    """The matrix that makes the logits: W_U, or the last W.k of an MLP."""
+    return [name for name in names if is_matrix(name)][-1]
+
+
+def matches(key: str, name: str) -> bool:
+    """Whether a `*_by_matrix` key means parameter `name`: `W_O` is every layer, `W_O.0` one."""
+    return key == name or key == name.rpartition(".")[0]
+
+
+def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:
+    """Factors other than 1, one a parameter; entries that mean the same parameter multiply."""
+    if not factors:
+        return {}
+    full = dict.fromkeys(names, 1.0)
+    for key, factor in factors.items():
+        for name in names:
+            if matches(key, name):
+                full[name] *= factor
+    return {name: factor for name, factor in full.items() if factor != 1.0}

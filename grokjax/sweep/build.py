@@ -1,0 +1,92 @@
+"""From a flat layer to a typed spec, one section at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from grokjax.spec.run import RunSpec
+from grokjax.sweep.explain import report
+from grokjax.sweep.keys import FAMILY_PATHS, families_of, key_problem, split_key
+from grokjax.sweep.layers import Layer, Mistakes, upwards
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.nodes import describe
+
+DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
+
+
+def build(layer: Layer, mistakes: Mistakes) -> tuple[RunSpec, set[str]]:
+    """The typed spec of a flat layer, and the sections with mistakes, which are left at their defaults.
+
+    Mistakes are reported where their values stand.
+    """
+    grouped: dict[str, Layer] = {}
+    for key, item in layer.items():
+        grouped.setdefault(key.partition(".")[0], {})[key] = item
+    values: dict[str, Any] = {}
+    broken: set[str] = set()
+    for section, items in grouped.items():
+        stamp = (section, *((key, repr(item.value)) for key, item in items.items()))
+        if stamp not in mistakes.built:
+            made = _build_section(section, items, mistakes)
+            if made is None:
+                broken.add(section)
+                continue
+            mistakes.built[stamp] = made
+        values[section] = mistakes.built[stamp]
+    return RunSpec.model_construct(**(DEFAULTS | values)), broken
+
+
+def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
+    """One typed section (or the seed), or None with its mistakes reported."""
+    names, good = _named_families(section, items, mistakes)
+    nested: dict[str, Any] = {}
+    for key, item in items.items():
+        problem = key_problem(key, names, item.from_axis, mistakes.families)
+        if problem:
+            bad, what = problem[0] or key, problem[1]
+            mistakes.at(upwards(item.key_path, key, bad), bad, what)
+            good = False
+        else:
+            _put(nested, key, item.value)
+    if section in FAMILY_PATHS and isinstance(nested.get(section, {}), dict):
+        keys = [key for key in items if key != f"{section}.name"]
+        likeliest = names[section] or families_of(section, keys, mistakes.families)[0]
+        nested.setdefault(section, {})["name"] = likeliest
+    try:
+        spec = RunSpec.model_validate(nested, context={"families": mistakes.families})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            report(problem, items, mistakes)
+        return None
+    return getattr(spec, section) if good else None
+
+
+def _named_families(section: str, items: Layer, mistakes: Mistakes) -> tuple[dict[str, str | None], bool]:
+    """The families that a section's names pick, by path, and whether all of them exist. Where one does not, keys of any
+    family pass, and values are read as the likeliest's."""
+    names: dict[str, str | None] = {}
+    good = True
+    for path, kind in FAMILY_PATHS.items():
+        if path.partition(".")[0] != section:
+            continue
+        options = mistakes.families[kind]
+        given = items.get(f"{path}.name")
+        names[path] = next(iter(options)) if given is None else given.value
+        if given is not None and (not isinstance(given.value, str) or given.value not in options):
+            hint = did_you_mean(given.value, options)
+            what = f"must be one of {', '.join(options)}, got {describe(given.value)}{hint}"
+            mistakes.at(given.path, f"{path}.name", what)
+            names[path], good = None, False
+    return names, good
+
+
+def _put(nested: dict[str, Any], key: str, value: Any) -> None:
+    """Set a dotted key in nested mappings. A table that is no mapping is left: that is told when it is validated."""
+    *above, last = split_key(key)
+    node: Any = nested
+    for part in above:
+        node = node.setdefault(part, {}) if isinstance(node, dict) else None
+    if isinstance(node, dict):
+        node[last] = dict(value) if isinstance(value, dict) else value

@@ -1,0 +1,101 @@
+"""What pydantic says of a value, in words for the person who wrote it."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from grokjax.spec.fields import BEFORE, EVENT_KINDS
+from grokjax.sweep.keys import FROM_RUN, SELECT
+from grokjax.sweep.layers import Layer, Mistakes, find, place_of
+from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.nodes import describe
+
+
+def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
+    parts = [str(part) for part in problem["loc"] if not isinstance(part, int)]
+    index = next((part for part in problem["loc"] if isinstance(part, int)), None)
+    if parts[:2] == ["engine", "lanes"] and problem["type"] != "literal_error":
+        return  # pydantic reports each member of the union; the first says it all
+    if parts[-1:] == ["[key]"]:
+        parts.pop()
+    parts = [part for part in parts if not part.startswith("literal[")]
+    key = ".".join(parts)
+    item, path = find(key, items), place_of(key, items)
+    drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
+    hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
+    if path is not None:
+        for deeper in (*parts[-1:], index):
+            if deeper is not None and (*path, deeper) in mistakes.document.places:
+                path = (*path, deeper)
+    mistakes.at(path, key, _explain(problem, key) + hint)
+
+
+def _explain(problem: Any, key: str) -> str:
+    kind, context, got = problem["type"], problem.get("ctx", {}), problem.get("input")
+    if kind == "literal_error":
+        options = [option.strip("'\"") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        if key == "engine.lanes":
+            return f"must be auto or a whole number from 1 on, got {describe(got)}"
+        return f"must be one of {', '.join(options)}, got {describe(got)}{did_you_mean(got, options)}"
+    if kind == "family":
+        hint = did_you_mean(context["name"], context["options"].split(", "))
+        return f"unknown {context['kind']} {context['name']!r}{hint}; there are {context['options']}"
+    if kind == "form":
+        return f"must be {context['what']}, got {describe(got)}{_form_hint(key, got)}"
+    if kind == "missing":
+        return "is missing: init.from_run needs results, a directory, and run or select"
+    words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    for word, phrase in words.items():
+        if word in context:
+            return f"out of range: must be {phrase} {_number(context[word])}, got {describe(got)}"
+    if kind == "finite_number":
+        return f"must be finite, got {describe(got)}"
+    if kind == "too_long":
+        return f"must have at most {context['max_length']} entries, got {context['actual_length']}"
+    if kind == "too_short":
+        return "must not be empty"
+    expected = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
+    expected |= {"list": "a list", "dict": "a mapping", "model": "a mapping"}
+    wanted = str(expected.get(kind.split("_")[0], problem["msg"]))
+    return f"wrong type: expected {wanted}, got {describe(got)}{_unquote(wanted, got)}"
+
+
+def _form_hint(key: str, got: Any) -> str:
+    """What was probably meant by a value that must have a form of its own."""
+    number = isinstance(got, (int, float)) and not isinstance(got, bool)
+    if key == f"{FROM_RUN}.run" and number:
+        return "; YAML reads such an id as a number: write it in quotes"
+    if key == f"{FROM_RUN}.step" and isinstance(got, str):
+        if got.isdecimal():
+            return f"; write it without quotes: {got}"
+        word, _, count = got.strip().removeprefix("before").strip().partition(":")
+        event = f"before {word}:{count or 1}"
+        return (
+            f" (did you mean {event}?)" if re.fullmatch(BEFORE, event) else did_you_mean(word, ("final", *EVENT_KINDS))
+        )
+    if key == "log.snapshot_steps" and number:
+        return f" (did you mean log:{got}?)"
+    if key.startswith(f"{SELECT}.") and isinstance(got, dict):
+        return f"; a column is written with dots, for instance {key.removeprefix(SELECT + '.')}.{next(iter(got), '')}"
+    return ""
+
+
+def _unquote(wanted: str, got: Any) -> str:
+    """What to write instead of text that was meant as a number or a truth value."""
+    if not isinstance(got, str):
+        return ""
+    if wanted == "true or false" and got.lower() in ("yes", "no", "on", "off", "true", "false"):
+        return f"; write {'true' if got.lower() in ('yes', 'on', 'true') else 'false'}"
+    if got.lower() in ("none", "nil", "~"):
+        return "; write null"
+    plain = got.strip().replace(",", ".")
+    try:
+        float(plain)
+    except ValueError:
+        return ""
+    return f"; write it without quotes: {plain}" if "number" in wanted and len(plain) < 30 else ""
+
+
+def _number(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
