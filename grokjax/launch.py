@@ -11,14 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from grokjax.plan.growth import extend, growth
-from grokjax.plan.plan import Bucket, Device, Plan, is_begun_with, make_plan
+from grokjax.plan.growth import extend
+from grokjax.plan.plan import Bucket, Device, Plan, in_training_order, make_plan
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import Sweep, load_sweep
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay
+    from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
     from grokjax.results.verify import Report
@@ -62,11 +63,12 @@ def load(sweep: str | Path, set: dict[str, Any] | None = None) -> Sweep:
     return load_sweep(sweep, set, lambda wanted: find_parents(wanted, open_results))
 
 
-def plan_sweep(sweep: Sweep, out: Path | None = None, say: Callable[[str], None] | None = None) -> Plan:
-    """The plan of a sweep on this machine's devices, by the tuning table of this user; where `out` already holds
-    results, the plan that they were begun with, and what the sweep adds to it.
+def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:
+    """The plan of a sweep on this machine's devices, by the tuning table of this user.
 
     say: is told where a plan does not fit into memory, so that it is made again with half the lanes; None: not tried.
+    stored: of a results directory whose sweep this one is, or adds runs to: its chunks stay as they are. Raises
+    SweepError where the sweep is another.
     """
     prepare_jax()
     from grokjax.engine.devices import describe_device
@@ -77,10 +79,8 @@ def plan_sweep(sweep: Sweep, out: Path | None = None, say: Callable[[str], None]
     def plan_new(sweep: Sweep, continues: dict[str, str]) -> Plan:
         return _fitting(sweep, device, tuning, continues, say)
 
-    if out and (out / "plan.json").exists():
-        from grokjax.results.manifest import stored_plan
-
-        return extend(stored_plan(out), sweep, plan_new, str(out))
+    if stored:
+        return extend(stored.plan_with(sweep.families), sweep, plan_new, str(stored.path.parent))
     return plan_new(sweep, {})
 
 
@@ -126,66 +126,73 @@ def run(
     """
     loaded = load(sweep, set)
     where = Path(out) if out else Path("runs") / loaded.name
-    return train(plan_sweep(loaded, where, print), where, screen, other_device)
+    return train(loaded, where, screen, other_device, print)
 
 
-def train(plan: Plan, out: Path, screen: Screen | None = None, other_device: bool = False) -> Results:
-    """Train what a plan still lacks in `out`."""
+def train(
+    sweep: Sweep,
+    out: Path,
+    screen: Screen | None = None,
+    other_device: bool = False,
+    say: Callable[[str], None] | None = None,
+    planned: Callable[[Plan], None] = lambda plan: None,
+) -> Results:
+    """Train what `out` still lacks of a sweep. It is planned once, while the directory is held.
+
+    say: as for `plan_sweep`. planned: is told the plan before anything is trained.
+    """
+    prepare_jax()
     from grokjax.results.directory import enter
+    from grokjax.results.manifest import read_manifest
 
     with enter(out):
-        settled = _settle(plan, out, other_device)
-        done = finished_chunks(settled, out)
+        stored = read_manifest(out) if (out / "plan.json").exists() else None
+        plan = plan_sweep(sweep, say, stored)
+        manifest = _settle(plan, out, stored, other_device)
+        planned(plan)
+        done = finished_chunks(plan, out)
         if screen:
-            screen.started(settled, done)
+            screen.started(plan, done)
         try:
             with stop_on_signal() as stop:
-                _train_chunks(settled, done, out, screen, stop)
+                _train_chunks(plan, manifest, done, screen, stop)
         finally:
             if screen:
                 screen.finished()
-    results = open_results(out)
+    results = open_results(out, manifest)
     results.runs()  # writes the derived tables
     return results
 
 
-def _settle(plan: Plan, out: Path, other_device: bool) -> Plan:
-    """The plan, written where it is new; what was begun in `out` stays as it was planned."""
+def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) -> Manifest:
+    """Write the plan where it is new, and this machine where it is another. Raises SweepError unless that is
+    allowed."""
     from grokjax.engine.devices import describe_device
-    from grokjax.results import manifest
     from grokjax.results.directory import check_machine
+    from grokjax.results.manifest import write_manifest
 
-    machine = describe_device()
-    machines = [machine]
-    if (out / "plan.json").exists():
-        stored = manifest.stored_plan(out)
-        growth(stored, plan.sweep, str(out))
-        if not is_begun_with(plan, stored):  # it was planned as if nothing were there yet
-            anew = plan
-            plan = extend(
-                stored, plan.sweep, lambda sweep, of: make_plan(sweep, anew.device, anew.tuning, {}, of), str(out)
-            )
-        machines = check_machine(out, manifest.machines_of(out), machine, other_device)
-    manifest.settle(plan, out, machines)
-    return plan
+    here = describe_device()
+    machines = check_machine(out, stored.machines, here, other_device) if stored else [here]
+    return write_manifest(plan, out, machines, stored)
 
 
-def _train_chunks(plan: Plan, done: set[int], out: Path, screen: Screen | None, stop: Callable[[], bool]) -> None:
+def _train_chunks(
+    plan: Plan, manifest: Manifest, done: set[int], screen: Screen | None, stop: Callable[[], bool]
+) -> None:
     from grokjax.engine.devices import describe_device
     from grokjax.engine.inputs import Starts
     from grokjax.engine.loop import Program, train_chunk
     from grokjax.results.directory import drop_checkpoints, resume
     from grokjax.results.origins import find_origin, find_start
 
-    devices, program = describe_device().count, None
-    for chunk in plan.chunks:
+    out, devices, program = manifest.path.parent, describe_device().count, None
+    for chunk in in_training_order(plan):
         if chunk.index in done:
             drop_checkpoints(out, chunk.index)
             continue
         if program is None or program.bucket is not chunk.bucket:
-            program = Program(
-                chunk.bucket, devices, Starts(find_start(plan, out, open_results), find_origin(open_results))
-            )
+            starts = Starts(find_start(manifest, open_results), find_origin(open_results))
+            program = Program(chunk.bucket, devices, starts)
             if screen:
                 screen.compiling(chunk.bucket)
         tell = partial(screen.segment, chunk.bucket) if screen else None
@@ -217,10 +224,9 @@ def replay(
     from grokjax.analysis.replay import begin
     from grokjax.engine.devices import describe_device
     from grokjax.results.directory import check_machine
-    from grokjax.results.manifest import machines_of
 
     here = describe_device()
-    check_machine(results.path, machines_of(results.path), here, other_device)
+    check_machine(results.path, results.manifest.machines, here, other_device)
     return begin(results, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
@@ -235,13 +241,13 @@ def repair(out: Path, report: Report, screen: Screen | None = None, other_device
     """Remove what is damaged, and train the chunks again that it was a part of."""
     prepare_jax()
     from grokjax.results.directory import enter
-    from grokjax.results.manifest import stored_plan
+    from grokjax.results.manifest import read_manifest
     from grokjax.results.repair import clear
 
-    plan = stored_plan(out)
+    plan = read_manifest(out).plan
     with enter(out):
         broken = clear(out, plan, report.damaged)
-    return train(plan, out, screen, other_device) if broken else open_results(out)
+    return train(plan.sweep, out, screen, other_device) if broken else open_results(out)
 
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:
@@ -268,13 +274,16 @@ def measure_plan(plan: Plan) -> dict[int, float]:
     return {index: run_step_seconds(chunk, plan.device.count) for index, chunk in sorted(chunks.items())}
 
 
-def open_results(path: str | Path) -> Results:
-    """Open a results directory, finished or not. Raises SweepError if it is none."""
+def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
+    """Open a results directory, finished or not. Raises SweepError if it is none.
+
+    manifest: what its plan.json says, where that was read already.
+    """
     from grokjax.analysis.summary import derive
     from grokjax.results.derived import kept
     from grokjax.results.read import Results
 
-    return Results(path, kept(derive))
+    return Results(path, kept(derive), manifest)
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
 def outcome_text(results: Results) -> str:
     """How many runs did what, an arm a line."""
     runs = results.runs()
-    lines = [f"{results.manifest['name']}: {len(runs)} runs"]
+    lines = [f"{results.manifest.name}: {len(runs)} runs"]
     run_steps, lane_steps = results.steps_taken()
     if lane_steps:
         lines[0] += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"

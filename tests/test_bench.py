@@ -15,10 +15,10 @@ from grokjax.bench.cases import CASES, Case, Data, planned
 from grokjax.bench.contestants import CONTESTANTS
 from grokjax.cli import app
 from grokjax.engine.devices import describe_device
+from grokjax.plan import cost
 from grokjax.plan.plan import Device, make_plan
 from grokjax.plan.tuning import Tuned, read_tuning, tuning_file, write_tuning
 from grokjax.spec.identity import tuning_key
-from grokjax.plan import cost
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep
 

@@ -83,10 +83,10 @@ def by_hand(params, spec: RunSpec, scale: float, keys: list[int]) -> dict[str, f
     """MEASURES of cross-entropy in float64, the key frequencies' part wave by wave over all pairs."""
     found, p = {}, spec.task.p
     for name, part in zip(("train", "test"), examples_of(spec), strict=True):
-        logits = scale * reference.network(params, np.asarray(part.tokens), spec.model.activation)[0]
-        losses = [slow_progress.loss(row, label, False) for row, label in zip(logits, part.labels, strict=True)]
-        found[f"{name}/loss"], found[f"{name}/accuracy"] = np.mean(losses), np.mean(logits.argmax(1) == part.labels)
-        correct, margin = correct_and_margin(logits[:, :p], part.labels)
+        logits = scale * reference.network(params, np.asarray(part.inputs), spec.model.activation)[0]
+        losses = [slow_progress.loss(row, label, False) for row, label in zip(logits, part.targets, strict=True)]
+        found[f"{name}/loss"], found[f"{name}/accuracy"] = np.mean(losses), np.mean(logits.argmax(1) == part.targets)
+        correct, margin = correct_and_margin(logits[:, :p], part.targets)
         found |= (
             {"logit/test_correct": correct} if name == "test" else {"logit/correct": correct, "logit/margin": margin}
         )
@@ -142,7 +142,7 @@ def test_stored_rows_are_those_of_plain_numpy(results):
         assert row["norm"] == pytest.approx(norm, rel=1e-6)
         assert row["efficiency/correct"] == pytest.approx(wanted["logit/correct"] / norm, rel=1e-3, abs=1e-6)
         assert row["efficiency/normalized"] == pytest.approx(wanted["logit/margin"] / norm**3, rel=1e-3, abs=1e-6)
-        assert row["train_size"] == len(examples_of(specs[row["run_id"]])[0].labels)
+        assert row["train_size"] == len(examples_of(specs[row["run_id"]])[0].targets)
 
 
 # --- planted truths -------------------------------------------------------------------------------------------

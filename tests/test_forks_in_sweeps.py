@@ -16,8 +16,8 @@ from grokjax.sweep import expand as expansion
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.keys import FROM_RUN
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.parents import Found, Parent, ParentError, event_of
-from grokjax.tasks.modular import split
+from grokjax.sweep.parents import Answer, Parent, ParentError, event_of
+from grokjax.tasks.examples import split
 
 A, B, C = "a" * 12, "b" * 12, "c" * 12
 
@@ -52,7 +52,7 @@ class Store:
         steps = {name: self.step(name, wanted.step) for name in names}
         late = [name for name, step in steps.items() if step is None]
         notes = (f"{len(late)} of {len(names)} runs left out",) if late else ()
-        return Found(tuple(self.parent(wanted.results, name, step) for name, step in steps.items() if step), notes)
+        return Answer(tuple(self.parent(wanted.results, name, step) for name, step in steps.items() if step), notes)
 
     def fits(self, name, wanted):
         def value(column):
@@ -174,7 +174,7 @@ def test_a_smaller_train_fraction_is_a_subset_of_the_parents_train_set():
 
 
 def test_steps_behind_the_optimizer_add_up_where_it_is_kept():
-    find = store(begun={A: 1000})
+    find = store(prior_steps={A: 1000})
     assert fork(ONE, find=find)[0].origin.begun == 1100
     assert fork(f"{{results: r, run: {A}, optimizer: reset}}", find=find)[0].origin.begun == 0
 
@@ -450,7 +450,7 @@ def test_another_snapshot_step_or_optimizer_is_another_run():
 
 def test_steps_behind_the_optimizer_count_where_it_is_kept():
     reset = f"{{results: r, run: {A}, optimizer: reset}}"
-    begun = store(begun={A: 7})
+    begun = store(prior_steps={A: 7})
     assert fork(ONE)[0].run_id != fork(ONE, find=begun)[0].run_id
     assert fork(reset)[0].run_id == fork(reset, find=begun)[0].run_id
 

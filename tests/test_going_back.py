@@ -262,12 +262,12 @@ def test_a_fork_without_its_optimizer_starts_with_the_parameters_only(folder: Pa
 
 
 def test_less_data_is_a_subset_of_what_the_parent_had(folder: Path, parents: Results):
-    from grokjax.results.manifest import stored_plan
-    from grokjax.tasks.modular import split
+    from grokjax.results.manifest import read_manifest
+    from grokjax.tasks.examples import split
 
     less = fork(folder, "less", {"run": run_of(parents, "seeds", seed=5)}, task={"p": 7, "train_fraction": 0.3})
-    whole = next(run for run in stored_plan(parents.path).sweep.runs if run.run_id == run_of(parents, "seeds", seed=5))
-    (part,) = stored_plan(less.path).sweep.runs
+    whole = next(run for run in read_manifest(parents.path).plan.sweep.runs if run.run_id == run_of(parents, "seeds", seed=5))
+    (part,) = read_manifest(less.path).plan.sweep.runs
     rows = [set(split(run.spec.task, 49, run.spec.task.train_size).train.tolist()) for run in (part, whole)]
     assert rows[0] < rows[1]
 

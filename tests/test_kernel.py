@@ -78,12 +78,12 @@ def test_the_kernel_is_that_of_finite_differences(results: grokjax.Results, fram
     run_id = run_of(results, arm)
     sample = FEW.of(stored.specs_of(results)[run_id])
     params = {name: value.astype(np.float64) for name, value in results.params(run_id, 20).items()}
-    wanted = by_differences(params, np.asarray(sample.tokens), 7, 2.0)
+    wanted = by_differences(params, np.asarray(sample.inputs), 7, 2.0)
     with precision(stored.specs_of(results)[run_id]):
         start = stored.start_params(results, [run_id])[run_id]
     start = {name: value.astype(np.float64) for name, value in start.items()}
-    before = by_differences(start, np.asarray(sample.tokens), 7, 2.0)
-    labels = np.asarray(sample.labels)
+    before = by_differences(start, np.asarray(sample.inputs), 7, 2.0)
+    labels = np.asarray(sample.targets)
     row = frame[(frame["run_id"] == run_id) & (frame["step"] == 20)].iloc[0]
     for name, value in describe(wanted, before, labels).items():
         assert row[name] == pytest.approx(value, rel=1e-4, abs=1e-6), name
@@ -93,11 +93,11 @@ def test_the_kernel_of_a_transformer_is_that_of_its_jacobian(results: grokjax.Re
     run_id = run_of(results, "attention")
     spec = stored.specs_of(results)[run_id]
     params = {name: jnp.asarray(value) for name, value in results.params(run_id).items()}
-    tokens = jnp.asarray(FEW.of(spec).tokens)
+    tokens = jnp.asarray(FEW.of(spec).inputs)
     with precision(spec, matmul="highest"):
-        jacobian = jax.jacobian(lambda params: forward(params, tokens, spec.model).T * 2.0)(params)
+        jacobian = jax.jacobian(lambda params: forward(spec, params, tokens).T * 2.0)(params)
         flat = np.concatenate([np.asarray(part).reshape(12, 8, -1) for part in jacobian.values()], axis=-1)
-        found = tangent_kernel(lambda params, one: forward(params, one[None], spec.model)[:, 0] * 2.0, params, tokens)
+        found = tangent_kernel(lambda params, one: forward(spec, params, one[None])[:, 0] * 2.0, params, tokens)
     wanted = np.einsum("icp,jcp->ij", flat, flat)
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5 * np.abs(wanted).max())
     row = frame[(frame["run_id"] == run_id) & (frame["step"] == 40)].iloc[0]
@@ -176,14 +176,14 @@ def test_examples_are_of_the_part_asked_for(results: grokjax.Results):
     spec = stored.specs_of(results)[results.run_ids[0]]
     train, test = stored.examples_of(spec)
     pairs = {
-        part: {tuple(row) for row in Sample(9, part).of(spec).tokens.tolist()} for part in ("train", "test", "all")
+        part: {tuple(row) for row in Sample(9, part).of(spec).inputs.tolist()} for part in ("train", "test", "all")
     }
-    own = {"train": set(map(tuple, train.tokens.tolist())), "test": set(map(tuple, test.tokens.tolist()))}
+    own = {"train": set(map(tuple, train.inputs.tolist())), "test": set(map(tuple, test.inputs.tolist()))}
     assert all(len(some) == 9 for some in pairs.values())
     assert pairs["train"] <= own["train"]
     assert pairs["test"] <= own["test"]
-    assert len(Sample(500, "all").of(spec).labels) == 49
-    assert (Sample(9, seed=1).of(spec).tokens != Sample(9).of(spec).tokens).any()
+    assert len(Sample(500, "all").of(spec).targets) == 49
+    assert (Sample(9, seed=1).of(spec).inputs != Sample(9).of(spec).inputs).any()
 
 
 @pytest.mark.parametrize("wrong", [{"examples": 1}, {"part": "some"}, {"seed": -1}])

@@ -11,8 +11,9 @@ import pytest
 import grokjax
 from grokjax.analysis.landscape import METRICS, ray
 from grokjax.figures import make
-from grokjax.results.manifest import stored_plan
-from grokjax.tasks.modular import split, table
+from grokjax.results.manifest import read_manifest
+from grokjax.tasks.all import table
+from grokjax.tasks.examples import split
 
 SWEEP = {
     "name": "landscape",
@@ -40,13 +41,13 @@ def results(tmp_path_factory: pytest.TempPathFactory):
 
 def by_hand(results: grokjax.Results, run_id: str, step: int | None, scale: float) -> list[float]:
     """METRICS of an MLP on two one-hot operands, in float64."""
-    spec = next(run.spec for run in stored_plan(results.path).sweep.runs if run.run_id == run_id)
+    spec = next(run.spec for run in read_manifest(results.path).plan.sweep.runs if run.run_id == run_id)
     params = {name: value.astype(np.float64) * scale for name, value in results.params(run_id, step).items()}
     examples = table(spec.task)
-    rows = split(spec.task, len(examples.labels), spec.task.train_size)
+    rows = split(spec.task, len(examples.targets), spec.task.train_size)
     found = []
     for part in (rows.train, rows.test):
-        tokens, labels = np.asarray(examples.tokens)[part], np.asarray(examples.labels)[part]
+        tokens, labels = np.asarray(examples.inputs)[part], np.asarray(examples.targets)[part]
         one_hot = np.concatenate([np.eye(spec.task.p)[tokens[:, 0]], np.eye(spec.task.p)[tokens[:, 1]]], axis=1)
         hidden = np.maximum(one_hot @ params["W.0"] + params["b.0"], 0)
         logits = (hidden @ params["W.1"] + params["b.1"]) * spec.model.logit_scale

@@ -19,14 +19,14 @@ from safetensors.numpy import save_file
 
 import grokjax
 from grokjax.engine.devices import describe_device
-from grokjax.engine.inputs import hyper_of
+from grokjax.spec.hypers import hyper_of
 from grokjax.engine.loop import Program, begin_chunk, train_chunk
 from grokjax.engine.states import flatten
 from grokjax.plan.plan import Bucket, Chunk, Plan, make_plan
 from grokjax.results.segment import End, Segment
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.expand import Run, load_sweep
-from grokjax.tasks.modular import split
+from grokjax.tasks.examples import split
 from grokjax.train.state import Examples
 from grokjax.train.step import start, step
 
@@ -225,9 +225,9 @@ def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
     for name in ("seed0", "seed5"):
         spec = eight.named[name].spec
         table = eight.program.table
-        rows = split(spec.task, len(table.labels), spec.task.train_size).train
-        train = Examples(jnp.asarray(table.tokens[rows]), jnp.asarray(table.labels[rows]))
-        hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 40))
+        rows = split(spec.task, len(table.targets), spec.task.train_size).train
+        train = Examples(jnp.asarray(table.inputs[rows]), jnp.asarray(table.targets[rows]))
+        hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         values = eight.program.starts.stack([eight.named[name]])
         params = {matrix: jnp.asarray(value[0]) for matrix, value in values.items()}
         state = jax.jit(partial(start, eight.bucket.spec))(params, hyper)

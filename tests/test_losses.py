@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal, localcontext
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from grokjax.train.losses import LOSSES, accuracy, center_gradient
+from grokjax.spec.losses import MSE, CrossEntropy
+from grokjax.tasks.examples import accuracy
+from grokjax.train.losses import center_gradient, mean_loss
 
 CLASSES = 114
-_COMPILED = {name: jax.jit(jax.value_and_grad(loss)) for name, loss in LOSSES.items()}
+LOSSES = {name: CrossEntropy(precision=name) for name in ("exact", "float32", "float64")} | {"mse": MSE()}
+_COMPILED = {name: jax.jit(jax.value_and_grad(partial(mean_loss, loss))) for name, loss in LOSSES.items()}
 
 
 def loss_and_gradient(name: str, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:

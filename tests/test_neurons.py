@@ -25,11 +25,11 @@ from grokjax.cli import app
 from grokjax.figures import make
 from grokjax.figures import neurons as picture
 from grokjax.models.activations import ACTIVATIONS
-from grokjax.models.network import before, inside
+from grokjax.models.network import hidden_and_logits, preactivations
 from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Modular
-from grokjax.tasks.modular import table
+from grokjax.tasks.all import table
 
 P = 7
 QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
@@ -140,7 +140,7 @@ def test_before_the_activation_it_is_the_network_s_own_neurons(model):
     else:
         params = reference.mlp_weights(P, [9, 6], 5, True, 3)
     held = {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
-    tokens = jnp.asarray(table(Modular(p=P)).tokens)
+    tokens = jnp.asarray(table(Modular(p=P)).inputs)
     both = jax.jit(lambda held: (before(held, tokens, model), inside(held, tokens, model)[0]), compiler_options=QUICK)
     found, neurons_after = both(held)
     assert list(found) == ([1] if isinstance(model, Transformer) else [0, 1])
@@ -154,7 +154,7 @@ def test_before_the_activation_it_is_the_network_s_own_neurons(model):
 def by_hand(params: dict[str, np.ndarray], spec) -> dict[int, np.ndarray]:
     """Layer -> pre-activations [examples, neurons]."""
     params = {name: value.astype(np.float64) for name, value in params.items()}
-    tokens = np.asarray(table(spec.task).tokens)
+    tokens = np.asarray(table(spec.task).inputs)
     if "W_U" in params:
         return {0: slow_progress.neurons_of(params, tokens, "identity")}  # of one layer: W_in x + b_in
     first = np.eye(P)[tokens[:, :2]].reshape(len(tokens), -1) @ params["W.0"] + params["b.0"]
@@ -209,7 +209,7 @@ def test_planted_neurons_bend_or_are_lines_or_dead(results):
 def test_the_fits_of_a_network_of_squares_and_of_a_linear_one(activation: str, linear: float, quadratic: float):
     spec = RunSpec(task=Modular(p=P), model=MLP(widths=[6], activation=activation))  # pyright: ignore[reportArgumentType]
     held = {name: jnp.asarray(value) for name, value in planted().items()}
-    found = jax.jit(partial(fits, spec, np.asarray(table(spec.task).tokens)), compiler_options=QUICK)(held)
+    found = jax.jit(partial(fits, spec, np.asarray(table(spec.task).inputs)), compiler_options=QUICK)(held)
     assert found["0/linear"][0] == pytest.approx(linear, abs=1e-6)
     assert found["0/quadratic"] == pytest.approx([quadratic] * 6, abs=1e-4)
 

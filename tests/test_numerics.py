@@ -218,7 +218,7 @@ def _batches(size: int, n: int, seed: int) -> Callable[[int], np.ndarray]:
     """Step -> the rows that grokjax draws of a train set of n; the tests below hold the draws themselves."""
     rows = jnp.arange(n, dtype=jnp.int32)
     everything = Examples(jnp.stack([rows] * 3, axis=1), rows)
-    draw = jax.jit(lambda step: batch_at(everything, jnp.uint32(seed), step, size).labels)
+    draw = jax.jit(lambda step: batch_at(everything, jnp.uint32(seed), step, size).targets)
     return lambda step: np.asarray(draw(jnp.int32(step)))
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grokjax.plan import cost
 from grokjax.plan.growth import extend
 from grokjax.plan.plan import (
     MEMORY_SHARE,
@@ -23,7 +24,6 @@ from grokjax.plan.plan import (
 )
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.plan import cost
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep
 

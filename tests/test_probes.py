@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from grokjax.sweep.probes import PROBE_NAMES
+from grokjax.spec.probes import PROBES as PROBE_NAMES
 
 import grokjax
-from grokjax.engine.inputs import hyper_of
+from grokjax.spec.hypers import hyper_of
 from grokjax.plan.cost import metric_count, probe_shares
 from grokjax.probes.all import AT_EVALUATION, PROBES, is_of_update, observe
 from grokjax.probes.radial import decompose
@@ -29,7 +29,8 @@ from grokjax.spec.optimizers import SGD, Adam, AdamW
 from grokjax.spec.run import Log, Numerics, RunSpec
 from grokjax.spec.shapes import is_matrix, parameter_shapes
 from grokjax.spec.tasks import Modular
-from grokjax.tasks.modular import split, table
+from grokjax.tasks.all import table
+from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, View
 from grokjax.train.step import start, step
 
@@ -56,10 +57,10 @@ def look(spec: RunSpec, params: dict[str, np.ndarray], steps=5) -> tuple[View, d
     """The view of the step after some, and what its record has."""
     examples = table(spec.task)
     rows = split(spec.task.model_copy(update={"split": spec.task.split.model_copy(update={"seed": 0})}), 49, 29).train
-    train = Examples(jnp.asarray(examples.tokens)[rows], jnp.asarray(examples.labels)[rows])
+    train = Examples(jnp.asarray(examples.inputs)[rows], jnp.asarray(examples.targets)[rows])
     assert spec.task.train_size == 29
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
-        hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 100))
+        hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         state = start(spec, {name: jnp.asarray(value) for name, value in params.items()}, hyper)
         first = state.params
         advance = jax.jit(partial(step, spec))
@@ -146,7 +147,7 @@ def test_adam_is_that_of_its_moments_by_hand(adam_seen):
     spec, view, found = adam_seen
     optimizer = spec.optimizer
     assert isinstance(optimizer, Adam)
-    examples = (np.asarray(view.examples.tokens), np.asarray(view.examples.labels))
+    examples = (np.asarray(view.examples.inputs), np.asarray(view.examples.targets))
     recipe = reference.Recipe(
         optimizer="adam", lr=0.02, warmup_steps=3, weight_decay=0.1, lr_by_matrix={"W_U": 0.5}, steps=6, b1=0.9,
         b2=optimizer.b2, eps=1e-8, activation="relu", logit_scale=1.7, loss="cross_entropy", fixed_norm="global",
@@ -196,7 +197,7 @@ def test_factors_of_a_homogeneous_network_have_one_inner_product():
 
 def slow_softmax(view: View, scale: float) -> dict[str, float]:
     params, after = arrays(view.params), arrays(view.updated)
-    tokens, labels = np.asarray(view.examples.tokens), np.asarray(view.examples.labels)
+    tokens, labels = np.asarray(view.examples.inputs), np.asarray(view.examples.targets)
     d, n = len(params["W_U"]), len(labels)
 
     def features(params):  # what W_U reads: the logits of a network whose W_U is the identity
@@ -246,7 +247,7 @@ def test_a_planted_collapse_is_seen_in_the_precision_that_has_it(precision, coll
     tokens = jnp.asarray([[a, b, p] for a in range(p) for b in range(p)])
     examples = Examples(tokens, tokens[:, 1])
     with jax.enable_x64(precision == "float64"):
-        hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 9))
+        hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         state = start(spec, {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}, hyper)
         _, view = jax.jit(partial(step, spec))(state, hyper, examples)
         found = {name: float(value) for name, value in jax.jit(partial(observe, spec))(view).items()}
@@ -269,7 +270,7 @@ def test_sharpness_is_that_of_a_dense_hessian_by_finite_differences():
     view, found = look(spec, weights(spec), steps=40)
     params, update = arrays(view.params), arrays(view.updated)
     names, sizes = list(params), [value.size for value in params.values()]
-    examples = (np.asarray(view.examples.tokens), np.asarray(view.examples.labels))
+    examples = (np.asarray(view.examples.inputs), np.asarray(view.examples.targets))
     recipe = reference.Recipe(activation="tanh", loss="cross_entropy", logit_scale=1.0)
 
     def gradient(flat: np.ndarray) -> np.ndarray:
@@ -316,7 +317,7 @@ def look_at_shapes(spec: RunSpec) -> Any:
     examples = Examples(jax.ShapeDtypeStruct((29, 3), jnp.int32), jax.ShapeDtypeStruct((29,), jnp.int32))
 
     def view(params, examples):
-        hyper = jax.tree.map(jnp.asarray, hyper_of(spec, 9))
+        hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         return step(spec, start(spec, params, hyper), hyper, examples)[1]._replace(first=params)
 
     return jax.eval_shape(view, params, examples)

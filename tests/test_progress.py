@@ -21,7 +21,7 @@ from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Modular
 from grokjax.tasks.cycle import cycle_of
-from grokjax.tasks.modular import table
+from grokjax.tasks.all import table
 
 # most of the time here is the compiler's
 quick = partial(
@@ -64,7 +64,7 @@ CASES = {
 
 
 def slow_and_fast(spec, params, pure, keys=True, scale=1.7):
-    examples = table(spec.task).tokens
+    examples = table(spec.task).inputs
     train = examples[np.random.Generator(np.random.PCG64(5)).permutation(len(examples))[: len(examples) // 2]]
     activation = spec.model.activation
     slow, own = slow_progress.progress(
@@ -164,7 +164,7 @@ def compiled(spec):
 
 def measured(spec, params, train=None, logit_scale=1.0, keys=None):
     """Scalars, and what there is a frequency."""
-    train = table(spec.task).tokens if train is None else train
+    train = table(spec.task).inputs if train is None else train
     held = {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
     with jax.default_matmul_precision("highest"):
         found, bands = compiled(spec)(held, jnp.asarray(train), logit_scale, keys)
@@ -241,7 +241,7 @@ def test_only_train_pairs_count_in_the_excluded_loss():
     """With no key frequency it is the train loss without `=`, and products with 0 are left out of it."""
     spec = run_spec("multiply", 7, MLP(widths=[10]))
     params, rows = weights(spec), table(spec.task)
-    train = rows.tokens[::3]
+    train = rows.inputs[::3]
     found, _ = measured(spec, params, train, keys=jnp.zeros(3, bool))
     logits = reference.network(params, train, "relu")[0][:, 1:]
     wanted = [slow_progress.loss(logits[at], a * b % 7 - 1, False) for at, (a, b, _) in enumerate(train) if a and b]
@@ -255,7 +255,7 @@ def test_a_group_of_two_has_ranks_only():
 
 
 TURNED = run_spec("add", 9, small())
-TRAIN = jnp.asarray(table(TURNED.task).tokens[::2])
+TRAIN = jnp.asarray(table(TURNED.task).inputs[::2])
 MEASURE = quick(partial(progress, TURNED))
 
 

@@ -17,7 +17,7 @@ from grokjax.analysis import stored
 from grokjax.cli import app
 from grokjax.figures import make, progress
 from grokjax.probes import progress as measures
-from grokjax.results.manifest import stored_plan
+from grokjax.results.manifest import read_manifest
 
 SWEEP = """
 name: small
@@ -57,14 +57,14 @@ def test_every_snapshot_has_a_row_and_every_measure_a_column(results, frame):
 
 
 def test_measures_are_the_probe_s_with_the_key_frequencies_of_the_end(results, frame):
-    specs = {run.run_id: run.spec for chunk in stored_plan(results.path).chunks for run in chunk.runs}
+    specs = {run.run_id: run.spec for chunk in read_manifest(results.path).plan.chunks for run in chunk.runs}
     run_id = results.run_ids[-1]
     spec = specs[run_id]
     final, early = ({name: jnp.asarray(value) for name, value in results.params(run_id, step).items()}
                     for step in (40, 20))  # fmt: skip
     keys = jax.jit(partial(measures.spectrum, spec))(final)["is_key"] > 0
     assert keys.any()
-    train = jnp.asarray(stored.examples_of(spec)[0].tokens)
+    train = jnp.asarray(stored.examples_of(spec)[0].inputs)
     wanted = jax.jit(partial(measures.progress, spec))(early, train, 2.0, keys)
     row = frame[(frame["run_id"] == run_id) & (frame["step"] == 20)].iloc[0]
     for name, value in wanted.items():
@@ -84,7 +84,7 @@ def test_runs_and_steps_can_be_chosen(results, frame):
 
 
 def test_many_batches_are_as_one(results, frame, monkeypatch):
-    monkeypatch.setattr(stored, "BATCH_BYTES", 3 * stored.all_pairs_bytes(stored_plan(results.path).buckets[0].spec))
+    monkeypatch.setattr(stored, "BATCH_BYTES", 3 * stored.all_pairs_bytes(read_manifest(results.path).plan.buckets[0].spec))
     found = analysis.progress(results, results.run_ids[:2])
     wanted = frame[frame["run_id"].isin(results.run_ids[:2])]
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-4, atol=1e-6)

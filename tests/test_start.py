@@ -13,7 +13,8 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
-from grokjax.engine.inputs import Starts, hyper_of
+from grokjax.engine.inputs import Starts
+from grokjax.spec.hypers import hyper_of
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import declare_with
 from grokjax.models.network import initial_params
@@ -44,7 +45,7 @@ def started(spec: RunSpec) -> State:
     """The state at step 0 of a run."""
     values = draw(spec, [spec.seed])
     with jax.enable_x64(spec.numerics.params == "float64"):
-        hyper = jax.tree.map(jnp.asarray, hyper_of(spec, spec.train.steps))
+        hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         params = {name: jnp.asarray(value[0]) for name, value in values.items()}
         return jax.device_get(jax.jit(partial(start, spec))(params, hyper))
 

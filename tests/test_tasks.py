@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Modular, Split
-from grokjax.tasks.modular import Indices, split, table
+from grokjax.tasks.all import table
+from grokjax.tasks.examples import Indices, split
 
 PRIMES = [2, 3, 5, 7, 11, 13]
 
@@ -28,8 +29,8 @@ def rows_of(spec: RunSpec) -> Indices:
 def examples(op: str, p: int) -> list[tuple[int, int, int, int]]:
     """(a, b, =, label), in the table's order."""
     found = table(Modular(op=op, p=p))
-    assert found.tokens.dtype == found.labels.dtype == np.int32
-    return [(*map(int, row), int(label)) for row, label in zip(found.tokens, found.labels, strict=True)]
+    assert found.inputs.dtype == found.targets.dtype == np.int32
+    return [(*map(int, row), int(label)) for row, label in zip(found.inputs, found.targets, strict=True)]
 
 
 @pytest.mark.parametrize("p", [2, 3, 4, 7, 12])

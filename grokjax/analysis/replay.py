@@ -17,7 +17,6 @@ from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
 from grokjax.plan.plan import Chunk, Plan
 from grokjax.results.files import curves_file, snapshots_file, write_sealed
-from grokjax.results.manifest import stored_plan
 from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
@@ -96,13 +95,14 @@ def begin(
     """As `grokjax.replay` says."""
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
-    plan, snapshots = stored_plan(results.path), results.snapshots(run_id, replays=False)
+    snapshots = results.snapshots(run_id, replays=False)
+    plan = results.manifest.plan
     measured = _probes(probes, _run_of(plan, run_id)[1].spec)
     last = int(results.ends.get(run_id, {}).get("step", _run_of(plan, run_id)[1].spec.train.steps))
     if not 0 <= start <= stop <= last:
         raise ValueError(f"steps must be within the run, 0 to {last}, and rising; got {start} to {stop}")
     asked = range(start, stop + 1, every)
-    find, first_of = find_start(plan, results.path, open_results), find_origin(open_results)
+    find, first_of = find_start(results.manifest, open_results), find_origin(open_results)
     phases = [
         _Phase(plan, stored, [step for step in asked if first <= step < below], below, snapshots, find, first_of)
         for stored, first, below in results.phases(run_id)

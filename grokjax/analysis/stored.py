@@ -14,7 +14,6 @@ import pandas as pd
 from grokjax.analysis.summary import derive
 from grokjax.engine.inputs import Starts, stack_hyper
 from grokjax.results.derived import kept
-from grokjax.results.manifest import stored_plan
 from grokjax.results.origins import find_start
 from grokjax.results.read import Results
 from grokjax.spec.identity import program_key
@@ -38,7 +37,7 @@ class Snapshot(NamedTuple):
 
 def specs_of(results: Results) -> dict[str, RunSpec]:
     """run id -> resolved spec, in the order of the sweep."""
-    return {run.run_id: run.spec for run in stored_plan(results.path).sweep.runs}
+    return {run.run_id: run.spec for run in results.manifest.plan.sweep.runs}
 
 
 def chosen_snapshots(
@@ -81,10 +80,9 @@ def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
     """run id -> parameters before step 0, computed as training did, of runs of one program; of a fork, those that it
     began with. To be called within a precision (`grokjax.train.step.precision`). Raises SweepError where a fork's
     parent is gone."""
-    plan = stored_plan(results.path)
-    planned = {run.run_id: run for chunk in plan.chunks for run in chunk.runs}
+    planned = {run.run_id: run for chunk in results.manifest.plan.chunks for run in chunk.runs}
     runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
-    find = find_start(plan, results.path, lambda path: Results(path, kept(derive)))
+    find = find_start(results.manifest, lambda path: Results(path, kept(derive)))
     hyper = stack_hyper(runs, [True] * len(runs))
     begun: Any = Starts(find).of(runs, hyper)
     states = begun if isinstance(begun, State) else jax.vmap(partial(start, runs[0].spec))(begun, hyper)

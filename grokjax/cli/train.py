@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from grokjax.cli.app import (
     exit_codes,
     load_sweep,
 )
+
+if TYPE_CHECKING:
+    from grokjax.plan.plan import Plan
 
 
 @app.command()
@@ -55,9 +58,8 @@ def run(
     with exit_codes():
         from rich.console import Console
 
-        from grokjax.launch import device_warning, open_results, plan_sweep, train
+        from grokjax.launch import open_results, train
         from grokjax.live import LiveScreen
-        from grokjax.plan.plan import remarks
         from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
         from grokjax.sinks.watch import Watch
         from grokjax.tables import outcome_text
@@ -68,13 +70,9 @@ def run(
             to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
         loaded = load_sweep(sweep, settings)
         where = out or Path("runs") / loaded.name
-        made = plan_sweep(loaded, where, typer.echo)
-        typer.echo(f"{len(made.sweep.runs)} runs in {len(made.chunks)} chunks on {made.device.text}")
-        for note in [*device_warning(made.device), *remarks(made)]:
-            typer.echo(f"note: {note}")
         screen = LiveScreen(Console(highlight=False))
         shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
-        results = train(made, where, shown, other_device)
+        results = train(loaded, where, shown, other_device, typer.echo, _show_plan)
         typer.echo(outcome_text(results))
         typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
         if report:
@@ -83,6 +81,17 @@ def run(
             typer.echo(write_report(results))
         if to_wandb:
             sync_or_tell(results, to_wandb, typer.echo)
+
+
+def _show_plan(plan: Plan) -> None:
+    from grokjax.launch import device_warning
+    from grokjax.plan.plan import remarks
+
+    if plan.sweep.own:
+        typer.echo(f"runs the code of {plan.sweep.own.file}")
+    typer.echo(f"{len(plan.sweep.runs)} runs in {len(plan.chunks)} chunks on {plan.device.text}")
+    for note in [*device_warning(plan.device), *remarks(plan)]:
+        typer.echo(f"note: {note}")
 
 
 @app.command()

@@ -77,7 +77,8 @@ class Program:
 
     def advance(self, board: Board, queue: Queue, clock: int, steps: int, every: int) -> tuple[Board, Records]:
         """Take a segment's steps; returns before the device has."""
-        return self.segment(board, queue, self.table, np.int32(clock), np.int32(steps), np.int32(every))
+        trained = queue._replace(starts={})  # of whichever kind starts are, the program is one
+        return self.segment(board, trained, self.table, np.int32(clock), np.int32(steps), np.int32(every))
 
 
 @dataclass

@@ -54,7 +54,7 @@ class Grouping:
 
 def chosen_arms(results: Results, arm: str | None) -> list[str]:
     """The arm asked for, or all. Raises ValueError if there is no such arm."""
-    arms = list(results.manifest["axes"])
+    arms = list(results.manifest.axes)
     if arm is None:
         return arms
     if arm not in arms:
@@ -64,9 +64,9 @@ def chosen_arms(results: Results, arm: str | None) -> list[str]:
 
 def check_key(results: Results, key: str) -> str:
     """Raises ValueError if no run has such a key."""
-    keys = results.manifest["keys"]
+    keys = list(results.manifest.keys)
     if key not in keys:
-        varied = dict.fromkeys(axis for axes in results.manifest["axes"].values() for axis in axes)
+        varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
         hint = did_you_mean(key, keys) or did_you_mean(key, [*map(short_key, keys)])
         raise ValueError(f"no key {key!r} in {results.path}{hint}; the sweep varies {', '.join(varied) or 'nothing'}")
     return key
@@ -74,7 +74,7 @@ def check_key(results: Results, key: str) -> str:
 
 def varied_keys(results: Results, arm: str) -> list[str]:
     """The axes of an arm other than seeds."""
-    return [key for key in results.manifest["axes"][arm] if key not in SEEDS]
+    return [key for key in results.manifest.axes[arm] if key not in SEEDS]
 
 
 def runs_of(runs: pd.DataFrame, arm: str) -> pd.DataFrame:

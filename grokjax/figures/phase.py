@@ -67,7 +67,7 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
         for panel, column in PANELS.items():
             rows.append((panel, row_x, row_y, *_cell(cell[column].to_numpy(np.float64))))
     cells = pd.DataFrame(rows, columns=["panel", "x", "y", "median", "reached", "runs", "marked"])
-    pooled = [key for key in results.manifest["axes"][arm] if key not in (x, y) and runs[key].map(str).nunique() > 1]
+    pooled = [key for key in results.manifest.axes[arm] if key not in (x, y) and runs[key].map(str).nunique() > 1]
     unended = len(placed) - len(ended)
     return PhaseData(arm, x, y, tuple(x_values), tuple(y_values), cells, tuple(pooled), unended)
 

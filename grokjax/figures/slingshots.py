@@ -87,13 +87,13 @@ def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list
 
 
 def _axes(results: Results, arm: str) -> list[str]:
-    return list(results.manifest["axes"][arm])
+    return list(results.manifest.axes[arm])
 
 
 def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     row = table[table["run_id"] == run_id].iloc[0]
     parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in _axes(results, row["arm"])]
-    arm = [row["arm"]] if len(results.manifest["axes"]) > 1 else []
+    arm = [row["arm"]] if len(results.manifest.axes) > 1 else []
     last = last_layer(results.parameters(run_id))
     names = [name for name in (*METRICS, f"norm/{last}") if name in results.metrics()]
     curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})

@@ -81,7 +81,7 @@ def data(
     of = {run_id: place for place, (_, _, run_ids) in enumerate(members) for run_id in run_ids}
     points = found.assign(group=found["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
     groups = [_group(label, value, points[points["group"] == place]) for place, (label, value, _) in enumerate(members)]
-    pooled = [key for key in results.manifest["axes"][arm] if key not in (x, by) and runs[key].map(str).nunique() > 1]
+    pooled = [key for key in results.manifest.axes[arm] if key not in (x, by) and runs[key].map(str).nunique() > 1]
     return TimesData(arm, x, by, measure, points, tuple(groups), left_out, tuple(pooled))
 
 
@@ -91,7 +91,7 @@ def _axis(results: Results, arm: str | None, x: str | None) -> tuple[str, str]:
     if x is not None:
         if not all(map(is_number, planned[check_key(results, x)])):
             raise ValueError(f"the values of {x} are not all numbers, so they have no place on a log axis")
-        return next((name for name in arms if x in results.manifest["axes"][name]), arms[0]), x
+        return next((name for name in arms if x in results.manifest.axes[name]), arms[0]), x
     axes = [(name, key) for name in arms for key in varied_keys(results, name)]
     numeric = [(name, key) for name, key in axes if all(map(is_number, runs_of(planned, name)[key]))]
     if not numeric:

@@ -24,6 +24,8 @@ SHORT_SEGMENT_SECONDS = 0.5  # at least, where lanes are recycled: a shorter one
 RECYCLING_SEGMENTS = 40  # of the longest run: a run that ends waits half a segment for the next
 QUEUE = 8  # runs of a chunk a lane, at most
 MEMORY_SHARE, QUEUE_SHARE = 0.6, 0.2  # of a device's memory, for lanes and for the runs that wait
+MOST_MEMORY = 0.9  # of a device's, from which a plan is said to be too large
+WAITING_STATES = 3  # parameters that a waiting run holds where it goes on with an optimizer's state
 PROBES_SHARE = 0.1  # of the work of training, from which the plan says what probes cost
 RECORD_BYTES = 2**28  # of one segment's stacked records
 
@@ -131,23 +133,40 @@ def make_plan(
 
 
 def append(old: Plan, new: Plan, sweep: Sweep) -> Plan:
-    """Both plans, one after the other: the old one as it was."""
-    buckets = [replace(bucket, index=bucket.index + len(old.buckets)) for bucket in new.buckets]
-    chunks = [Chunk(chunk.index + len(old.chunks), buckets[chunk.bucket.index], chunk.runs) for chunk in new.chunks]
-    both = (*old.buckets, *buckets), (*old.chunks, *chunks)
-    return Plan(sweep, new.device, *both, old.tuning | new.tuning, old.continues | new.continues)
+    """The chunks of both plans: the old ones as they were, then new ones. Runs of a program that is there already join
+    its bucket, and are trained by what is compiled for it."""
+    buckets = list(old.buckets)
+    queues = [(chunk.bucket.index, chunk.runs) for chunk in old.chunks]
+    keys = [program_key(bucket.spec) for bucket in buckets]
+    for bucket in new.buckets:
+        key = program_key(bucket.spec)
+        hosts = [at for at, host in enumerate(buckets) if keys[at] == key and _can_join(bucket, host, new.device)]
+        if hosts:
+            host = buckets[hosts[0]]
+            buckets[host.index] = replace(host, runs=(*host.runs, *bucket.runs))
+        else:
+            host = replace(bucket, index=len(buckets))
+            buckets.append(host)
+            keys.append(key)
+        queues += [(host.index, queue) for queue in _queues(replace(host, runs=bucket.runs))]
+    chunks = tuple(Chunk(at, buckets[index], runs) for at, (index, runs) in enumerate(queues))
+    return Plan(sweep, new.device, tuple(buckets), chunks, old.tuning | new.tuning, old.continues | new.continues)
 
 
-def is_begun_with(plan: Plan, old: Plan) -> bool:
-    """Whether a plan has the chunks of another, trained alike, and then its own."""
+def _can_join(bucket: Bucket, host: Bucket, device: Device) -> bool:
+    """Whether runs can be trained by another bucket's program, at its width: it must record and evaluate when they
+    need it, and states that wait for a lane, if these runs have any, must fit."""
+    ours, theirs = bucket.schedule, host.schedule
+    if (ours.every, ours.round, ours.dense) != (theirs.every, theirs.round, theirs.dense):
+        return False
+    waiting = cost.queue_bytes(host.spec) * WAITING_STATES
+    needed = (cost.lane_bytes(host.spec) * host.width + waiting * host.queue) // device.count
+    return needed < MOST_MEMORY * device.memory
 
-    def chunks(of: Plan) -> list[tuple]:
-        return [
-            (chunk.bucket.width, chunk.bucket.queue, chunk.bucket.schedule, [run.run_id for run in chunk.runs])
-            for chunk in of.chunks
-        ]
 
-    return chunks(plan)[: len(old.chunks)] == chunks(old)
+def in_training_order(plan: Plan) -> list[Chunk]:
+    """Chunks of one bucket follow each other, so that each program is compiled once."""
+    return sorted(plan.chunks, key=lambda chunk: (chunk.bucket.index, chunk.index))
 
 
 def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
@@ -172,7 +191,7 @@ def _bucket(
     if most_lanes:
         width = max(1, min(width, most_lanes) // device.count) * device.count
     schedule = choose_schedule(spec, runs, width, device, tuned)
-    waiting = cost.queue_bytes(spec) * (3 if go_on else 1)
+    waiting = cost.queue_bytes(spec) * (WAITING_STATES if go_on else 1)
     queue = _queue_length(len(runs), width, device, waiting)
     memory = (cost.lane_bytes(spec) * width + waiting * queue) // device.count
     return Bucket(index, spec, runs, width, queue, schedule, memory, tuned is not None and spec.engine.lanes == "auto")
@@ -251,7 +270,7 @@ def remarks(plan: Plan) -> list[str]:
             key = "log.eval_every" if most == "progress" else "log.every"
             what = f"probes add about {sum(probes.values()):.0%} to the work, most of it {most} ({probes[most]:.0%})"
             notes.append(f"bucket {bucket.index}: {what}; raise {key}, or leave it out")
-        if bucket.memory > 0.9 * plan.device.memory:
+        if bucket.memory > MOST_MEMORY * plan.device.memory:
             need, there = f"{bucket.memory / 1e9:.3g}", f"{plan.device.memory / 1e9:.3g}"
             notes.append(f"bucket {bucket.index}: needs about {need} GB of the device's {there} GB; lower engine.lanes")
         if spec.log.every < 5 and spec.train.steps > 10_000:

@@ -75,14 +75,14 @@ def axis(runs: pd.DataFrame, key: str) -> Axis:
 def arm_axes(results: Results, runs: pd.DataFrame, arm: str) -> list[Axis]:
     """The axes of an arm that vary, seeds last; without any but seeds, these."""
     own = runs_of(runs, arm)
-    keys = [*varied_keys(results, arm), *(key for key in results.manifest["axes"][arm] if key in SEEDS)]
+    keys = [*varied_keys(results, arm), *(key for key in results.manifest.axes[arm] if key in SEEDS)]
     found = [axis(own, key) for key in keys]
     return [one for one in found if len(one.labels) > 1]
 
 
 def views(results: Results, runs: pd.DataFrame) -> list[View]:
     """All ways to color runs that the page offers, the default of each arm first; of several arms first all."""
-    arms = list(results.manifest["axes"])
+    arms = list(results.manifest.axes)
     own = [view for arm in arms for view in _arm_views(results, runs, arm)]
     return own if len(arms) == 1 else [*_common_views(results, runs, arms), *own]
 
@@ -94,7 +94,7 @@ def _arm_views(results: Results, runs: pd.DataFrame, arm: str) -> list[View]:
     keys: list[tuple[str, ...]] = [(key,) for key in varied]
     if len(varied) != 1 and _count(table, varied) <= MOST_GROUPS:
         keys.insert(0, tuple(varied))
-    keys += [("seed",)] if "seed" in results.manifest["axes"][arm] else []
+    keys += [("seed",)] if "seed" in results.manifest.axes[arm] else []
     of = dict.fromkeys(table[ARM], varied)
     return _fitting([_view(table, arm, some, of) for some in keys])
 

@@ -26,16 +26,16 @@ def page(results: Results) -> str:
     plotly, script = get_plotlyjs(), "\n".join(part(name) for name in SCRIPTS)
     arms = arm_words(results, runs)
     values = {
-        "title": escape(results.manifest["name"]),
+        "title": escape(results.manifest.name),
         "policy": policy([plotly, script]),
         "style": part("report.css"),
-        "question": "".join(f"<p>{escape(text)}</p>" for text in question(results.manifest["sweep"])),
+        "question": "".join(f"<p>{escape(text)}</p>" for text in question(results.manifest.text)),
         "sweep": "".join(_arm(arm, len(arms) > 1) for arm in arms),
         "happened": escape(happened(runs, events)),
         "thresholds": _thresholds(results),
-        "yaml": escape(results.manifest["sweep"]),
-        "overrides": _overrides(results.manifest["set"]),
-        "device": escape("; ".join(f"{m['count']} {m['kind']}, {m['versions']}" for m in results.manifest["machines"])),
+        "yaml": escape(results.manifest.text),
+        "overrides": _overrides(results.manifest.overrides),
+        "device": escape("; ".join(f"{m.count} {m.kind}, {m.versions}" for m in results.manifest.machines)),
         "data": json_text(payload(results)),
         "plotly": plotly,
         "script": script,
@@ -82,7 +82,7 @@ def _overrides(changed: dict[str, Any]) -> str:
 
 def _thresholds(results: Results) -> str:
     """Fit and generalization in words, where all runs share what they mean."""
-    common = results.manifest["common"]
+    common = results.manifest.common
     fit, generalization = common.get("events.fit"), common.get("events.generalization")
     if fit is None or generalization is None:
         return "Fit and generalization are as the sweep file defines them"

@@ -31,9 +31,9 @@ def payload(results: Results) -> dict[str, Any]:
     last = int(runs["train.steps"].max())
     few = thinned(results, metrics, events, last)
     steps = Steps()
-    arms = list(results.manifest["axes"])
+    arms = list(results.manifest.axes)
     value = {
-        "name": results.manifest["name"],
+        "name": results.manifest.name,
         "arms": arms,
         "metrics": [_metric(name) for name in metrics],
         "runs": _runs(results, runs, arms),
@@ -53,7 +53,7 @@ def payload(results: Results) -> dict[str, Any]:
 def _metrics(results: Results) -> list[str]:
     """The curves and the norms of all arms' matrices, in the network's order, the total last."""
     known = results.metrics()
-    norms = dict.fromkeys(name for arm in results.manifest["axes"] for name in norms_of(results, arm))
+    norms = dict.fromkeys(name for arm in results.manifest.axes for name in norms_of(results, arm))
     total = [name for name in norms if name == "norm/total"]
     names = [*CURVES, SPIKE, *(name for name in norms if name not in total), *total]
     return [name for name in names if name in known]
@@ -92,7 +92,7 @@ def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, An
 
 def _columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
     """The swept values, run by run: what the table shows and sorts by."""
-    keys = dict.fromkeys(key for axes in results.manifest["axes"].values() for key in axes if key != "seed")
+    keys = dict.fromkeys(key for axes in results.manifest.axes.values() for key in axes if key != "seed")
     found = []
     for key in keys:
         values = [plain_value(value) for value in runs[key]]

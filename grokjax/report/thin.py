@@ -84,7 +84,7 @@ def thinned(results: Results, metrics: list[str], events: pd.DataFrame, last: in
 def _curves_by_run(results: Results, metrics: list[str]) -> Iterator[tuple[str, pd.DataFrame]]:
     """Runs that were trained together are read together: each file is read once or twice, and memory is bounded."""
     known = set(results.run_ids)
-    order = [run_id for chunk in results.manifest["chunks"] for run_id in chunk["runs"] if run_id in known]
+    order = [run_id for chunk in results.manifest.chunks for run_id in chunk.run_ids if run_id in known]
     for begin in range(0, len(order), BATCH) if metrics else ():
         for run_id, run in results.curves(metrics, order[begin : begin + BATCH]).groupby("run_id", sort=False):
             yield str(run_id), run

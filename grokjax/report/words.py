@@ -58,11 +58,11 @@ def _asked(text: str) -> str:
 def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
     """Every arm of the sweep."""
     found = []
-    for name, axes in results.manifest["axes"].items():
+    for name, axes in results.manifest.axes.items():
         own = runs_of(runs, name)
         if own.empty:
             continue
-        keys = [key for key in results.manifest["keys"] if not key.startswith(APART)]
+        keys = [key for key in results.manifest.keys if not key.startswith(APART)]
         values = {key: ordered_values(own[key]) for key in keys}
         fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
         swept = tuple((short_key(key), values_text(ordered_values(own[key]))) for key in axes)

@@ -6,32 +6,32 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.results.chunks import ends_of
+from grokjax.results.manifest import Manifest
 from grokjax.results.snapshots import Row, snapshot_rows
 
 
-def continued(out: Path, manifest: dict[str, Any]) -> dict[str, Row]:
+def continued(out: Path, manifest: Manifest) -> dict[str, Row]:
     """run id -> the newest snapshot of the earlier run from which it trains as if that had never ended. Runs whose
     earlier one has not ended yet, or has no such snapshot, are left out: the latter begin at step 0.
 
     Evaluations fall on rounds, so the snapshot must lie on one, or be the end of a run that its stop rule ended, or
     that diverged: that run has ended for good. A stop rule that was at work but cut short must be seen anew.
     """
-    if not manifest["continues"]:
+    if not manifest.continues:
         return {}
-    chunks = {run_id: chunk | {"index": at} for at, chunk in enumerate(manifest["chunks"]) for run_id in chunk["runs"]}
-    values = {row["run_id"]: manifest["common"] | row["values"] for row in [*manifest["runs"], *manifest["earlier"]]}
     ends = {run_id: end for of in ends_of(out).values() for run_id, end in of.items()}
     rows: dict[str, list[Row]] = {}
-    for index in {chunks[earlier]["index"] for earlier in manifest["continues"].values()}:
+    for index in {manifest.chunk_of[earlier] for earlier in manifest.continues.values()}:
         for row in snapshot_rows(out, index).values():
             rows.setdefault(row.run_id, []).append(row)
-    found = {}
-    for run_id, earlier in manifest["continues"].items():
-        turn = manifest["buckets"][chunks[run_id]["bucket"]]["schedule"]["round"]
-        usable = [row for row in rows.get(earlier, []) if _is_usable(row, ends.get(earlier), values[earlier], turn)]
+    newest = {}
+    for run_id, earlier in manifest.continues.items():
+        turn = manifest.bucket_of(run_id).schedule.round
+        values = manifest.every_run[earlier].values
+        usable = [row for row in rows.get(earlier, []) if _is_usable(row, ends.get(earlier), values, turn)]
         if usable:
-            found[run_id] = max(usable, key=lambda row: row.step)
-    return found
+            newest[run_id] = max(usable, key=lambda row: row.step)
+    return newest
 
 
 def _is_usable(row: Row, end: dict[str, Any] | None, values: dict[str, Any], turn: int) -> bool:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grokjax.plan.plan import Plan
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged
-from grokjax.results.manifest import read_manifest, run_of
+from grokjax.results.manifest import Manifest
 from grokjax.results.read import Results
 from grokjax.results.segment import Stored
 from grokjax.results.snapshots import Row, read_row
@@ -82,14 +80,14 @@ def _step(results: Results, run_id: str, wanted: FromRun, events: pd.DataFrame |
         if len(own) < event[1]:
             return None
         # a spike is recorded at the first record after it
-        earliest = int(own.iloc[event[1] - 1]) - run_of(results.manifest, run_id).spec.log.every
+        earliest = int(own.iloc[event[1] - 1]) - results.manifest.run(run_id).spec.log.every
         return max((step for step in results.snapshots(run_id) if step <= earliest), default=None)
     except ValueError as error:
         raise ParentError("step" if run_id in results.run_ids else "run", str(error)) from None
 
 
 def _parent(results: Results, run_id: str, step: int) -> Parent:
-    run = run_of(results.manifest, run_id)
+    run = results.manifest.run(run_id)
     row = results.snapshot(run_id, step)
     origin = run.origin
     lineage = (*(origin.lineage if origin else ()), f"{run_id}@{step}")
@@ -97,20 +95,19 @@ def _parent(results: Results, run_id: str, step: int) -> Parent:
     return Parent(str(results.path.absolute()), run_id, step, run.spec, row.sha256, prior_steps, lineage)
 
 
-def find_start(plan: Plan, out: Path, open_results: Open) -> Callable[[Run], Stored | None]:
+def find_start(manifest: Manifest, open_results: Open) -> Callable[[Run], Stored | None]:
     """For each run of a plan the snapshot that it starts from, if it does: one of its own, where it was shorter, or its
     origin. Raises SweepError where that is gone."""
-    manifest = read_manifest(out)
-    steps = {run.run_id: run.spec.train.steps for chunk in plan.chunks for run in chunk.runs}
+    out = manifest.path.parent
     before: dict[str, Row] = {}
     find_afresh = find_origin(open_results)
 
     def find(run: Run) -> Stored | None:
-        if run.run_id in plan.continues and run.run_id not in before:
+        if run.run_id in manifest.continues and run.run_id not in before:
             before.update(continued(out, manifest))
         if run.run_id in before:
             row = before[run.run_id]
-            return Stored("continue", flat_of(row, steps[row.run_id]))
+            return Stored("continue", flat_of(row, manifest.every_run[row.run_id].values["train.steps"]))
         return find_afresh(run)
 
     return find

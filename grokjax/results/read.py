@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, steps_of
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
-from grokjax.results.manifest import read_manifest, stored_plan
+from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.snapshots import Row, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.sweep.load import did_you_mean
 
@@ -31,13 +30,13 @@ class Results:
     derive: finds (runs, events) in the curves; `grokjax.open_results` supplies it.
     """
 
-    def __init__(self, path: str | Path, derive: Derive):
+    def __init__(self, path: str | Path, derive: Derive, manifest: Manifest | None = None):
         self.path = Path(path)
-        self.manifest = read_manifest(self.path)
+        self.manifest = read_manifest(self.path) if manifest is None else manifest
         self._derive = derive
 
     def __repr__(self) -> str:
-        return f"Results({str(self.path)!r}: {len(self.manifest['runs'])} runs of {self.manifest['name']})"
+        return f"Results({str(self.path)!r}: {len(self.manifest.runs)} runs of {self.manifest.name})"
 
     def runs(self) -> pd.DataFrame:
         """One row a run: run_id, arm, arms, every resolved value by its dotted key (seed, optimizer.lr, ...),
@@ -53,7 +52,7 @@ class Results:
         try:
             return self._derive(self)
         except Exception:
-            stored_plan(self.path)  # where the plan has values that cannot be, that is said instead
+            _ = self.manifest.plan  # where the plan has values that cannot be, that is said instead
             raise
 
     def curves(
@@ -73,7 +72,7 @@ class Results:
         wanted = self._check_runs(runs)
         wanted = self.run_ids if wanted is None else wanted
         pieces = self._pieces(wanted)
-        chunks = {self._chunk[run_id] for run_id in pieces}
+        chunks = {self.manifest.chunk_of[run_id] for run_id in pieces}
         files = [path for path in curves_files(self.path) if chunk_of(path) in chunks]
         names = self._check_metrics(metrics)
         tables = [table for path in files for table in self._read(path, names, pieces)]
@@ -122,8 +121,8 @@ class Results:
 
     def _check_owners(self, path: Path, run_ids: Iterable[str | None]) -> None:
         """Raises Damaged where a file holds runs that are not of its chunk: it is another directory's."""
-        chunks = self.manifest["chunks"]
-        own = set(chunks[chunk_of(path)]["runs"]) if chunk_of(path) < len(chunks) else set()
+        chunks = self.manifest.chunks
+        own = set(chunks[chunk_of(path)].run_ids) if chunk_of(path) < len(chunks) else set()
         if not own.issuperset(run_ids):
             raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
 
@@ -166,7 +165,7 @@ class Results:
         found: dict[int, Row] = {}
         for stored, below in _back(run_id, continued(self.path, self.manifest)):
             made = replay_rows(self.path, stored) if replays else {}
-            taken = snapshot_rows(self.path, self._chunk[stored])
+            taken = snapshot_rows(self.path, self.manifest.chunk_of[stored])
             for path in {row.path for row in taken.values()}:
                 self._check_owners(path, (row.run_id for row in read_header(path).rows))
             rows = made | taken
@@ -186,20 +185,23 @@ class Results:
 
     @property
     def run_ids(self) -> list[str]:
-        return [run["run_id"] for run in self.manifest["runs"]]
+        return list(self.manifest.run_ids)
 
     @property
     def ends(self) -> dict[str, dict[str, Any]]:
         """run id -> step, diverged, matrix, of the runs that have ended."""
         ends = ends_of(self.path)
         return {
-            run_id: end for chunk in ends for run_id, end in ends[chunk].items() if self._chunk.get(run_id) == chunk
+            run_id: end
+            for chunk in ends
+            for run_id, end in ends[chunk].items()
+            if self.manifest.chunk_of.get(run_id) == chunk
         }
 
     @property
     def prior_steps(self) -> dict[str, int]:
         """run id -> steps that its optimizer had behind it at step 0, of forked runs."""
-        return {run["run_id"]: run["origin"]["begun"] for run in self.manifest["runs"] if "origin" in run}
+        return {run.run_id: run.origin.prior_steps for run in self.manifest.runs if run.origin}
 
     def steps_taken(self) -> tuple[int, int]:
         """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
@@ -209,36 +211,31 @@ class Results:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, status."""
         ends = ends_of(self.path)
         rows = []
-        keys = self.manifest["keys"]
-        for run in self.manifest["runs"]:
-            chunk = self._chunk[run["run_id"]]
-            end = ends.get(chunk, {}).get(run["run_id"])
+        for run in self.manifest.runs:
+            chunk = self.manifest.chunk_of[run.run_id]
+            end = ends.get(chunk, {}).get(run.run_id)
             status = "running" if chunk in ends else "planned"
             if end:
                 status = "diverged" if end["diverged"] else "ended"
-            head = {"run_id": run["run_id"], "arm": run["arms"][0], "arms": run["arms"]}
-            values = self.manifest["common"] | run["values"]
-            lineage = list(run["origin"]["lineage"]) if "origin" in run else None
-            rows.append(head | {key: values.get(key) for key in keys} | {"lineage": lineage, "status": status})
+            head = {"run_id": run.run_id, "arm": run.arms[0], "arms": list(run.arms)}
+            values = {key: run.values.get(key) for key in self.manifest.keys}
+            lineage = list(run.origin.lineage) if run.origin else None
+            rows.append(head | values | {"lineage": lineage, "status": status})
         return pd.DataFrame(rows)
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
         return list(self._shapes(run_id))
 
-    def _shapes(self, run_id: str) -> dict[str, list[int]]:
-        return self.manifest["buckets"][self.manifest["chunks"][self._chunk[run_id]]["bucket"]]["parameters"]
-
-    @cached_property
-    def _chunk(self) -> dict[str, int]:
-        return {run_id: at for at, chunk in enumerate(self.manifest["chunks"]) for run_id in chunk["runs"]}
+    def _shapes(self, run_id: str) -> dict[str, tuple[int, ...]]:
+        return self.manifest.bucket_of(run_id).parameters
 
     def _check_runs(self, runs: str | Iterable[str] | None) -> list[str] | None:
         if runs is None:
             return None
         wanted = [runs] if isinstance(runs, str) else list(runs)
         for run_id in wanted:
-            if run_id not in self._chunk:
+            if run_id not in self.manifest.chunk_of:
                 raise ValueError(f"no run {run_id!r} in {self.path}{did_you_mean(run_id, self.run_ids)}")
         return wanted
 

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.plan.plan import Chunk, Plan
+from grokjax.plan.plan import Chunk, Plan, in_training_order
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, check_checkpoint
 from grokjax.results.chunks import KEYS, meta_in
@@ -30,7 +30,7 @@ from grokjax.results.files import (
     view_digest,
 )
 from grokjax.results.lock import NAME
-from grokjax.results.manifest import stored_plan
+from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
 from grokjax.sweep.expand import Run
@@ -65,7 +65,7 @@ class Found:
 def verify(out: Path) -> Report:
     """Read every file of a results directory, from disk whatever was read of it before. Raises SweepError if it is
     none, and Damaged where its plan is broken."""
-    plan = stored_plan(out)
+    plan = read_manifest(out).plan
     paths = sorted(path for path in out.rglob("*") if not _is_folder(path))
     found = [Found() for _ in plan.chunks]
     damaged, unknown, ended = [], [], set()
@@ -82,10 +82,11 @@ def verify(out: Path) -> Report:
     broken = chunks_of(out, {damage.path for damage in damaged})  # what these lack besides is no news
     if not (out / "sweep.yaml").exists() and any(of.metas for of in found):
         damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
-    last_begun = max((chunk.index for chunk in plan.chunks if found[chunk.index].metas), default=-1)
-    for chunk in plan.chunks:
+    order = in_training_order(plan)
+    last_trained = max((at for at, chunk in enumerate(order) if found[chunk.index].metas), default=-1)
+    for at, chunk in enumerate(order):
         if chunk.index not in broken:
-            was_whole = chunk.index < last_begun or ended.issuperset(run.run_id for run in chunk.runs)
+            was_whole = at < last_trained or ended.issuperset(run.run_id for run in chunk.runs)
             damaged += _gaps(out, plan, chunk, found[chunk.index], was_whole)
     return Report(len(paths), sum(path.lstat().st_size for path in paths), tuple(damaged), tuple(unknown))
 

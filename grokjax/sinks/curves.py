@@ -48,7 +48,7 @@ class Curves:
 
 def in_batches(results: Results, runs: Sequence[str]) -> Iterator[list[str]]:
     """The runs in the order in which they were trained, as many at once as fit: those trained together share files."""
-    order = [run_id for chunk in results.manifest["chunks"] for run_id in chunk["runs"]]
+    order = [run_id for chunk in results.manifest.chunks for run_id in chunk.run_ids]
     place = {run_id: at for at, run_id in enumerate(order)}
     values, metrics = values_of(results), max(1, len(results.metrics()))
     batch: list[str] = []
@@ -67,8 +67,7 @@ def in_batches(results: Results, runs: Sequence[str]) -> Iterator[list[str]]:
 
 def values_of(results: Results) -> dict[str, dict]:
     """run id -> every resolved value by its dotted key."""
-    common = results.manifest["common"]
-    return {run["run_id"]: common | run["values"] for run in results.manifest["runs"]}
+    return {run.run_id: run.values for run in results.manifest.runs}
 
 
 def read_curves(results: Results, runs: Sequence[str]) -> dict[str, Curves]:

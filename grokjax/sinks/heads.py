@@ -23,8 +23,8 @@ CELL = "cell"
 
 def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every run that has ended, in the order of the sweep."""
-    values, name = values_of(results), results.manifest["name"]
-    axes = results.manifest["axes"]
+    values, name = values_of(results), results.manifest.name
+    axes = results.manifest.axes
     heads = []
     for row in _rows(runs[runs["outcome"].notna()]):
         run_id, arms = row["run_id"], list(row["arms"])
@@ -48,9 +48,9 @@ def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every cell (an arm's runs that differ in seeds only) all of whose runs have ended. Its id is that of its runs: a
     cell that gains seeds is another."""
     rows = {row["run_id"]: row for row in _rows(runs)}
-    values, name = values_of(results), results.manifest["name"]
+    values, name = values_of(results), results.manifest.name
     heads = []
-    for arm, axes in results.manifest["axes"].items():
+    for arm, axes in results.manifest.axes.items():
         keys = [key for key in axes if key not in SEEDS]
         cells: dict[str, list[str]] = {}
         for run_id, row in rows.items():

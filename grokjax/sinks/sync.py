@@ -91,7 +91,7 @@ def chosen_mode(options: Options) -> Mode:
 
 def settled(results: Results, options: Options) -> Written:
     """What was written so far, and where it belongs. Raises ValueError if the options say elsewhere."""
-    group = options.group or results.manifest["name"]
+    group = options.group or results.manifest.name
     before = read_written(results.path)
     if before is None or not before.runs:
         project = options.project or os.environ.get("WANDB_PROJECT") or "grokjax"

@@ -129,7 +129,7 @@ class Watch:
         self, target: logs.Target, folder: Path, mode: Literal["offline", "online"], results: Results
     ) -> tuple[Any, Literal["offline", "online"], Head]:
         """The live run; where the network fails, a local one that is uploaded later."""
-        name = results.manifest["name"]
+        name = results.manifest.name
         if mode == "online":
             head = sweep_head(name, results, "0")
             try:
@@ -152,8 +152,8 @@ def define(run: Any) -> None:
 
 
 def sweep_head(name: str, results: Results, part: str) -> Head:
-    counts = Counter(run["arms"][0] for run in results.manifest["runs"])
-    config = {"sweep": name, "runs": len(results.run_ids), "arms": dict(counts), "axes": results.manifest["axes"]}
+    counts = Counter(run.arms[0] for run in results.manifest.runs)
+    config = {"sweep": name, "runs": len(results.run_ids), "arms": dict(counts), "axes": results.manifest.axes}
     wandb_id = f"{SWEEP}{short_hash(name + str(sorted(results.run_ids)))}-{part}"
     title = f"{name} (all runs)" if part in "01" else f"{name} (all runs, part {part})"
     return Head(wandb_id, title, "sweep", ("sweep",), config, {}, ())

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.spec import identity
+from grokjax.spec.families import FAMILIES, with_families
 from grokjax.spec.origin import Origin
-from grokjax.spec.run import RunSpec
+from grokjax.spec.own import Own, OwnError, load_own
+from grokjax.spec.run import RunSpec, Uses
+from grokjax.spec.section import Families
 from grokjax.sweep import check
 from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
 from grokjax.sweep.axes import Axis, draw
@@ -20,6 +23,7 @@ from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
 from grokjax.sweep.layers import Layer, Mistakes, Value, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
+from grokjax.sweep.nodes import describe
 from grokjax.sweep.parents import Answer, FindParents, Lookup, Parent, ParentError, origin_of
 
 PATHS = ("init.from_file", f"{FROM_RUN}.results")
@@ -45,6 +49,11 @@ class Sweep:
     runs: tuple[Run, ...]
     axes: dict[str, tuple[str, ...]]  # arm -> the keys it varies
     warnings: tuple[str, ...]
+    own: Own | None = None  # the user's own families
+
+    @property
+    def families(self) -> Families:
+        return with_families(self.own.families) if self.own else FAMILIES
 
 
 def load_sweep(
@@ -87,7 +96,9 @@ def expand(
     data = document.data
     for cached in (check.file_shapes, identity.file_digest):
         cached.cache_clear()  # files may have changed since the last sweep was read
-    mistakes = Mistakes(document, set(document.mistakes))
+    own = _own_families(document)
+    families = with_families(own.families) if own else FAMILIES
+    mistakes = Mistakes(document, set(document.mistakes), families)
     name = check_top(data, mistakes)
     arms = read_arms(data, overrides, mistakes)
     runs: dict[str, Run] = {}
@@ -111,7 +122,32 @@ def expand(
         _check_used(arms[0].fixed, runs.values(), mistakes)
     if mistakes.found:
         raise SweepError(mistakes.found)
-    return Sweep(name, document.text, overrides, tuple(runs.values()), axes, tuple(notes))
+    if own:
+        runs = {run.run_id: run for run in (_with_code(run, own) for run in runs.values())}
+    return Sweep(name, document.text, overrides, tuple(runs.values()), axes, tuple(notes), own)
+
+
+def _own_families(document: Document) -> Own | None:
+    """The families of the user's file that `uses` names, which is run. Raises SweepError where it cannot be."""
+    if "uses" not in document.data:
+        return None
+    named = document.data["uses"]
+
+    def wrong(what: str) -> SweepError:
+        return SweepError([Mistake(document.file, *document.place(("uses",)), "uses", what)])
+
+    if not isinstance(named, str):
+        raise wrong(f"must be the name of a Python file, got {describe(named)}")
+    try:
+        return load_own(document.folder / named)
+    except OwnError as error:
+        raise wrong(str(error)) from None
+
+
+def _with_code(run: Run, own: Own) -> Run:
+    """The user's code is a part of the run's id."""
+    spec = run.spec.model_copy(update={"uses": Uses(file=str(own.file), digest=own.digest)})
+    return replace(run, run_id=identity.run_id(spec, run.origin), spec=spec)
 
 
 def _columns(arm: Arm, runs: list[Run]) -> tuple[str, ...]:
