@@ -1,0 +1,78 @@
+"""Records what grokjax does now, as golden data beside this file: `python tests/golden/record.py PART ...`.
+
+PART is one of the keys of PARTS below. What changes a recorded value on purpose is recorded anew, and the difference
+is read before it is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the cases of other tests
+
+import adapter
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
+FIRST = 5  # pairs told in clear of a shipped sweep
+SYNTHETIC = ("every_key", "every_draw", "every_fork")
+
+
+def shipped() -> dict[str, Path]:
+    """Name -> file of every sweep that comes with grokjax."""
+    return {str(path.relative_to(ROOT / "sweeps")): path for path in sorted((ROOT / "sweeps").rglob("*.yaml"))}
+
+
+def digest(rows: Any) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+
+
+def summary(pairs: list[tuple[str, str]]) -> dict[str, Any]:
+    """What is kept of the (run id, program key) of a shipped sweep's runs."""
+    return {
+        "runs": len(pairs),
+        "programs": len({key for _, key in pairs}),
+        "ids": digest([run_id for run_id, _ in pairs]),
+        "ids and keys": digest(pairs),
+        "first": [list(pair) for pair in pairs[:FIRST]],
+    }
+
+
+def named(path: Path) -> dict[str, list[str]]:
+    """What is kept of a sweep of this folder: each run's (run id, program key), by its arm and number."""
+    runs = zip(adapter.arms(path), adapter.identities(path), strict=True)
+    return {f"{number} {arm}": list(pair) for number, (arm, pair) in enumerate(runs)}
+
+
+def identities() -> None:
+    write("identities", {name: summary(adapter.identities(path)) for name, path in shipped().items()})
+    write("synthetic_identities", {name: named(HERE / f"{name}.yaml") for name in SYNTHETIC})
+
+
+def write(name: str, items: dict[str, Any]) -> None:
+    """JSON with one item a line; of two levels where the items are mappings of lists."""
+    (HERE / f"{name}.json").write_text(text_of(items) + "\n", encoding="utf-8")
+
+
+def text_of(items: Any, indent: str = "") -> str:
+    """Pretty JSON whose lists stand on one line each."""
+    if not isinstance(items, dict):
+        return json.dumps(items, ensure_ascii=False)
+    inner = indent + "  "
+    lines = [f"{inner}{json.dumps(key, ensure_ascii=False)}: {text_of(value, inner)}" for key, value in items.items()]
+    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+
+
+def read(name: str) -> Any:
+    return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
+
+
+PARTS = {"identities": identities}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:]:
+        PARTS[part]()
