@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.metadata
 import json
+import platform
 from collections.abc import Callable
 from contextlib import contextmanager
 from functools import partial
@@ -75,3 +77,12 @@ def often(segment_seconds: float = 3e-3):
         patch.setattr("grokjax.sweep.plan.SHORT_SEGMENT_SECONDS", 1e-9)
         patch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", segment_seconds)
         yield
+
+
+def fingerprint() -> dict[str, str]:
+    """What the bits of a run depend on beside its spec: equal ones give equal bits."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "optax")}
+    digest = hashlib.sha256(" ".join(sorted(features.split())).encode()).hexdigest()[:12]
+    return {"machine": platform.machine(), "features": digest} | versions

@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the cases of other tests
 
 import adapter
+
+import grokjax
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -53,6 +59,32 @@ def identities() -> None:
     write("synthetic_identities", {name: named(HERE / f"{name}.yaml") for name in SYNTHETIC})
 
 
+def bits_of(results: Any) -> dict[str, np.ndarray]:
+    """ARM/NUMBER: the curves of a run, [record, column]; ARM/columns: their names, `step` the first; ARM/params: the
+    final parameters of the arm's first run, one after the other; ARM/names: of each of these values its matrix."""
+    arrays: dict[str, np.ndarray] = {}
+    for run in results.runs().to_dict("records"):
+        arm, run_id = run["arm"], run["run_id"]
+        curves = results.curves(None, run_id).drop(columns="run_id").dropna(axis="columns", how="all")
+        columns = np.array([str(name) for name in curves.columns])
+        if f"{arm}/0" not in arrays:
+            params = {name: value.ravel() for name, value in sorted(results.params(run_id).items())}
+            arrays[f"{arm}/columns"] = columns
+            arrays[f"{arm}/params"] = np.concatenate(list(params.values()))
+            arrays[f"{arm}/names"] = np.repeat(list(params), [len(value) for value in params.values()])
+        assert columns.tolist() == arrays[f"{arm}/columns"].tolist()
+        number = sum(name.rpartition("/")[0] == arm and name.rpartition("/")[2].isdigit() for name in arrays)
+        arrays[f"{arm}/{number}"] = curves.to_numpy(np.float64)  # exact: float32, and steps far below 2^24
+    return arrays
+
+
+def bits() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        arrays = bits_of(grokjax.run(HERE / "bits.yaml", Path(folder) / "out"))
+    np.savez_compressed(HERE / "bits.npz", **arrays)  # pyright: ignore[reportArgumentType]
+    write("fingerprint", adapter.fingerprint())
+
+
 def write(name: str, items: dict[str, Any]) -> None:
     """JSON with one item a line; of two levels where the items are mappings of lists."""
     (HERE / f"{name}.json").write_text(text_of(items) + "\n", encoding="utf-8")
@@ -71,8 +103,9 @@ def read(name: str) -> Any:
     return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
 
 
-PARTS = {"identities": identities}
+PARTS = {"identities": identities, "bits": bits}
 
 if __name__ == "__main__":
+    os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}  # as in tests
     for part in sys.argv[1:]:
         PARTS[part]()
