@@ -99,3 +99,15 @@ def test_a_kind_of_program_records_and_computes_what_it_did(arm: str, bits: dict
 
 def test_the_recorded_programs_are_of_every_kind(recorded_bits: dict):
     assert {name.partition("/")[0] for name in recorded_bits} == set(ARMS)
+
+
+# Messages
+
+
+@pytest.mark.parametrize("kind", ["files", "settings", "forks"])
+def test_every_mistake_is_told_in_the_words_it_was(kind: str):
+    recorded = record.read("messages")[kind]
+    found = {text: record.said(kind, text.encode("latin-1")) for text in recorded}
+    changed = [text for text in recorded if found[text] != recorded[text]]
+    assert [(text, found[text]) for text in changed] == [(text, recorded[text]) for text in changed]
+    assert len(recorded) > 15

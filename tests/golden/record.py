@@ -6,6 +6,7 @@ is read before it is committed.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ import grokjax
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 FIRST = 5  # pairs told in clear of a shipped sweep
+MOST_BYTES = 10_000  # of an input whose messages are kept
 SYNTHETIC = ("every_key", "every_draw", "every_fork")
 
 
@@ -85,6 +87,41 @@ def bits() -> None:
     write("fingerprint", adapter.fingerprint())
 
 
+def bad_input() -> dict[str, list[bytes]]:
+    """What other tests hold to be bad sweep files, settings and forks."""
+    import test_bad_sweeps as sweeps
+    import test_forks_in_sweeps as forks
+
+    texts = [text for text, _ in forks.BAD.values()]
+    texts += [f"base:\n  init:\n    from_run: {{results: r, run: {forks.A}, step: {step}}}\n" for step in forks.STEPS]
+    texts += [f"base:\n  init.from_run: {forks.ONE}\nparameters:\n  {axis}\n" for axis in forks.USELESS]
+    files = [str(case.values[0]).encode() for case in sweeps.corpus()] + list(sweeps.BYTES)
+    return {
+        "files": [data for data in files if len(data) < MOST_BYTES],
+        "settings": [setting.encode() for setting in sweeps.SETTINGS],
+        "forks": [text.replace(forks.__file__, "sweep.yaml").encode() for text in texts],
+    }
+
+
+def said(kind: str, data: bytes) -> list[str]:
+    """The whole text of every mistake that an input is refused with."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        path = Path(folder) / "sweep.yaml"
+        path.write_bytes(b"parameters: {seed: {min: 0, max: 3}}\n" if kind == "settings" else data)
+        return adapter.refusal(path, [data.decode()] if kind == "settings" else None, kind == "forks")
+
+
+def messages() -> None:
+    told = {kind: {data: said(kind, data) for data in sorted(inputs)} for kind, inputs in bad_input().items()}
+    write(
+        "messages",
+        {
+            kind: {data.decode("latin-1"): lines for data, lines in cases.items() if lines}
+            for kind, cases in told.items()
+        },
+    )
+
+
 def write(name: str, items: dict[str, Any]) -> None:
     """JSON with one item a line; of two levels where the items are mappings of lists."""
     (HERE / f"{name}.json").write_text(text_of(items) + "\n", encoding="utf-8")
@@ -103,7 +140,7 @@ def read(name: str) -> Any:
     return json.loads((HERE / f"{name}.json").read_text(encoding="utf-8"))
 
 
-PARTS = {"identities": identities, "bits": bits}
+PARTS = {"identities": identities, "bits": bits, "messages": messages}
 
 if __name__ == "__main__":
     os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}  # as in tests
