@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
-from grokjax.sweep.identity import program_key
+from grokjax.spec.identity import program_key
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.parents import Found, Parent
+from grokjax.sweep.parents import Answer, Parent
 
 PARENT_SEEDS = (3, 4)
 
@@ -30,7 +30,7 @@ def arms(path: Path) -> list[str]:
     return [run.arms[0] for run in load_sweep(path, None, _parents_of(path)).runs]
 
 
-def _parents_of(path: Path) -> Callable[..., Found] | None:
+def _parents_of(path: Path) -> Callable[..., Answer] | None:
     """Two stored runs with the sweep's own base, as if they had been trained and asked for."""
     base = parse_sweep(path.read_text(), str(path), path.parent).data.get("base", {})
     init = base.get("init", {})
@@ -40,9 +40,9 @@ def _parents_of(path: Path) -> Callable[..., Found] | None:
     return partial(_made_up, json.dumps({"base": afresh, "parameters": {"seed": {"values": list(PARENT_SEEDS)}}}))
 
 
-def _made_up(text: str, wanted: Any) -> Found:
+def _made_up(text: str, wanted: Any) -> Answer:
     runs = expand(parse_sweep(text, "parents.yaml", Path("."))).runs
-    return Found(tuple(_parent(run.run_id, run.spec, wanted.results) for run in runs))
+    return Answer(tuple(_parent(run.run_id, run.spec, wanted.results) for run in runs))
 
 
 def _parent(run_id: str, spec: Any, results: str) -> Parent:
@@ -74,8 +74,8 @@ def often(segment_seconds: float = 3e-3):
         patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
         patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
         patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)  # waits
-        patch.setattr("grokjax.sweep.plan.SHORT_SEGMENT_SECONDS", 1e-9)
-        patch.setattr("grokjax.sweep.plan.SEGMENT_SECONDS", segment_seconds)
+        patch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
+        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", segment_seconds)
         yield
 
 
