@@ -36,7 +36,11 @@ class Snapshot(NamedTuple):
 
 
 def specs_of(results: Results) -> dict[str, RunSpec]:
-    """run id -> resolved spec, in the order of the sweep."""
+    """run id -> resolved spec, in the order of the sweep. Raises ValueError where families of a user's file would be
+    needed."""
+    if results.manifest.uses:
+        file = results.manifest.uses
+        raise ValueError(f"the runs of {results.path} have families of {file}, which is run in training only")
     return {run.run_id: run.spec for run in results.manifest.plan.sweep.runs}
 
 
