@@ -36,7 +36,7 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
     planned = results.planned().set_index("run_id")
     wanted = list(planned.index) if runs is None else list(runs)
     curves = results.curves([*METRICS, "norm/total"], wanted)  # says if there is no such run
-    free = [run_id for run_id in wanted if not _holds_norm(planned.loc[run_id, "constraint.name"])]
+    free = [run_id for run_id in wanted if not _holds_norm(str(planned.loc[run_id, "constraint.name"]))]
     if free:
         raise ValueError(
             f"the reduced loss is that of runs with constraint.name fixed_norm; {len(free)} of {len(wanted)} in"
