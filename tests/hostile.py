@@ -64,7 +64,7 @@ def invoke(*words: Any) -> Result:
 def reads(out: Path) -> list[Result]:
     """Every command that reads a results directory, and the one that repairs it."""
     runs = read_json(out / "plan.json").get("runs")
-    run_id = runs[0]["run_id"] if isinstance(runs, list) and runs else "none"
+    run_id = runs[0] if isinstance(runs, list) and runs else "none"
     commands = [["status", out], ["export", out, "--out", out.parent / "table.csv"]]
     commands += [["params", out, run_id, "--out", out.parent / "params.safetensors"], ["verify", out]]
     return [invoke(*command) for command in commands]

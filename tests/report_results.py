@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+
+from grokjax.plan.plan import Device
+from grokjax.results.manifest import StoredChunk
 
 HOSTILE = "</script><script>alert(1)</script>"
 MATRICES = ["W_E", "W_pos", "W_Q.0", "W_K.0", "W_V.0", "W_O.0", "W_in.0", "W_out.0", "W_U"]
@@ -65,16 +69,16 @@ class SyntheticResults:
     def manifest(self):
         keys = [key for key in self.table.columns if "." in key or key == "seed"]
         axes = ["optimizer.weight_decay", "init.scale", *(["task.op"] if self.texts else []), "seed"]
-        return {
-            "name": self.name,
-            "sweep": f"# Question: does {self.name} grok?\n# Cost: nothing.\nname: {self.name}\n",
-            "set": {"task.op": self.name} if self.name == HOSTILE else {},
-            "axes": dict.fromkeys(self.arms, axes),
-            "keys": keys,
-            "common": {"events.fit": 0.99, "events.generalization": 0.99, "events.hold": 1},
-            "chunks": [{"bucket": 0, "runs": self.run_ids}],
-            "machines": [{"count": 2, "kind": "core", "versions": "jax 0"}],
-        }
+        return SimpleNamespace(
+            name=self.name,
+            text=f"# Question: does {self.name} grok?\n# Cost: nothing.\nname: {self.name}\n",
+            overrides={"task.op": self.name} if self.name == HOSTILE else {},
+            axes=dict.fromkeys(self.arms, tuple(axes)),
+            keys=tuple(keys),
+            common={"events.fit": 0.99, "events.generalization": 0.99, "events.hold": 1},
+            chunks=(StoredChunk(0, tuple(self.run_ids)),),
+            machines=(Device("cpu", "core", 2, 2**30, "jax 0"),),
+        )
 
     def planned(self):
         return self.table

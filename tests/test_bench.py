@@ -60,7 +60,7 @@ def test_the_cases_are_those_that_the_readme_names_and_cost_what_they_should():
         case.name.split()[0]: planned(case.base, 1, CPU).buckets[0].spec for case in CASES if "5x" not in case.name
     }
     assert cost.useful_flops(specs["nanda"]) == pytest.approx(3.74e9, rel=0.01)
-    n = cost.batch_size(specs["mlp"])
+    n = specs["mlp"].batch_size
     assert cost.useful_flops(specs["mlp"]) == 3 * 2 * n * (200 * 200 + 200 * 97 + 200 + 200 + 97)
     for case in CASES:
         for lanes in case.lanes:

@@ -15,7 +15,7 @@ from faults import Killed, dies
 
 import grokjax
 from grokjax.engine.devices import describe_device
-from grokjax.launch import plan_sweep, run, train
+from grokjax.launch import run, train
 from grokjax.plan.plan import make_plan
 from grokjax.results.verify import verify
 from grokjax.spec.identity import program_key
@@ -34,28 +34,28 @@ def _often(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize(("sweep", "kills"), [(PLAIN, 3), (RECYCLED, 2)], ids=["plain", "recycled"])
 def test_a_kill_between_any_two_writes_changes_no_bit(tmp_path: Path, sweep: dict[str, Any], kills: int):
-    plan = plan_sweep(load_sweep(write(tmp_path, sweep)))
+    loaded = load_sweep(write(tmp_path, sweep))
     with dies(tmp_path / "clean", None) as counted:
-        train(plan, tmp_path / "clean")
+        train(loaded, tmp_path / "clean")
     wanted = bits(tmp_path / "clean")
     assert counted.seen > 50
     for at in range(3, counted.seen, counted.seen // kills):
         out = tmp_path / f"killed-{at}"
         with dies(out, at), pytest.raises(Killed):
-            train(plan, out)
-        train(plan, out)
+            train(loaded, out)
+        train(loaded, out)
         assert bits(out) == wanted, at
         assert not verify(out).damaged
 
 
 def test_killed_again_and_again_it_still_ends_with_the_same_bits(tmp_path: Path):
-    plan = plan_sweep(load_sweep(write(tmp_path, RECYCLED)))
-    train(plan, tmp_path / "clean")
+    sweep = load_sweep(write(tmp_path, RECYCLED))
+    train(sweep, tmp_path / "clean")
     out, kills = tmp_path / "killed", 0
     while True:
         try:
             with dies(out, 40 + 15 * kills):
-                train(plan, out)
+                train(sweep, out)
             break
         except Killed:
             kills += 1
@@ -64,14 +64,14 @@ def test_killed_again_and_again_it_still_ends_with_the_same_bits(tmp_path: Path)
 
 
 def test_the_newest_two_checkpoints_are_kept_while_a_chunk_trains_and_none_after(tmp_path: Path):
-    plan = plan_sweep(load_sweep(write(tmp_path, PLAIN)))
+    sweep = load_sweep(write(tmp_path, PLAIN))
     out = tmp_path / "out"
     with dies(out, None) as counted:
-        train(plan, tmp_path / "out")
+        train(sweep, tmp_path / "out")
     assert not list((out / "checkpoints").rglob("*.json"))
     shutil.rmtree(out)
     with dies(out, counted.seen - 25), pytest.raises(Killed):
-        train(plan, out)
+        train(sweep, out)
     assert len(list((out / "checkpoints" / "chunk-00000").glob("segment-*.json"))) == 2
 
 
@@ -93,7 +93,7 @@ def test_added_runs_and_steps_end_with_the_bits_of_a_sweep_that_had_them_at_once
     tmp_path: Path, steps: int, interrupted: bool
 ):
     out = tmp_path / "out"
-    first = plan_sweep(load_sweep(write(tmp_path, seeds(3, 60))))
+    first = load_sweep(write(tmp_path, seeds(3, 60)))
     if interrupted:
         with dies(out, 40), pytest.raises(Killed):
             train(first, out)
@@ -105,7 +105,7 @@ def test_added_runs_and_steps_end_with_the_bits_of_a_sweep_that_had_them_at_once
         assert all(path.read_bytes() == data for path, data in before.items())
     run(write(tmp_path, seeds(7, steps)), out=tmp_path / "clean")
     assert len(grown.run_ids) == 8
-    placed = [run_id for chunk in grown.manifest["chunks"] for run_id in chunk["runs"]]
+    placed = [run_id for chunk in grown.manifest.chunks for run_id in chunk.run_ids]
     assert len(placed) == len(set(placed)) == (8 if steps == 60 else 12)  # the shorter ones stay
     assert set(grown.runs()["status"]) == {"ended"}
     wanted, found = bits(tmp_path / "clean"), bits(out)
@@ -178,7 +178,7 @@ def test_another_number_of_devices_is_refused_and_allowed_goes_on_where_it_was(
         run(sweep, out=out)
     found = run(sweep, out=out, other_device=True)
     wanted = grokjax.open_results(clean)
-    assert [machine["count"] for machine in found.manifest["machines"]] == [4, devices]
+    assert [machine.count for machine in found.manifest.machines] == [4, devices]
     assert found.ends.keys() == wanted.ends.keys()
     for name in ("run_id", "step"):
         assert found.curves()[name].equals(wanted.curves()[name])
@@ -195,13 +195,19 @@ def test_another_version_of_jax_is_refused(tmp_path: Path, monkeypatch: pytest.M
         run(sweep, out=tmp_path / "out")
 
 
-def test_what_was_begun_stays_as_it_was_planned_whatever_plan_comes_later(tmp_path: Path):
+def test_what_was_begun_stays_as_it_was_planned_whatever_plan_comes_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     sweep = load_sweep(write(tmp_path, PLAIN | {"engine": {}, "parameters": {"seed": {"min": 0, "max": 7}}}))
     one, other = (make_plan(sweep, describe_device(), most_lanes={key_of(sweep): lanes}) for lanes in (4, 8))
-    train(one, tmp_path / "out")
+    monkeypatch.setattr("grokjax.launch.make_plan", lambda *_: one)
+    train(sweep, tmp_path / "out")
     before = (tmp_path / "out" / "plan.json").read_bytes()
     assert one.buckets[0].queue != other.buckets[0].queue or one.buckets[0].width != other.buckets[0].width
-    train(other, tmp_path / "out")
+    monkeypatch.setattr("grokjax.launch.make_plan", lambda *_: other)
+    train(sweep, tmp_path / "out")
+    train(sweep, tmp_path / "other")
+    assert (tmp_path / "other" / "plan.json").read_bytes() != before
     assert (tmp_path / "out" / "plan.json").read_bytes() == before
 
 

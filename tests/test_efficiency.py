@@ -18,7 +18,7 @@ from test_progress import gromov, quick, run_spec, small, weights
 from typer.testing import CliRunner
 
 import grokjax
-from grokjax.analysis.efficiency import LOGITS, MEASURES, _kind, degree, efficiency, logits_of
+from grokjax.analysis.efficiency import LOGITS, MEASURES, _kind, efficiency, logits_of
 from grokjax.analysis.stored import examples_of, specs_of
 from grokjax.cli import app
 from grokjax.figures import efficiency as picture
@@ -198,7 +198,7 @@ def test_what_a_network_counts_as(op: str, train: float, test: float, kind: str)
 )
 def test_the_degree_is_how_logits_scale_with_the_parameters(model: MLP | Transformer, wanted: int | None):
     spec = run_spec("add", 5, model)
-    assert degree(spec) == wanted
+    assert spec.model.degree == wanted
     if wanted:
         params, tokens = weights(spec), np.array([[0, 1, 5], [3, 2, 5], [4, 4, 5]])
         scaled = {name: 1.5 * value for name, value in params.items()}

@@ -205,7 +205,7 @@ def test_what_does_not_fit_into_memory_is_planned_again_with_half_the_lanes_befo
     for lanes in (16, 8):
         assert f"bucket 0 is out of device memory with {lanes} lanes; planned again with {lanes // 2}" in said.stdout
     results = grokjax.open_results(out)
-    assert {bucket["width"] for bucket in results.manifest["buckets"]} == {4}
+    assert {bucket.width for bucket in results.manifest.buckets} == {4}
     again = CliRunner().invoke(app, ["run", str(sweep), "--out", str(out)])
     assert "out of device memory" not in again.stdout  # what was begun keeps its width
 

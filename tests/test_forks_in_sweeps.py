@@ -1,6 +1,7 @@
 """Sweeps whose runs start from stored ones: what is asked for, inherited, refused, and what is one run with what."""
 
 import hashlib
+import json
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grokjax.spec.families import validate
 from grokjax.spec.identity import program_key, run_id, steps_apart
 from grokjax.spec.origin import Origin
 from grokjax.spec.run import FromRun, RunSpec
+from grokjax.spec.walk import plain
 from grokjax.sweep import expand as expansion
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.keys import FROM_RUN
@@ -39,7 +42,7 @@ class Store:
 
     runs: dict[str, RunSpec]
     content: dict[str, str] = field(default_factory=dict)
-    begun: dict[str, int] = field(default_factory=dict)
+    prior_steps: dict[str, int] = field(default_factory=dict)
     asked: list[FromRun] = field(default_factory=list)
 
     def __call__(self, wanted):
@@ -76,7 +79,7 @@ class Store:
 
     def parent(self, results, name, step):
         digest = hashlib.sha256(f"{self.content.get(name, name)}@{step}".encode()).hexdigest()
-        return Parent(results, name, step, self.runs[name], digest, self.begun.get(name, 0), (f"{name}@{step}",))
+        return Parent(results, name, step, self.runs[name], digest, self.prior_steps.get(name, 0), (f"{name}@{step}",))
 
 
 def store(**change):
@@ -175,8 +178,8 @@ def test_a_smaller_train_fraction_is_a_subset_of_the_parents_train_set():
 
 def test_steps_behind_the_optimizer_add_up_where_it_is_kept():
     find = store(prior_steps={A: 1000})
-    assert fork(ONE, find=find)[0].origin.begun == 1100
-    assert fork(f"{{results: r, run: {A}, optimizer: reset}}", find=find)[0].origin.begun == 0
+    assert fork(ONE, find=find)[0].origin.prior_steps == 1100
+    assert fork(f"{{results: r, run: {A}, optimizer: reset}}", find=find)[0].origin.prior_steps == 0
 
 
 def test_events_in_steps_are_read():
@@ -450,9 +453,9 @@ def test_another_snapshot_step_or_optimizer_is_another_run():
 
 def test_steps_behind_the_optimizer_count_where_it_is_kept():
     reset = f"{{results: r, run: {A}, optimizer: reset}}"
-    begun = store(prior_steps={A: 7})
-    assert fork(ONE)[0].run_id != fork(ONE, find=begun)[0].run_id
-    assert fork(reset)[0].run_id == fork(reset, find=begun)[0].run_id
+    later = store(prior_steps={A: 7})
+    assert fork(ONE)[0].run_id != fork(ONE, find=later)[0].run_id
+    assert fork(reset)[0].run_id == fork(reset, find=later)[0].run_id
 
 
 def test_what_is_overwritten_by_the_parent_does_not_count():
@@ -504,8 +507,8 @@ def test_keeping_the_optimizer_is_another_program_and_nothing_else_of_the_start_
 
 def test_a_resolved_run_survives_being_written_down():
     spec = fork("{results: r, select: {seed: 3}, step: 50}", log__snapshot_steps="log:10000")[0].spec
-    assert RunSpec.model_validate_json(spec.model_dump_json()) == spec
-    assert RunSpec.model_validate(spec.model_dump()) == spec
+    assert validate(json.loads(json.dumps(plain(spec)))) == spec
+    assert validate(plain(spec)) == spec
 
 
 # What is refused

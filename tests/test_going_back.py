@@ -118,7 +118,7 @@ def test_a_replay_restarts_from_the_nearest_snapshot_and_gives_the_states_asked_
     run_id = run_of(parents, "seeds", seed=3)
     later = grokjax.replay(parents, run_id, 61, 75, every=7, probes=["margin"])
     states = list(later)
-    assert later.begun == 60
+    assert later.restarted_from == 60
     assert [state.step for state in states] == [61, 68, 75]
     whole = {state.step: state for state in grokjax.replay(parents, run_id, 0, 75)}
     for state in states:
@@ -266,7 +266,9 @@ def test_less_data_is_a_subset_of_what_the_parent_had(folder: Path, parents: Res
     from grokjax.tasks.examples import split
 
     less = fork(folder, "less", {"run": run_of(parents, "seeds", seed=5)}, task={"p": 7, "train_fraction": 0.3})
-    whole = next(run for run in read_manifest(parents.path).plan.sweep.runs if run.run_id == run_of(parents, "seeds", seed=5))
+    whole = next(
+        run for run in read_manifest(parents.path).plan.sweep.runs if run.run_id == run_of(parents, "seeds", seed=5)
+    )
     (part,) = read_manifest(less.path).plan.sweep.runs
     rows = [set(split(run.spec.task, 49, run.spec.task.train_size).train.tolist()) for run in (part, whole)]
     assert rows[0] < rows[1]

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 import grokjax
 from grokjax.cli import app
-from grokjax.launch import plan_sweep, train
+from grokjax.launch import train
 from grokjax.results.files import Damaged
 from grokjax.results.verify import verify
 from grokjax.sweep.expand import load_sweep
@@ -52,13 +52,13 @@ def _often() -> Iterator[None]:
 
 def trained(folder: Path, name: str, sweep: dict[str, Any], dies_at: int | None = None) -> tuple[Path, int]:
     """A results directory, and how many writes that took."""
-    plan = plan_sweep(load_sweep(write(folder, sweep)))
+    loaded = load_sweep(write(folder, sweep))
     with dies(folder / name, dies_at) as counted:
         if dies_at is None:
-            train(plan, folder / name)
+            train(loaded, folder / name)
         else:
             with pytest.raises(Killed):
-                train(plan, folder / name)
+                train(loaded, folder / name)
     return folder / name, counted.seen
 
 
@@ -189,7 +189,7 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_used_and_said_
     path = listing if kind == "checkpoint listing" else max(folder.rglob("d/*"), key=lambda file: file.stat().st_size)
     harm(path, random.Random(kind))
     assert_found(out, path)
-    train(plan_sweep(load_sweep(write(tmp_path, SWEEP))), out)
+    train(load_sweep(write(tmp_path, SWEEP)), out)
     said = capsys.readouterr().out
     assert f"{path} is damaged" in said
     assert "the checkpoint before it is used" in said

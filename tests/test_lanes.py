@@ -19,11 +19,11 @@ from safetensors.numpy import save_file
 
 import grokjax
 from grokjax.engine.devices import describe_device
-from grokjax.spec.hypers import hyper_of
 from grokjax.engine.loop import Program, begin_chunk, train_chunk
 from grokjax.engine.states import flatten
 from grokjax.plan.plan import Bucket, Chunk, Plan, make_plan
 from grokjax.results.segment import End, Segment
+from grokjax.spec.hypers import hyper_of
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.expand import Run, load_sweep
 from grokjax.tasks.examples import split

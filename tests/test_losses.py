@@ -203,7 +203,7 @@ def test_a_centered_gradient_sums_to_zero_where_float32_loses_the_label():
     row = np.array([[0.0, 20.0, 1.0]], np.float32)
 
     def loss(logits):
-        return LOSSES["float32"](center_gradient(logits), jnp.array([1]))
+        return mean_loss(LOSSES["float32"], center_gradient(logits), jnp.array([1]))
 
     value, gradient = jax.value_and_grad(loss)(jnp.asarray(row.T))
     plain_value, plain = loss_and_gradient("float32", row, np.array([1]))

@@ -141,8 +141,12 @@ def test_before_the_activation_it_is_the_network_s_own_neurons(model):
         params = reference.mlp_weights(P, [9, 6], 5, True, 3)
     held = {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
     tokens = jnp.asarray(table(Modular(p=P)).inputs)
-    both = jax.jit(lambda held: (before(held, tokens, model), inside(held, tokens, model)[0]), compiler_options=QUICK)
-    found, neurons_after = both(held)
+    spec = RunSpec(task=Modular(p=P), model=model)
+
+    def both(held):
+        return preactivations(spec, held, tokens), hidden_and_logits(spec, held, tokens)[0]
+
+    found, neurons_after = jax.jit(both, compiler_options=QUICK)(held)
     assert list(found) == ([1] if isinstance(model, Transformer) else [0, 1])
     last = reference.activate(model.activation, np.asarray(found[max(found)], np.float64))[0]
     np.testing.assert_allclose(last, neurons_after, rtol=1e-4, atol=1e-5)

@@ -186,7 +186,7 @@ def test_the_paper_setup_is_as_large_and_costs_as_much_as_it_should():
     spec = one("task: {p: 113, train_fraction: 0.3}")
     assert parameter_count(parameter_shapes(spec)) == 226_816
     d, d_mlp, vocab, examples = 128, 512, 114, 3830
-    assert cost.batch_size(spec) == examples
+    assert spec.batch_size == examples
     useful = 3 * 2 * examples * (d * d + 2 * d * d_mlp + d * vocab)
     assert useful == pytest.approx(3.74e9, rel=0.01)
     assert 0.95 * useful < cost.step_flops(spec) < 2.2 * useful

@@ -12,20 +12,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import reference
-from grokjax.spec.probes import PROBES as PROBE_NAMES
 
 import grokjax
-from grokjax.spec.hypers import hyper_of
 from grokjax.plan.cost import metric_count, probe_shares
-from grokjax.probes.all import AT_EVALUATION, PROBES, is_of_update, observe
+from grokjax.probes.all import PROBES, is_of_update, observe
 from grokjax.probes.radial import decompose
 from grokjax.results.read import Results
 from grokjax.spec.constraints import FixedNorm
+from grokjax.spec.hypers import hyper_of
 from grokjax.spec.identity import program_key, run_id
 from grokjax.spec.losses import CrossEntropy
 from grokjax.spec.models import MLP as Mlp
 from grokjax.spec.models import Transformer
 from grokjax.spec.optimizers import SGD, Adam, AdamW
+from grokjax.spec.probes import PROBES as FACTS
 from grokjax.spec.run import Log, Numerics, RunSpec
 from grokjax.spec.shapes import is_matrix, parameter_shapes
 from grokjax.spec.tasks import Modular
@@ -34,7 +34,7 @@ from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, View
 from grokjax.train.step import start, step
 
-ALL = sorted(set(PROBE_NAMES) - {"progress"})
+ALL = sorted(set(FACTS) - {"progress"})
 FLOAT64 = Numerics(params="float64")
 NETWORK = Transformer(d_model=8, heads=2, d_head=3, d_mlp=12, logit_scale=1.7)
 
@@ -43,7 +43,7 @@ def make(probes=ALL, **sections: Any) -> RunSpec:
     sections = {"task": Modular(p=7, train_fraction=0.6), "model": NETWORK, "numerics": FLOAT64} | sections
     optimizer = Adam(lr=0.02, warmup_steps=3, weight_decay=0.1, lr_by_matrix={"W_U": 0.5})
     sections.setdefault("optimizer", optimizer)
-    return RunSpec(log=Log(probes=probes), **sections)
+    return RunSpec(log=Log(probes=[FACTS[name]() for name in probes]), **sections)
 
 
 def weights(spec: RunSpec, seed=3) -> dict[str, np.ndarray]:
@@ -297,8 +297,9 @@ def test_sharpness_is_that_of_a_dense_hessian_by_finite_differences():
 
 
 def test_the_probes_of_a_plan_are_those_of_the_step():
-    assert set(PROBE_NAMES) == PROBES.keys() | AT_EVALUATION.keys()
-    assert tuple(dict.fromkeys(PROBE_NAMES)) == PROBE_NAMES
+    assert FACTS.keys() == PROBES.keys()
+    assert [facts().name for facts in FACTS.values()] == list(FACTS)
+    assert [name for name, facts in FACTS.items() if facts.at_evaluation] == ["progress"]
 
 
 @pytest.mark.parametrize("model", [NETWORK, Mlp(widths=[5, 4])])

@@ -20,8 +20,8 @@ from grokjax.spec.losses import MSE, CrossEntropy
 from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Modular
-from grokjax.tasks.cycle import cycle_of
 from grokjax.tasks.all import table
+from grokjax.tasks.cycle import cycle_of
 
 # most of the time here is the compiler's
 quick = partial(

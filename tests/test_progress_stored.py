@@ -84,7 +84,9 @@ def test_runs_and_steps_can_be_chosen(results, frame):
 
 
 def test_many_batches_are_as_one(results, frame, monkeypatch):
-    monkeypatch.setattr(stored, "BATCH_BYTES", 3 * stored.all_pairs_bytes(read_manifest(results.path).plan.buckets[0].spec))
+    monkeypatch.setattr(
+        stored, "BATCH_BYTES", 3 * stored.all_pairs_bytes(read_manifest(results.path).plan.buckets[0].spec)
+    )
     found = analysis.progress(results, results.run_ids[:2])
     wanted = frame[frame["run_id"].isin(results.run_ids[:2])]
     pd.testing.assert_frame_equal(found, wanted, rtol=1e-4, atol=1e-6)

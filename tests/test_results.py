@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import grokjax
-from grokjax.launch import Interrupted, plan_sweep, train
+from grokjax.launch import Interrupted, train
 from grokjax.sweep.expand import load_sweep
 
 SWEEP = """
@@ -120,14 +120,14 @@ def test_derived_tables_are_rebuilt_when_they_are_gone_or_stale(results, folder)
 
 
 def test_an_unfinished_chunk_goes_on_and_ends_alike(results, folder):
-    plan = plan_sweep(load_sweep(folder / "sweep.yaml"))
+    sweep = load_sweep(folder / "sweep.yaml")
     stop_after = Countdown(1)
     with pytest.raises(Interrupted):
-        train(plan, folder / "cut", stop_after)
+        train(sweep, folder / "cut", stop_after)
     part = grokjax.open_results(folder / "cut")
     assert set(part.runs()["status"]) == {"ended", "planned"}
     assert part.runs()["outcome"].isna().any()
-    whole = train(plan, folder / "cut")
+    whole = train(sweep, folder / "cut")
     pd.testing.assert_frame_equal(whole.curves(), results.curves())
     for run_id in whole.run_ids:
         for name, value in results.params(run_id).items():

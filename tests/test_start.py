@@ -14,10 +14,11 @@ from flax import nnx
 from safetensors.numpy import save_file
 
 from grokjax.engine.inputs import Starts
-from grokjax.spec.hypers import hyper_of
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import declare_with
-from grokjax.models.network import initial_params
+from grokjax.models.network import starting_params
+from grokjax.spec.families import validate
+from grokjax.spec.hypers import hyper_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.check import resolve
@@ -32,7 +33,7 @@ EMBEDDED = NARROW | {"input": "embedded", "d_model": 4}
 
 def spec_of(**sections: Any) -> RunSpec:
     """A resolved spec; p is 7 where no task is given."""
-    return resolve(RunSpec.model_validate({"task": {"p": 7}} | sections), set())
+    return resolve(validate({"task": {"p": 7}} | sections), set())
 
 
 def draw(spec: RunSpec, seeds: list[int], starts: Starts | None = None) -> dict[str, np.ndarray]:
@@ -94,7 +95,7 @@ def test_what_flax_declares_is_what_the_sweep_plans_with(model: dict[str, Any]):
         (value,) = jax.tree.leaves(variable)
         declared[".".join([str(path[-1]), *layer])] = value.shape
     assert declared == shapes
-    params = jax.eval_shape(partial(initial_params, model=spec.model, scheme="fan_in", shapes=shapes), jnp.uint32(0))
+    params = jax.eval_shape(partial(starting_params, spec=spec), jnp.uint32(0))
     assert {name: value.shape for name, value in params.items()} == shapes
 
 

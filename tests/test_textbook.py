@@ -20,6 +20,7 @@ import pytest
 
 from grokjax.models import features, network, textbook
 from grokjax.models.features import linear, spread, total
+from grokjax.spec.families import validate
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.check import resolve
@@ -50,7 +51,7 @@ class Case:
     @property
     def spec(self) -> RunSpec:
         # a - b is not b - a, so operands that are swapped show
-        return resolve(RunSpec.model_validate({"task": {"p": self.p, "op": "subtract"}, "model": self.model}), set())
+        return resolve(validate({"task": {"p": self.p, "op": "subtract"}, "model": self.model}), set())
 
     def weights(self) -> dict[str, np.ndarray]:
         """Matrices of variance 1 / fan-in, which leaves attention soft; every value is one of float32."""
@@ -75,13 +76,13 @@ class Case:
     def loss(self, form: str) -> Callable[[Params], jax.Array]:
         """Mean cross-entropy of the parameters."""
         tokens, labels = self.examples()
-        model = self.spec.model
+        spec = self.spec
 
         def trained(params: Params) -> jax.Array:
-            return exact(network.forward(params, jnp.asarray(tokens), model), jnp.asarray(labels))
+            return exact(network.forward(spec, params, jnp.asarray(tokens)), jnp.asarray(labels)).mean()
 
         def as_in_textbooks(params: Params) -> jax.Array:
-            logits = textbook.forward(params, jnp.asarray(tokens), model)
+            logits = textbook.forward(params, jnp.asarray(tokens), spec.model)
             # the label's log-probability by a mask: a look-up's gradient would be a scatter
             return -(jax.nn.log_softmax(logits, axis=-1) * np.eye(logits.shape[-1])[labels]).sum(-1).mean()
 

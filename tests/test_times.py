@@ -137,7 +137,7 @@ def told(decays=(0.0, 0.1, 0.3, 1.0, 3.0), lrs=(0.001,), seeds=8, until=LAST):
     axes = {"main": ["optimizer.lr", "optimizer.weight_decay", "seed"][len(lrs) < 2 :]}
     return SimpleNamespace(
         path=Path("told"),
-        manifest={"axes": axes, "keys": ["optimizer.weight_decay", "optimizer.lr", "seed"]},
+        manifest=SimpleNamespace(axes=axes, keys=("optimizer.weight_decay", "optimizer.lr", "seed")),
         planned=lambda: runs,
         runs=lambda: runs,
         ends={run_id: {"step": until} for run_id in runs["run_id"]},

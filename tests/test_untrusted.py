@@ -18,7 +18,7 @@ import pytest
 from bits import BASE, write
 from hostile import SWEEP, first_run, invoke, often, precious, reads, rewritten
 
-from grokjax.launch import plan_sweep, train
+from grokjax.launch import train
 from grokjax.results.files import BLANK, read_json, seal, write_json, write_sealed
 from grokjax.results.write import seal_table
 from grokjax.sweep.expand import load_sweep
@@ -39,7 +39,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrusted")
-    train(plan_sweep(load_sweep(write(folder, SWEEP))), folder / "out")
+    train(load_sweep(write(folder, SWEEP)), folder / "out")
     return folder / "out"
 
 
@@ -101,13 +101,19 @@ def test_a_hostile_sweep_file_is_bad_input_and_nothing_is_written(
 
 
 def renamed(manifest: dict[str, Any], name: Any) -> dict[str, Any]:
-    old = manifest["runs"][0]["run_id"]
+    old = manifest["runs"][0]
     return json.loads(json.dumps(manifest).replace(json.dumps(old), json.dumps(name)))
+
+
+def runs_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """The columns of its only bucket."""
+    (bucket,) = manifest["buckets"]
+    return bucket["runs"]
 
 
 def continuing(manifest: dict[str, Any], *at: int) -> dict[str, str]:
     """Each run goes on with the other."""
-    one, other = (manifest["runs"][index]["run_id"] for index in at)
+    one, other = (manifest["runs"][index] for index in at)
     return {one: other, other: one}
 
 
@@ -117,8 +123,15 @@ PLANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a pattern as run id": lambda plan: renamed(plan, "*"),
     "a number as run id": lambda plan: renamed(plan, 7),
     "a run id of another run": lambda plan: renamed(plan, "0123456789ab"),
-    "a chunk of unknown runs": lambda plan: plan["chunks"][0]["runs"].append("0123456789ab"),
-    "a run in two chunks": lambda plan: plan["chunks"].append(plan["chunks"][0]),
+    "a run that no bucket has": lambda plan: plan["runs"].append("0123456789ab"),
+    "a run twice in the sweep": lambda plan: plan["runs"].append(plan["runs"][0]),
+    "a run twice in a bucket": lambda plan: runs_of(plan)["run_id"].__setitem__(1, runs_of(plan)["run_id"][0]),
+    "a bucket of unknown runs": lambda plan: runs_of(plan)["run_id"].append("0123456789ab"),
+    "a chunk of more runs than there are": lambda plan: plan["chunks"][0].update(runs=5),
+    "a chunk of no runs": lambda plan: plan["chunks"].append({"bucket": 0, "runs": 0}),
+    "a chunk of fewer than no runs": lambda plan: plan["chunks"].extend({"bucket": 0, "runs": n} for n in (2, -2)),
+    "a chunk of a list of runs": lambda plan: plan["chunks"][0].update(runs=plan["runs"]),
+    "runs in two chunks": lambda plan: plan["chunks"].append(plan["chunks"][0]),
     "a bucket that is not there": lambda plan: plan["chunks"][0].update(bucket=9),
     "a bucket from the end": lambda plan: plan["chunks"][0].update(bucket=-1),
     "a bucket that is a path": lambda plan: plan["chunks"][0].update(bucket="../x"),
@@ -127,8 +140,16 @@ PLANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no runs": lambda plan: plan.update(runs=[]),
     "no buckets": lambda plan: plan.update(buckets=[]),
     "text for runs": lambda plan: plan.update(runs="../../x"),
-    "values that are none": lambda plan: plan["runs"][0].update(values=[1]),
-    "keys that are paths": lambda plan: plan["common"].update({"../../x": 1, "a.b.c": 2}),
+    "values that are none": lambda plan: runs_of(plan).update(columns=[1]),
+    "a column that is too short": lambda plan: runs_of(plan)["columns"]["seed"].pop(),
+    "a column that is too long": lambda plan: runs_of(plan)["columns"]["seed"].append(9),
+    "values of no run": lambda plan: runs_of(plan)["partial"].update({"seed": {"rows": [4], "values": [1]}}),
+    "values of a run from the end": lambda plan: runs_of(plan)["partial"].update(
+        {"optimizer.lr_by_matrix.W.0": {"rows": [-1], "values": [1.0]}}
+    ),
+    "fewer arms than runs": lambda plan: runs_of(plan)["arms"].pop(),
+    "keys that are paths": lambda plan: runs_of(plan)["common"].update({"../../x": 1, "a.b.c": 2}),
+    "keys that are none of its runs'": lambda plan: plan["keys"].append("../../x"),
     "another format": lambda plan: plan.update(format="../4"),
 }  # fmt: skip
 

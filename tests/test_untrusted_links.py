@@ -13,7 +13,7 @@ from bits import bits, write
 from faults import Killed, dies
 from hostile import LONG, SWEEP, first_run, invoke, often, precious
 
-from grokjax.launch import plan_sweep, train
+from grokjax.launch import train
 from grokjax.results.files import read_json, write_json
 from grokjax.sweep.expand import load_sweep
 
@@ -33,7 +33,7 @@ def outside(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("untrusted")
-    train(plan_sweep(load_sweep(write(folder, SWEEP))), folder / "out")
+    train(load_sweep(write(folder, SWEEP)), folder / "out")
     return folder / "out"
 
 
@@ -41,11 +41,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cut(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """Killed where checkpoints are, and what it would have ended with."""
     folder = tmp_path_factory.mktemp("cut")
-    plan = plan_sweep(load_sweep(write(folder, LONG)))
+    sweep = load_sweep(write(folder, LONG))
     with dies(folder / "whole", None) as counted:
-        train(plan, folder / "whole")
+        train(sweep, folder / "whole")
     with dies(folder / "out", counted.seen - 30), pytest.raises(Killed):
-        train(plan, folder / "out")
+        train(sweep, folder / "out")
     assert len(list(folder.glob("out/checkpoints/chunk-00000/segment-*.json"))) >= 2
     return folder / "out", bits(folder / "whole")
 
@@ -138,7 +138,7 @@ def test_listings_that_name_other_folders_are_passed_over(tmp_path: Path, cut: t
         said = invoke("verify", out)
         assert said.exit_code == 1
         assert str(listing.parent) in said.stderr
-    train(plan_sweep(load_sweep(write(tmp_path, LONG))), out)
+    train(load_sweep(write(tmp_path, LONG)), out)
     assert bits(out) == cut[1]
 
 
@@ -158,7 +158,7 @@ def test_clearing_up_before_going_on_removes_links_and_not_what_they_lead_to(
     found = invoke("verify", out)
     assert found.exit_code == 1
     assert str(folder / "99") in found.stderr
-    train(plan_sweep(load_sweep(write(tmp_path, LONG))), out)
+    train(load_sweep(write(tmp_path, LONG)), out)
     assert bits(out) == cut[1]
     assert not folder.exists()
 

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -291,7 +292,8 @@ def test_damage_is_found_and_written_again(plain):
 def without(results, run_id):
     """The same results before a sweep had a run."""
     before = grokjax.open_results(results.path)
-    before.manifest["runs"] = [run for run in before.manifest["runs"] if run["run_id"] != run_id]
+    kept = tuple(known for known in before.manifest.run_ids if known != run_id)
+    before.manifest = replace(before.manifest, run_ids=kept)
     runs, events = results.runs(), results.events()
     before.runs = lambda: runs[runs["run_id"] != run_id].reset_index(drop=True)
     before.events = lambda: events[events["run_id"] != run_id]

@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from grokjax.results.read import Results
+from grokjax.spec.constraints import CONSTRAINTS, Constraint
 
 METRICS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
 PACE = 0.3  # decades of train loss in a decade of steps: so fast it halves in ten times as many steps
@@ -35,7 +36,7 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
     planned = results.planned().set_index("run_id")
     wanted = list(planned.index) if runs is None else list(runs)
     curves = results.curves([*METRICS, "norm/total"], wanted)  # says if there is no such run
-    free = [run_id for run_id in wanted if planned.loc[run_id, "constraint.name"] != "fixed_norm"]
+    free = [run_id for run_id in wanted if not _holds_norm(str(planned.loc[run_id, "constraint.name"]))]
     if free:
         raise ValueError(
             f"the reduced loss is that of runs with constraint.name fixed_norm; {len(free)} of {len(wanted)} in"
@@ -46,6 +47,10 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
         raise ValueError(f"no run in {results.path} has ended yet without diverging")
     of_run = dict(list(curves.groupby("run_id", sort=False)))
     return pd.DataFrame([_row(run_id, of_run[run_id], pace) for run_id in ended])
+
+
+def _holds_norm(name: str) -> bool:
+    return CONSTRAINTS.get(name, Constraint).holds_norm
 
 
 def _row(run_id: str, curves: pd.DataFrame, pace: float) -> dict[str, object]:

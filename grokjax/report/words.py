@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +12,13 @@ import pandas as pd
 from grokjax.figures.groups import ordered_values, plain_value, runs_of
 from grokjax.figures.style import is_number, number_text, short_key, value_text
 from grokjax.results.read import Results
+from grokjax.spec.constraints import NoConstraint
+from grokjax.spec.families import FAMILIES
+from grokjax.spec.losses import Loss
+from grokjax.spec.models import Model
+from grokjax.spec.section import Family
+from grokjax.spec.tasks import Task
 
-OPERATIONS = {
-    "add": "x + y", "subtract": "x − y", "multiply": "x · y", "divide": "x / y", "quadratic": "x² + xy + y²",
-    "random": "a random table of x and y",
-}  # fmt: skip
 HEADING = re.compile(r"\w[\w ,-]{0,30}:\s")
 ASIDES = ("cost:", "look at it with:", "first train", "usage:")  # of a sweep's comment: for who runs it
 APART = ("log.", "events.", "engine.")  # sections that decide no run
@@ -87,40 +89,26 @@ def values_text(values: list[Any]) -> str:
 def setup(fixed: Mapping[str, Any]) -> str:
     """What the runs train, on what and how; values that differ between them are `swept`."""
 
-    def of(key: str) -> str:
+    def text_of(key: str) -> str:
         return value_text(plain_value(fixed[key])) if key in fixed else SWEPT
 
-    steps = f"{int(fixed['train.steps']):,}" if "train.steps" in fixed else SWEPT
-    batch = "full batch" if fixed.get("train.batch", 0) is None else f"batch size {of('train.batch')}"
-    parts = [f"Learns {_task(fixed, of)}", _model(fixed, of), _optimizer(fixed, of), f"{batch}, at most {steps} steps"]
-    if fixed.get("constraint.name") == "fixed_norm":
-        parts.append(f"norm held fixed ({of('constraint.scope')})")
-    return "; ".join(parts)
+    def described(kind: str, base: type[Family]) -> str:
+        family = FAMILIES[kind].get(fixed.get(f"{kind}.name", ""), base)
+        return family.describe(lambda name: text_of(f"{kind}.{name}"))
 
-
-def _task(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
-    op = of("task.op")
     share = fixed.get("task.train_fraction")
     part = f"{share:.3g} of all pairs" if share is not None else "a share of the pairs that is swept"
-    return f"{OPERATIONS.get(op, f'task {op}')} mod {of('task.p')} from {part}"
-
-
-def _model(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
-    if fixed.get("model.name") == "transformer":
-        layers = of("model.layers")
-        plural = "" if layers == "1" else "s"
-        shape = f"d_model {of('model.d_model')}, {of('model.heads')} heads, d_mlp {of('model.d_mlp')}"
-        return f"a transformer of {layers} layer{plural} ({shape})"
-    if fixed.get("model.name") == "mlp":
-        return f"an MLP of widths {of('model.widths')}"
-    return f"a network ({of('model.name')})"
-
-
-def _optimizer(fixed: Mapping[str, Any], of: Callable[[str], str]) -> str:
-    loss = of("loss.name").replace("_", " ")
-    precision = f" ({of('loss.precision')})" if fixed.get("loss.name") == "cross_entropy" else ""
-    rates = f"lr {of('optimizer.lr')}, weight decay {of('optimizer.weight_decay')}"
-    return f"{loss}{precision} with {of('optimizer.name')}, {rates}"
+    rates = f"lr {text_of('optimizer.lr')}, weight decay {text_of('optimizer.weight_decay')}"
+    steps = f"{int(fixed['train.steps']):,}" if "train.steps" in fixed else SWEPT
+    batch = "full batch" if fixed.get("train.batch", 0) is None else f"batch size {text_of('train.batch')}"
+    parts = [
+        f"Learns {described('task', Task)} from {part}",
+        described("model", Model),
+        f"{described('loss', Loss)} with {text_of('optimizer.name')}, {rates}",
+        f"{batch}, at most {steps} steps",
+        described("constraint", NoConstraint),
+    ]
+    return "; ".join(part for part in parts if part)
 
 
 def happened(runs: pd.DataFrame, events: pd.DataFrame) -> str:

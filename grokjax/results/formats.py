@@ -59,7 +59,7 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
         column = [values[at][key] for at in having]
         if len(having) < len(values):
             partial[key] = {"rows": having, "values": column}
-        elif all(value == column[0] and type(value) is type(column[0]) for value in column):
+        elif len(set(map(repr, column))) == 1:  # by ==, 0.0 is -0.0 and 1 is 1.0
             common[key] = column[0]
         else:
             columns[key] = column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 from grokjax.spec.fields import Positive
@@ -12,6 +13,7 @@ from grokjax.spec.section import Family
 
 class Constraint(Family):
     replaces_decay: ClassVar[bool] = False  # whether a run has no weight decay unless it asks for one
+    holds_norm: ClassVar[bool] = False  # whether runs stay on a sphere
 
     @property
     def undoes_scale(self) -> bool:
@@ -22,6 +24,10 @@ class Constraint(Family):
 class NoConstraint(Constraint):
     name: Literal["none"] = "none"
 
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return ""
+
 
 class FixedNorm(Constraint):
     name: Literal["fixed_norm"] = "fixed_norm"
@@ -31,6 +37,11 @@ class FixedNorm(Constraint):
     """null is the norm at the start."""
 
     replaces_decay: ClassVar[bool] = True
+    holds_norm: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"norm held fixed ({text_of('scope')})"
 
     @property
     def undoes_scale(self) -> bool:

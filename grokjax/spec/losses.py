@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import ClassVar, Literal, Self
 
 from grokjax.spec.roles import Later
@@ -40,6 +41,10 @@ class CrossEntropy(Loss):
     """Subtract from each example's gradient to the logits its mean over classes, which is 0 but for rounding."""
 
     of_softmax: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"cross entropy ({text_of('precision')})"
 
     def dtype(self, params: str) -> str:
         return params if self.precision == "exact" else self.precision

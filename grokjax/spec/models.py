@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field
@@ -33,6 +33,10 @@ class Model(Family):
 
     schemes: ClassVar[tuple[str, ...]] = ()  # of starting values that it takes; the first is the default
     has_parts: ClassVar[bool] = False  # whether it says what its features, neurons and weights at both ends are
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"a network ({text_of('name')})"
 
     def problems(self, spec: RunSpec) -> Iterator[Problem]:
         scheme = spec.init.scheme
@@ -101,6 +105,12 @@ class Transformer(Model):
 
     schemes: ClassVar[tuple[str, ...]] = ("paper", "fan_in", "torch_linear")
     has_parts: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        layers = text_of("layers")
+        shape = f"d_model {text_of('d_model')}, {text_of('heads')} heads, d_mlp {text_of('d_mlp')}"
+        return f"a transformer of {layers} layer{'' if layers == '1' else 's'} ({shape})"
 
     @property
     def head_width(self) -> int:
@@ -215,6 +225,10 @@ class MLP(Model):
 
     schemes: ClassVar[tuple[str, ...]] = ("torch_linear", "fan_in")
     has_parts: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"an MLP of widths {text_of('widths')}"
 
     @property
     def depth(self) -> int:

@@ -44,6 +44,14 @@ class Family(Section):
         """Fields that cannot change a run, as the others are: they are no part of its id."""
         return set()
 
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        """Runs of this family in a few words.
+
+        text_of: the value of a field of the family as text, or a word that says that it differs between the runs.
+        """
+        return text_of("name").replace("_", " ")
+
     def resolved(self) -> Self:
         """With the values that follow from others filled in."""
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -13,6 +13,12 @@ from grokjax.spec.section import Family, Problem, Section
 
 if TYPE_CHECKING:
     from grokjax.spec.run import RunSpec
+
+
+OPERATIONS = {
+    "add": "x + y", "subtract": "x − y", "multiply": "x · y", "divide": "x / y", "quadratic": "x² + xy + y²",
+    "random": "a random table of x and y",
+}  # fmt: skip
 
 
 class Split(Section):
@@ -32,6 +38,10 @@ class Task(Family):
     ends_alike: ClassVar[bool] = False  # whether the last token is the same in every example
     follows_cycle: ClassVar[bool] = False  # whether its answers may follow a cyclic group (`grokjax.tasks.cycle`)
     unit: ClassVar[str] = "examples"
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"task {text_of('name')}"
 
     @property
     def has_no_rule(self) -> bool:
@@ -106,6 +116,11 @@ class Modular(Task):
     ends_alike: ClassVar[bool] = True
     follows_cycle: ClassVar[bool] = True
     unit: ClassVar[str] = "pairs"
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        op = text_of("op")
+        return f"{OPERATIONS.get(op, f'task {op}')} mod {text_of('p')}"
 
     @property
     def has_no_rule(self) -> bool:
