@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import importlib.metadata
 import json
 import platform
@@ -12,6 +13,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from grokjax import figures
+from grokjax.cli import app
+from grokjax.launch import load
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.spec.identity import program_key
 from grokjax.sweep.load import SweepError, parse_sweep
@@ -54,15 +60,31 @@ def _parent(run_id: str, spec: Any, results: str) -> Parent:
 def refusal(path: Path, settings: list[str] | None = None, parents: bool = False) -> list[str]:
     """The mistakes that a sweep file, or the settings given with it, is refused with; paths without their folder.
 
-    parents: runs that it starts from are looked up, and are runs of a sweep with nothing but `train.steps: 100`.
+    parents: runs that it starts from are those of a sweep with nothing but `train.steps: 100`, else looked up on disk.
     """
-    find = partial(_made_up, "base: {train: {steps: 100}}\nparameters: {seed: {values: [3, 4]}}\n")
+    made_up = partial(_made_up, "base: {train: {steps: 100}}\nparameters: {seed: {values: [3, 4]}}\n")
     try:
-        load_sweep(path, parse_overrides(settings) if settings else None, find if parents else None)
+        overrides = parse_overrides(settings) if settings else None
+        load_sweep(path, None, made_up) if parents else load(path, overrides)
     except SweepError as error:
         lines = [str(mistake).removeprefix(f"{path}:") for mistake in error.mistakes]
         return [line.replace(f"{path.parent}/", "").replace(str(path.parent), "FOLDER") for line in lines]
     return []
+
+
+def make_figure(kind: str, results: Any, stem: Path, **options: Any) -> list[Path]:
+    return figures.make(kind, results, stem, **options)
+
+
+def question(name: str) -> Any:
+    """The module of an open question: data, table, answer."""
+    return importlib.import_module(f"grokjax.figures.questions.{name}")
+
+
+def command(*arguments: Any) -> tuple[int, str]:
+    """Exit status and output of a grokjax command."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
 
 
 @contextmanager
