@@ -186,6 +186,6 @@ def bench(
             path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
             typer.echo(f"written to {path}; plans made from now on use it")
             return
-        found = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
+        measured = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
         if json:
-            report.write_json(found, json)
+            report.write_json(measured, json)
