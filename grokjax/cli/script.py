@@ -1,4 +1,4 @@
-"""What the scripts of single figures share: DIR and --out, the written paths, and errors in one line."""
+"""What the scripts of questions share: DIR and --out, the written paths, and errors in one line."""
 
 from __future__ import annotations
 
@@ -11,30 +11,8 @@ from typing import Any
 import typer
 
 from grokjax.cli.app import bad_value, exit_codes
-from grokjax.figures import make
 from grokjax.figures.style import write, write_table
 from grokjax.results.read import Results
-
-
-def run_script(
-    kind: str, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **fixed: Any
-) -> list[Path]:
-    """Read the arguments, make the picture (see `grokjax.figures.make`), print and return the paths that were written.
-
-    Options of the parser, named as the figure's own, are passed on where they were given; `fixed` always. Exit 2: bad
-    input; 1: a file is damaged or cannot be read or written; 75: interrupted.
-    """
-    parser.add_argument("directory", metavar="DIR", type=Path, help="results directory of `grokjax run`")
-    parser.add_argument(
-        "--out", metavar="STEM", type=Path, help=f"where to write, without ending; default DIR/figures/{kind}"
-    )
-    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    directory = given.pop("directory")
-    stem = given.pop("out", directory / "figures" / kind)
-    with _ends():
-        paths = make(kind, open_results(directory), stem, **fixed, **given)
-        print(*paths, sep="\n", flush=True)
-    return paths
 
 
 def run_question(
@@ -43,7 +21,7 @@ def run_question(
     """Read the arguments, print the answer to a question, draw its picture; print and return the paths written.
 
     question: a module of `grokjax.figures.questions`. stages: option -> help, of further results directories that it
-    can read. Exits as `run_script`.
+    can read. Exit 2: bad input; 1: a file is damaged or cannot be read or written; 75: interrupted.
     """
     name = question.__name__.rpartition(".")[2]
     parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")

@@ -172,5 +172,12 @@ def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
 def draw(
     results: Results, by: str | None = None, x: str | None = None, arm: str | None = None, step: int | None = None
 ) -> Figure:
-    """Circuit efficiency of an arm; options as of `data`."""
+    """Train loss against norm, and logits per norm along an axis, of circuits.
+
+    by: key that is colored; default: task.op where it varies, else the arm's first axis
+    x: key across; default: task.train_fraction where it varies, else the first axis of numbers
+    arm: which arm; default: the first that varies more than seeds
+    step: of the snapshots; default: each run's end
+    Example: grokjax figure efficiency runs/data_fraction
+    """
     return figure(data(results, by, x, arm, step))

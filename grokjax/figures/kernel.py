@@ -65,5 +65,11 @@ def figure(arms: list[ArmBands]) -> Figure:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, examples: int = Sample.examples) -> Figure:
-    """The kernel on so many train examples over training; by and arm as for `curves`."""
+    """The tangent kernel over training: alignment with the labels, and change.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    examples: how many train examples it is taken on
+    Example: grokjax figure kernel runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, examples))

@@ -84,5 +84,11 @@ def _draw(axes: Axes, arm: ArmLandscape, metric: str) -> None:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, step: int | None = None) -> Figure:
-    """The ray through the parameters that runs ended with, or had at a step; by and arm as for `curves`."""
+    """Loss and accuracy along the ray through stored parameters, against their norm.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    step: of the snapshots; default: each run's end
+    Example: grokjax figure landscape runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, step))

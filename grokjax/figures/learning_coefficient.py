@@ -108,5 +108,12 @@ def draw(
     chains: int = Sampling.chains,
     draws: int = Sampling.draws,
 ) -> Figure:
-    """The coefficient over training, of so many chains and draws; by and arm as for `curves`."""
+    """The local learning coefficient of every snapshot, above the losses.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    chains: Langevin chains of a snapshot
+    draws: draws of a chain
+    Example: grokjax figure learning_coefficient runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, chains, draws))

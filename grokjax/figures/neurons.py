@@ -126,5 +126,11 @@ def _draw_each(axes: Axes, one: LayerNeurons) -> None:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, step: int | None = None) -> Figure:
-    """Quadratic neurons of a sweep; by and arm as for `curves`. step: of the histogram; default each run's end."""
+    """How nearly neurons compute squares: over training, and one by one at the end.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    step: of the neurons one by one; default: each run's end
+    Example: grokjax figure neurons runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, step))

@@ -218,9 +218,11 @@ def apart(places: np.ndarray, gap: float) -> np.ndarray:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, equal: bool = False) -> Figure:
-    """The norm dynamics of a sweep.
+    """The norm of every matrix over log steps: median and band over seeds.
 
-    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes. arm: only this arm. equal: all
-    matrices in one panel a value, to see which of them end at one norm.
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    equal: all matrices in one panel a value, to see which of them end at one norm
+    Example: grokjax figure norms runs/quickstart --arm grok --equal
     """
     return figure(data(results, by, arm, equal))

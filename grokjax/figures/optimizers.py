@@ -221,9 +221,12 @@ def _notes(data: OptimizersData) -> list[str]:
 
 
 def draw(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> Figure:
-    """Optimizers compared.
+    """Optimizers compared: how many runs generalize, along x and at the best of each.
 
-    by: arm, or a key; default: arm where there are several, else optimizer.name (SGD with momentum apart).
-    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers. arm: only this one.
+    by: arm, or a key that tells optimizers apart; default: arm where there are
+    several, else optimizer.name (SGD with momentum apart)
+    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure optimizers runs/optimizers
     """
     return figure(data(results, by, x, arm))

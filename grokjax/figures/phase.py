@@ -188,9 +188,11 @@ def _words(picture: Figure, data: PhaseData) -> None:
 
 
 def draw(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """The phase diagram of an arm.
+    """Median step of fit and of generalization over two axes, as heat maps.
 
-    x, y: keys across and upwards; default: the arm's first two axes other than seeds.
-    arm: default the first that varies more than seeds.
+    x: key across; default: the arm's first axis other than seeds
+    y: key upwards; default: the second
+    arm: which arm; default: the first that varies more than seeds
+    Example: grokjax figure phase runs/phase --x init.scale
     """
     return figure(data(results, x, y, arm))

@@ -65,5 +65,10 @@ def figure(arms: list[ArmBands]) -> Figure:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None) -> Figure:
-    """Progress measures of stored networks over training; by and arm as for `curves`."""
+    """Progress measures of stored networks over training, with their losses.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure progress runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm))

@@ -180,5 +180,11 @@ def _left_out(data: ReducedData) -> str:
 
 
 def draw(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """The reduced loss of an arm: lines against the norm colored by `by`, or with `y` a heat map."""
+    """Final loss against the norm that runs were held at: lines, or a heat map with y.
+
+    by: key that colors lines; default: the arm's first axis but the norm and seeds
+    y: key upwards, as a heat map instead
+    arm: which arm; default: the first that varies the norm
+    Example: grokjax figure reduced_loss runs/fixed_norm
+    """
     return figure(data(results, by, y, arm))

@@ -182,10 +182,11 @@ def _words(picture: Figure, data: SlingshotData) -> None:
     picture.legend(handles, labels, loc="outside lower center", ncols=len(lines))
 
 
-def draw(results: Results, runs: str | Iterable[str] | None = None, arm: str | None = None) -> Figure:
-    """Slingshots, run by run.
+def draw(results: Results, runs: list[str] | None = None, arm: str | None = None) -> Figure:
+    """Runs with slingshots, every one marked, and some runs without for contrast.
 
-    runs: ids of the runs to show; default: those with the most slingshots, and some without for contrast.
-    arm: only runs of this arm.
+    runs: ids of the runs to show; default: those with the most slingshots
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure slingshots runs/quickstart
     """
     return figure(data(results, runs, arm))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -287,11 +287,14 @@ def draw(
     x: str | None = None,
     by: str | None = None,
     arm: str | None = None,
-    measure: str = "generalization_step",
+    measure: Literal["generalization_step", "delay"] = "generalization_step",
 ) -> Figure:
-    """Times to generalize of an arm.
+    """Step of generalization along an axis, log-log, with a fitted power law.
 
-    x: key across; default: weight decay if it is varied, else the first axis of numbers. by: key that colors.
-    measure: generalization_step, or delay (from fit on). arm: default the first that varies x.
+    x: key across; default: weight decay if it is varied, else the first axis of numbers
+    by: key that is colored, each value with a fit; default: none
+    arm: which arm; default: the first that varies x
+    measure: the step itself, or the delay from fit on
+    Example: grokjax figure times runs/time_to_generalize
     """
     return figure(data(results, x, by, arm, measure))

@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 from grokjax import figures
 from grokjax.cli import app
 from grokjax.launch import load
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.spec.identity import program_key
+from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.load import SweepError, parse_sweep
 from grokjax.sweep.parents import Answer, Parent
 
