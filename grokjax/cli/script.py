@@ -12,7 +12,6 @@ import typer
 
 from grokjax.cli.app import bad_value, exit_codes
 from grokjax.figures import make
-from grokjax.figures.style import write, write_table
 from grokjax.results.read import Results
 
 
@@ -33,31 +32,6 @@ def run_script(
     stem = given.pop("out", directory / "figures" / kind)
     with _ends():
         paths = make(kind, open_results(directory), stem, **fixed, **given)
-        print(*paths, sep="\n", flush=True)
-    return paths
-
-
-def run_question(
-    question: Any, parser: argparse.ArgumentParser, open_results: Callable[[Path], Results], **stages: str
-) -> list[Path]:
-    """Read the arguments, print the answer to a question, draw its picture; print and return the paths written.
-
-    question: a module of `grokjax.figures.questions`. stages: option -> help, of further results directories that it
-    can read. Exits as `run_script`.
-    """
-    name = question.__name__.rpartition(".")[2]
-    parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")
-    for option, text in stages.items():
-        parser.add_argument(f"--{option}", metavar="DIR", type=Path, help=text)
-    parser.add_argument("--out", metavar="STEM", type=Path, help=f"where to write; default DIR/figures/{name}")
-    given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
-    directory = given.pop("directory")
-    stem = given.pop("out", directory / "figures" / name)
-    with _ends():
-        opened = {key: open_results(value) if key in stages else value for key, value in given.items()}
-        found = question.data(open_results(directory), **opened)
-        print(*question.answer(found), sep="\n")
-        paths = [*write(question.figure(found), stem), write_table(question.table(found), stem)]
         print(*paths, sep="\n", flush=True)
     return paths
 

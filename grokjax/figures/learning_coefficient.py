@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
-from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.groups import arms_with, nothing_yet
 from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches, line_style
 from grokjax.figures.style import WIDTH, paper, plain_steps
@@ -42,7 +42,7 @@ def data(
     sampling, found = Sampling(chains=chains, draws=draws), []
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: bool(results.snapshots(run_id))):
         coefficients = learning_coefficient(results, list(group_of), sampling=sampling)
-        bands = over_runs(results.curves(LOSSES, list(group_of)), group_of, LOSSES)
+        bands, _ = curve_bands(results, group_of, LOSSES)
         coefficients = coefficients.assign(group=coefficients["run_id"].map(group_of))
         found.append(ArmCoefficients(ArmBands(grouping, bands, sizes), coefficients))
     if not found:

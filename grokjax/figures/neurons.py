@@ -43,7 +43,7 @@ def data(
     found = []
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
-        group_of = {run_id: at for at, group in enumerate(grouping.groups) for run_id in group.run_ids}
+        group_of = grouping.group_of
         own = [run_id for run_id in group_of if run_id in stored]
         if not own:
             continue

@@ -16,16 +16,11 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
+from grokjax.analysis.censored import median_time
 from grokjax.figures.cells import NO_VALUE, Cell, draw_cells, hatched_patch, inches
-from grokjax.figures.groups import (
-    check_key,
-    chosen_arms,
-    ordered_values,
-    plain_value,
-    runs_of,
-    varied_keys,
-)
-from grokjax.figures.style import SEQUENTIAL, WIDTH, is_number, number_text, paper, short_key, steps_text, value_text
+from grokjax.figures.groups import check_key, chosen_arms
+from grokjax.figures.style import SEQUENTIAL, WIDTH, number_text, paper, short_key, steps_text, value_text
 from grokjax.results.read import Results
 
 PANELS = {"fit": "fit_step", "generalization": "generalization_step"}
@@ -59,7 +54,7 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
     x_of, x_values = axis_labels(runs[x])
     y_of, y_values = axis_labels(runs[y]) if y else ([""] * len(runs), [""])
     placed = runs.assign(_x=x_of, _y=y_of)
-    ended = placed[placed["status"].isin(["ended", "diverged"])]
+    ended = ended_runs(placed)
     if ended.empty:
         raise ValueError(f"nothing to draw: no run of arm {arm} in {results.path} has ended yet")
     rows = []
@@ -73,13 +68,11 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
 
 
 def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
-    """median, reached, runs, marked. Where just half of the runs got there, the median is the last of these."""
-    reached, count = int((~np.isnan(steps)).sum()), len(steps)
-    if 2 * reached < count or reached == 0:
-        return math.nan, reached, count, True
-    ordered = np.sort(np.where(np.isnan(steps), np.inf, steps))
-    middle = ordered[[(count - 1) // 2, count // 2]]
-    return float(middle[0] if np.isinf(middle[1]) else middle.mean()), reached, count, False
+    """median, reached, runs, marked: whether fewer than half of the runs got there."""
+    reached = int((~np.isnan(steps)).sum())
+    median = median_time(steps)[0]
+    marked = bool(np.isinf(median))
+    return math.nan if marked else median, reached, len(steps), marked
 
 
 def _arm(results: Results, arm: str | None) -> str:

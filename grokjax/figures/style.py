@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import ArrayLike
 
+from grokjax.analysis.cells import is_missing
 from grokjax.results.files import write_view
 
 WIDTH = 7.0  # inches: both columns of a paper
@@ -126,14 +127,6 @@ def steps_text(value: float) -> str:
         if abs(value) >= size and abs(value) >= 1e4:
             return f"{value / size:.3g}{letter}"
     return f"{value:.0f}"
-
-
-def is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not is_missing(value)
 
 
 def group_colors(numeric: bool, count: int) -> list[Any]:

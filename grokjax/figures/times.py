@@ -14,9 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from grokjax.analysis.cells import ENDED, is_number, runs_of, varied_keys
 from grokjax.analysis.censored import CensoredFit, fit_censored
-from grokjax.figures.groups import MOST_GROUPS, check_key, chosen_arms, group_runs, runs_of, varied_keys
-from grokjax.figures.style import COLUMN, group_colors, is_number, paper, short_key, steps_text, value_text, value_ticks
+from grokjax.figures.groups import MOST_GROUPS, check_key, chosen_arms, group_runs
+from grokjax.figures.style import COLUMN, group_colors, paper, short_key, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.weight_decay"
@@ -106,7 +107,7 @@ def _times(results: Results, runs: pd.DataFrame, x: str, measure: str) -> tuple[
     there = runs["generalization_step"].to_numpy(np.float64)
     happened = ~np.isnan(there)
     at, time = runs[x].to_numpy(np.float64), np.where(happened, there, last) - zero
-    ended = runs["status"].isin(["ended", "diverged"]).to_numpy()
+    ended = runs["status"].isin(ENDED).to_numpy()
     reasons = {
         "have not ended": ~ended,
         "diverged before they generalized": (runs["status"] == "diverged").to_numpy() & ~happened,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from grokjax.analysis.cells import SEEDS, by_values, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.figures.bands import ArmBands, over_runs
-from grokjax.figures.groups import MOST_GROUPS, SEEDS, Grouping, ordered_values, plain_value, runs_of, varied_keys
+from grokjax.figures.groups import MOST_GROUPS, Grouping
 from grokjax.figures.phase import axis_labels
-from grokjax.figures.style import group_colors, is_number, short_key
+from grokjax.figures.style import group_colors, short_key
 from grokjax.results.read import Results
 
 MOST_COLORS = 16  # groups of a view
@@ -116,8 +117,7 @@ def _fitting(found: list[View]) -> list[View]:
 
 
 def _count(table: pd.DataFrame, keys: list[str]) -> int:
-    columns = [[plain_value(value) for value in table[key]] for key in keys]
-    return len(set(zip(*columns, strict=True))) if columns else 1
+    return len(by_values(table, keys))
 
 
 def _view(table: pd.DataFrame, arm: str | None, keys: tuple[str, ...], varied: dict[str, list[str]]) -> View:

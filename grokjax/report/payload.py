@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from grokjax.figures.groups import plain_value
+from grokjax.analysis.cells import plain_value
+from grokjax.analysis.curve_batches import SPIKE
 from grokjax.figures.norms import norms_of
 from grokjax.figures.style import SEQUENTIAL, short_key, value_text
 from grokjax.report.axes import View, arm_axes, views
+from grokjax.report.curves import Thinned, thinned
 from grokjax.report.pack import Steps, pack
-from grokjax.report.thin import SPIKE, Thinned, thinned
 from grokjax.results.read import Results
 from grokjax.sweep.shapes import last_layer
 

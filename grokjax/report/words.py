@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.figures.groups import ordered_values, plain_value, runs_of
-from grokjax.figures.style import is_number, number_text, short_key, value_text
+from grokjax.analysis.cells import is_number, ordered_values, plain_value, runs_of
+from grokjax.figures.style import number_text, short_key, value_text
 from grokjax.results.read import Results
 
 OPERATIONS = {

@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from grokjax.analysis.cells import values_of
+from grokjax.analysis.curve_batches import Curves, in_batches, read_curves
+from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
-from grokjax.sinks.curves import Curves, in_batches, read_curves, values_of
 from grokjax.sinks.page import Head, History
-from grokjax.sinks.thin import kept_records
 
 QUANTILES = {"": 0.5, "q25/": 0.25, "q75/": 0.75}  # prefix of the metric's name -> quantile; the median has none
 TOGETHER = 1000  # runs whose thinned curves are held at once
