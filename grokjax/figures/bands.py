@@ -11,7 +11,7 @@ import pandas as pd
 
 from grokjax.analysis.curve_batches import fit_at_once
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
-from grokjax.figures.style import short_key
+from grokjax.figures.style import short_key, span_text
 from grokjax.results.read import Results
 
 QUANTILES = (0.1, 0.9)
@@ -39,8 +39,7 @@ class ArmBands:
         band = "min–max band" if sizes[-1] < FEWEST else wide
         if sizes[0] < FEWEST <= sizes[-1]:
             band += f" (min–max below {FEWEST} {what})"
-        count = f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-        text = f"median and {band} over {count} {what}"
+        text = f"median and {band} over {span_text(sizes[0], sizes[-1])} {what}"
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
         return text

@@ -15,7 +15,7 @@ from matplotlib.ticker import NullFormatter
 from grokjax.analysis.cells import by_values, ended_runs, is_number, plain_value, runs_of, varied_keys
 from grokjax.analysis.outcomes import edges, outcome, ranking
 from grokjax.figures.groups import check_key, chosen_arms
-from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, steps_text, value_text, value_ticks
+from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.lr"
@@ -208,13 +208,14 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
 
 
 def _notes(data: OptimizersData) -> list[str]:
-    least, most = data.seeds
-    many = f"{most}" if least == most else f"{least}–{most}"
-    text = f"Bars: 95 % Wilson intervals over the {many} runs of a setting; median step: of generalization. "
+    text = f"Bars: 95 % Wilson intervals over the {span_text(*data.seeds)} runs of a setting; "
+    text += "median step: of generalization. "
     others = ", ".join(short_key(key) for key in data.keys if key != data.x)
-    text += f"Left: at each {short_key(data.x)} the best over {others}. " if others else ""
+    if others:
+        text += f"Left: at each {short_key(data.x)} the best over {others}. "
     text += "A best was chosen by the runs shown, so it is optimistic."
-    text += f" {data.unended} runs have not ended and are left out." if data.unended else ""
+    if data.unended:
+        text += f" {data.unended} runs have not ended and are left out."
     return textwrap.wrap(text, LETTERS)
 
 

@@ -20,7 +20,17 @@ from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_
 from grokjax.analysis.censored import median_time
 from grokjax.figures.cells import NO_VALUE, Cell, draw_cells, hatched_patch, inches
 from grokjax.figures.groups import check_key, chosen_arms
-from grokjax.figures.style import SEQUENTIAL, WIDTH, number_text, paper, short_key, steps_text, value_text
+from grokjax.figures.style import (
+    SEQUENTIAL,
+    WIDTH,
+    log_norm,
+    number_text,
+    paper,
+    short_key,
+    span_text,
+    steps_text,
+    value_text,
+)
 from grokjax.results.read import Results
 
 PANELS = {"fit": "fit_step", "generalization": "generalization_step"}
@@ -131,7 +141,7 @@ def figure(data: PhaseData) -> Figure:
     with paper():
         picture = Figure(figsize=(WIDTH, height + 0.95), layout="constrained")
         both = picture.subplots(1, 2, sharey=True)
-        norm = _norm(data.cells["median"].to_numpy())
+        norm = log_norm(np.maximum(data.cells["median"], 1.0))  # step 0 counts as 1
         for axes, panel in zip(both, PANELS, strict=True):
             _draw_panel(axes, data, panel, norm)
         both[0].set_ylabel(short_key(data.y) if data.y else "")
@@ -143,13 +153,6 @@ def figure(data: PhaseData) -> Figure:
         bar.update_ticks()
         _words(picture, data)
     return picture
-
-
-def _norm(medians: np.ndarray) -> LogNorm:
-    """One logarithmic scale; step 0 counts as 1."""
-    there = np.maximum(medians[np.isfinite(medians)], 1.0)
-    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
-    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
 
 
 def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
@@ -169,12 +172,13 @@ def _drawn(cell: Mapping[Any, Any], norm: LogNorm) -> Cell:
 
 def _words(picture: Figure, data: PhaseData) -> None:
     most, least = data.cells["runs"].max(), data.cells["runs"].min()
-    count = f"{most}" if most == least else f"{least}–{most}"
-    pooled = ", ".join(map(short_key, data.pooled))
-    what = "" if data.arm == "main" else f"arm {data.arm}: "
-    what += f"median over {count} run{'' if most == 1 else 's'} a cell"
-    what += f" ({pooled})" if pooled else ""
-    picture.suptitle(what + (f"; {data.unended} runs have not ended" if data.unended else ""), fontsize=7.5)
+    text = "" if data.arm == "main" else f"arm {data.arm}: "
+    text += f"median over {span_text(least, most)} run{'' if most == 1 else 's'} a cell"
+    if data.pooled:
+        text += f" ({', '.join(map(short_key, data.pooled))})"
+    if data.unended:
+        text += f"; {data.unended} runs have not ended"
+    picture.suptitle(text, fontsize=7.5)
     if data.cells["marked"].any():
         label = "fewer than half of the runs got there (how many / runs)"
         picture.legend(handles=[hatched_patch(label)], loc="outside lower center")

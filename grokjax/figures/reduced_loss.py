@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -19,7 +18,7 @@ from grokjax.figures.cells import Cell, draw_cells, hatched_patch, inches
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs
 from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
 from grokjax.figures.phase import together
-from grokjax.figures.style import SEQUENTIAL, WIDTH, number_text, paper, short_key, value_text, value_ticks
+from grokjax.figures.style import SEQUENTIAL, WIDTH, log_norm, number_text, paper, short_key, value_text, value_ticks
 from grokjax.results.read import Results
 
 NORMS = ("constraint.radius", "init.scale")  # keys that set the norm a run is held at
@@ -155,16 +154,15 @@ def _map(data: ReducedData) -> Figure:
 
 def _draw_map(picture: Figure, axes: Axes, data: ReducedData, metric: str) -> None:
     bands = data.bands.bands[data.bands.bands["metric"] == metric]
-    medians = bands["median"].to_numpy()
-    there = medians[np.isfinite(medians) & (medians > 0)]
-    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
-    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+    norm = log_norm(bands["median"])
+    positive = bands["median"][bands["median"] > 0]
+    least = positive.min() if len(positive) else 1.0
     labels = [group.label for group in data.bands.grouping.groups]
     cells = [
         Cell(
             value_text(row["value"]),
             labels[row["group"]],
-            SEQUENTIAL(norm(max(row["median"], low))),
+            SEQUENTIAL(norm(max(row["median"], least))),
             number_text(float(f"{row['median']:.2g}")),
             row["marked"],
         )

@@ -12,7 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import ArrayLike
@@ -127,6 +127,21 @@ def steps_text(value: float) -> str:
         if abs(value) >= size and abs(value) >= 1e4:
             return f"{value / size:.3g}{letter}"
     return f"{value:.0f}"
+
+
+def span_text(least: Any, most: Any) -> str:
+    """`3–5`, or `3` where both are equal."""
+    return str(least) if least == most else f"{least}–{most}"
+
+
+def log_norm(values: ArrayLike) -> LogNorm:
+    """A logarithmic scale of colors over the positive, finite values."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return LogNorm(1.0, 10.0)
+    low, high = float(values.min()), float(values.max())
+    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
 
 
 def group_colors(numeric: bool, count: int) -> list[Any]:

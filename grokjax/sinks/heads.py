@@ -129,12 +129,14 @@ def _final(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _median(values: Iterable[float]) -> float | None:
-    there = [value for value in values if not math.isnan(value)]
-    return float(np.median(there)) if there else None
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else None
 
 
 def _plain(value: Any) -> Any:
     """As JSON has it: what is missing is None, whole numbers are whole."""
     if isinstance(value, float):
-        return None if math.isnan(value) else int(value) if value.is_integer() and abs(value) < 2**53 else value
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
     return list(value) if isinstance(value, np.ndarray) else value

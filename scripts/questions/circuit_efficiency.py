@@ -198,9 +198,7 @@ def _draw_lines(axes: Axes, runs: pd.DataFrame, p: int) -> None:
         axes.plot(part["norm"], part["loss"], markers[size], markersize=2.4, alpha=0.5, **style)
         middle = part.groupby("weight_decay")[["norm", "loss"]].agg(gmean)
         axes.plot(middle["norm"], middle["loss"], "-", **style)
-    axes.set_yscale("log")
-    axes.set_xlabel("norm of all parameters")
-    axes.set_ylabel("train loss")
+    axes.set(yscale="log", xlabel="norm of all parameters", ylabel="train loss")
     style = {"color": "black", "linestyle": "none", "markersize": 3}
     marks = [Line2D([], [], marker=marker, label=str(size), **style) for size, marker in markers.items()]
     panels.legend(axes, f"p = {p}; train examples", handles=marks)
@@ -217,8 +215,7 @@ def _draw_sizes(axes: Axes, frame: pd.DataFrame, name: str, label: str) -> None:
         for line in axes.containers:
             for part in (line[0], *line[1], *line[2]):
                 part.set_color(COLORS[line.get_label()])
-    axes.set_ylabel(label)
-    axes.set_xlabel("train examples")
+    axes.set(ylabel=label, xlabel="train examples")
 
 
 if __name__ == "__main__":

@@ -178,8 +178,7 @@ def _draw_examples(axes: Axes, examples: pd.DataFrame) -> None:
         axes.plot(part["step"], part["loss"].clip(lower=FLOOR), color=PALETTE[place], linewidth=0.6, label=label)
     axes.set_yscale("log")
     plain_steps(axes, int(examples["step"].max()))
-    axes.set_xlabel("step")
-    axes.set_ylabel("largest train loss")
+    axes.set(xlabel="step", ylabel="largest train loss")
     panels.legend(axes, columns=1)
 
 

@@ -127,8 +127,7 @@ def figure(tables: Tables) -> Figure:
         for axes, (family, what) in zip(grid[1], drawn, strict=True):
             of_family = runs[runs["arm"].str.startswith(family)]
             panels.draw_runs(axes, of_family, "angle", what, "norm", float(runs["steps"].max()) * 1.4)
-            axes.set_xlabel("angular step (radians, early)")
-            axes.set_ylabel(f"step of {what}")
+            axes.set(xlabel="angular step (radians, early)", ylabel=f"step of {what}")
         panels.legend(grid[1, 0], "norm; here and in the middle Adam, at the right SGD", columns=7)
     return picture
 

@@ -112,8 +112,7 @@ def figure(tables: Tables) -> Figure:
             panels.draw_runs(row[2], runs, "share", "delay", "factor", top)
             row[2].xaxis.set_major_locator(FixedLocator(SHARES))
             row[2].set_xticklabels([number_text(share) for share in SHARES])
-            row[2].set_xlabel("W_E's share of squared gradient")
-            row[2].set_ylabel("delay")
+            row[2].set(xlabel="W_E's share of squared gradient", ylabel="delay")
             panels.legend(row[2], label, columns=5)
         panels.legend(grid[0, 0], columns=2)
     return picture

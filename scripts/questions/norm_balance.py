@@ -168,8 +168,7 @@ def _draw_norms(axes: Axes, norms: pd.DataFrame, arm: str, named: bool) -> None:
         axes.plot(part["step"], part["norm"], style, color=color, label=matrix.partition(".")[0], linewidth=0.9)
     panels.plain_log(axes, (1, 2, 3, 5, 10, 20, 30, 50))
     plain_steps(axes, int(norms["step"].max()))
-    axes.set_xlabel("step")
-    axes.set_ylabel("norm of matrix")
+    axes.set(xlabel="step", ylabel="norm of matrix")
     if named:
         panels.legend(axes, arm, columns=5)
     else:
@@ -186,8 +185,7 @@ def _draw_ratios(axes: Axes, curves: pd.DataFrame, arms: list[str]) -> None:
                   alpha=1.0 if least else 0.4)  # fmt: skip
     _near_scale(axes)
     plain_steps(axes, int(curves["step"].max()))
-    axes.set_xlabel("step")
-    axes.set_ylabel("largest / least path norm")
+    axes.set(xlabel="step", ylabel="largest / least path norm")
     panels.legend(axes, "weight_decay")
 
 
@@ -210,10 +208,7 @@ def _draw_times(axes: Axes, runs: pd.DataFrame, arms: list[str]) -> None:
                 axes.plot(part["generalization"], part["balanced"], "os"[place % 2], **style, **more)
     ends = [drawn.min().min(), top]
     axes.plot(ends, ends, color=GREY, linewidth=0.6, zorder=0)
-    axes.set_xscale("log")
-    axes.set_yscale("log")
-    axes.set_xlabel("step of generalization")
-    axes.set_ylabel(f"path within {NEAR} from step")
+    axes.set(xscale="log", yscale="log", xlabel="step of generalization", ylabel=f"path within {NEAR} from step")
     panels.legend(axes)
 
 

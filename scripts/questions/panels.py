@@ -113,8 +113,7 @@ def draw_cells(
         tops = np.full(never.sum(), top)
         axes.plot(at[never], tops, "^", color=colors[place], markerfacecolor="none", markersize=4.5)
     set_scale(axes, scale)
-    axes.set_xlabel(x_label or short_key(x))
-    axes.set_ylabel(label or LABELS.get(name, ""))
+    axes.set(xlabel=x_label or short_key(x), ylabel=label or LABELS.get(name, ""))
     if name in SHARES:
         axes.set_ylim(-0.04, 1.04)
     if name in TIMES:

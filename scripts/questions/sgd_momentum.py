@@ -254,8 +254,7 @@ def _draw_example(axes: Axes, example: pd.DataFrame, colors: dict[str, str]) -> 
         axes.plot(growth["step"], growth["growth"], style, color=colors[matrix], label=matrix.removesuffix(".0"))
     axes.axhline(GROWN, color=GREY, linewidth=0.6, linestyle=":")
     panels.plain_log(axes, TICKS)
-    axes.set_xlabel("step")
-    axes.set_ylabel(f"norm / norm {BEFORE} steps before")
+    axes.set(xlabel="step", ylabel=f"norm / norm {BEFORE} steps before")
     panels.legend(axes, columns=3)
 
 
