@@ -18,7 +18,7 @@ def cell_outcomes(
     """One row a combination of the values of `keys`, sorted by them; none comes first.
 
     runs: rows of `Results.runs()`; those that have not ended are left out. more: further columns of a cell, from its
-    rows. Columns: the keys, those of `outcome`, those of `more`. Raises ValueError where no run has ended.
+    rows. Columns: the keys, those of `cell_outcome`, those of `more`. Raises ValueError where no run has ended.
     """
     ended = ended_runs(runs)
     if ended.empty:
@@ -26,14 +26,14 @@ def cell_outcomes(
     plain = ended.assign(**{key: [plain_value(value) for value in ended[key]] for key in keys})
     rows = []
     for values, part in plain.groupby(list(keys), dropna=False, sort=True):
-        row = dict(zip(keys, values, strict=True)) | outcome(part)
+        row = dict(zip(keys, values, strict=True)) | cell_outcome(part)
         if more is not None:
             row |= more(part)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def outcome(runs: pd.DataFrame) -> dict[str, Any]:
+def cell_outcome(runs: pd.DataFrame) -> dict[str, Any]:
     """What the runs of a cell came to; all must have ended.
 
     runs, fit, generalized, diverged, slingshots: numbers of runs (the last: that had one). fraction generalized with

@@ -18,10 +18,10 @@ KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "diverg
 def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(runs, events) of a results directory, as documented on `Results`."""
     runs = results.planned()
-    found = find_all(results, runs)
-    events = events_frame(found)
+    events_of = find_all(results, runs)
+    events = events_frame(events_of)
     ended = runs["status"].isin(ENDED)
-    rows = [_summary(found[run_id], done) for run_id, done in zip(runs["run_id"], ended, strict=True)]
+    rows = [_summary(events_of[run_id], done) for run_id, done in zip(runs["run_id"], ended, strict=True)]
     runs = pd.concat([runs, pd.DataFrame(rows)], axis=1)
     final = final_values(results)
     return runs.merge(final, on="run_id", how="left"), events
@@ -48,10 +48,10 @@ def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     return {run_id: events[run_id] for run_id in rows}
 
 
-def events_frame(found: dict[str, list[Event]]) -> pd.DataFrame:
+def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
     rows = [
         (run_id, event.kind, event.step, event.value, event.norm_jump, event.matrix)
-        for run_id, events in found.items()
+        for run_id, events in events_of.items()
         for event in events
     ]
     frame = pd.DataFrame(rows, columns=EVENT_COLUMNS)

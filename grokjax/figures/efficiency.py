@@ -58,13 +58,13 @@ def data(
     ended = [run_id for run_id in group_of if run_id in results.ends]
     if not ended:
         raise ValueError(f"nothing to draw: no run of arm {name} in {results.path} has ended yet")
-    found = efficiency(results, ended, "last" if step is None else step)
+    circuits = efficiency(results, ended, "last" if step is None else step)
     at = dict(zip(runs["run_id"], runs[x].astype(float), strict=True))
-    trig = found[CIRCUITS["generalizing"]].fillna(found[WHOLE])
+    trig = circuits[CIRCUITS["generalizing"]].fillna(circuits[WHOLE])
     circuit = np.where(
-        found["kind"] == "generalizing", trig, np.where(found["kind"] == "memorizing", found[WHOLE], np.nan)
+        circuits["kind"] == "generalizing", trig, np.where(circuits["kind"] == "memorizing", circuits[WHOLE], np.nan)
     )
-    points = found.assign(group=found["run_id"].map(group_of), x=found["run_id"].map(at), circuit=circuit)
+    points = circuits.assign(group=circuits["run_id"].map(group_of), x=circuits["run_id"].map(at), circuit=circuit)
     return EfficiencyData(grouping, x, points, len(group_of) - len(ended))
 
 

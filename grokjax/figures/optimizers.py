@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from grokjax.analysis.cells import by_values, ended_runs, is_number, plain_value, runs_of, varied_keys
-from grokjax.analysis.outcomes import edges, outcome, ranking
+from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_key, chosen_arms
 from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
@@ -29,7 +29,7 @@ WARNING = "#A3123A"
 @dataclass(frozen=True)
 class OptimizersData:
     """settings: one row an optimizer and setting of its axes: optimizer, a column a key, runs, generalized, diverged,
-    fraction, low, high and more (see `grokjax.analysis.outcomes.outcome`), drawn (the best at its x), best (of the
+    fraction, low, high and more (see `grokjax.analysis.outcomes.cell_outcome`), drawn (the best at its x), best (of the
     optimizer), tried_settings, tried_runs, warning (both of the best only)."""
 
     by: str
@@ -99,7 +99,7 @@ def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
 def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.DataFrame:
     """The settings of one optimizer, as in `OptimizersData`."""
     cells = by_values(runs, keys)
-    rows = [outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in cells.items()]
+    rows = [cell_outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in cells.items()]
     frame = pd.DataFrame(rows).sort_values(x, kind="stable", ignore_index=True)
     ranked = ranking(frame)
     best = ranked.index[0]
@@ -116,11 +116,11 @@ def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
     """What makes the best of a sweep no best: nobody generalized, or it lies where the sweep ends."""
     if not frame["generalized"].any():
         return f"{name}: no run generalized, at any setting"
-    found = [
+    at_edges = [
         f"the best {short_key(key)} {value_text(value)} is the {end} tried"
         for key, value, end in edges(frame, best, keys)
     ]
-    return f"{name}: {', '.join(found)}" if found else ""
+    return f"{name}: {', '.join(at_edges)}" if at_edges else ""
 
 
 def table(data: OptimizersData) -> pd.DataFrame:

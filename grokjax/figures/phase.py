@@ -156,8 +156,8 @@ def figure(data: PhaseData) -> Figure:
 
 
 def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
-    found = data.cells[data.cells["panel"] == panel].to_dict("records")
-    draw_cells(axes, [_drawn(cell, norm) for cell in found], data.x_values, data.y_values)
+    cells = data.cells[data.cells["panel"] == panel].to_dict("records")
+    draw_cells(axes, [_drawn(cell, norm) for cell in cells], data.x_values, data.y_values)
     axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
     axes.set_xlabel(short_key(data.x))
 

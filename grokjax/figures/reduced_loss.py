@@ -57,13 +57,13 @@ def data(results: Results, by: str | None = None, y: str | None = None, arm: str
     runs = results.planned()
     grouping = _grouping(results, runs, name, x, y or by)
     group_of = grouping.group_of
-    found = reduced(results, list(group_of))
+    losses = reduced(results, list(group_of))
     values = dict(zip(runs["run_id"], map(plain_value, runs[x]), strict=True))
-    placed = found.assign(group=found["run_id"].map(group_of), value=found["run_id"].map(values))
+    placed = losses.assign(group=losses["run_id"].map(group_of), value=losses["run_id"].map(values))
     rows = [row for _, cell in placed.groupby(["group", "value"], dropna=False) for row in _rows(cell)]
     bands = pd.DataFrame(rows).sort_values(["group", "metric", "x"], kind="stable", ignore_index=True)
     sizes = tuple(int(bands[bands["group"] == index]["runs"].max()) for index in sorted(set(bands["group"])))
-    return ReducedData(ArmBands(grouping, bands, sizes, across="x"), x, y is not None, len(group_of) - len(found))
+    return ReducedData(ArmBands(grouping, bands, sizes, across="x"), x, y is not None, len(group_of) - len(losses))
 
 
 def _grouping(results: Results, runs: pd.DataFrame, arm: str, x: str, key: str | None) -> Grouping:

@@ -69,8 +69,8 @@ def data(
         raise ValueError(f"no measure {measure!r}; there are {', '.join(MEASURES)}")
     arm, x = _axis(results, arm, x)
     runs = runs_of(results.runs(), arm)
-    found, left_out = _times(results, runs, x, measure)
-    if found.empty:
+    times, left_out = _times(results, runs, x, measure)
+    if times.empty:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise ValueError(f"nothing to draw: of arm {arm} in {results.path} there are {why}")
     members: list[tuple[str, Any, tuple[str, ...]]] = [("", None, tuple(runs["run_id"]))]
@@ -80,7 +80,7 @@ def data(
     if len(members) > MOST_GROUPS:
         raise ValueError(f"{by} has {len(members)} values; at most {MOST_GROUPS} can be told apart")
     of = {run_id: place for place, (_, _, run_ids) in enumerate(members) for run_id in run_ids}
-    points = found.assign(group=found["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
+    points = times.assign(group=times["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
     groups = [_group(label, value, points[points["group"] == place]) for place, (label, value, _) in enumerate(members)]
     pooled = [key for key in results.manifest["axes"][arm] if key not in (x, by) and runs[key].map(str).nunique() > 1]
     return TimesData(arm, x, by, measure, points, tuple(groups), left_out, tuple(pooled))

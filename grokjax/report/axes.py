@@ -77,8 +77,8 @@ def arm_axes(results: Results, runs: pd.DataFrame, arm: str) -> list[Axis]:
     """The axes of an arm that vary, seeds last; without any but seeds, these."""
     own = runs_of(runs, arm)
     keys = [*varied_keys(results, arm), *(key for key in results.manifest["axes"][arm] if key in SEEDS)]
-    found = [axis(own, key) for key in keys]
-    return [one for one in found if len(one.labels) > 1]
+    axes = [axis(own, key) for key in keys]
+    return [one for one in axes if len(one.labels) > 1]
 
 
 def views(results: Results, runs: pd.DataFrame) -> list[View]:
@@ -111,9 +111,9 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
     return _fitting([_view(runs, None, some, of) for some in keys])
 
 
-def _fitting(found: list[View]) -> list[View]:
+def _fitting(views: list[View]) -> list[View]:
     """The first stays however many groups it has: something must be shown."""
-    return [view for place, view in enumerate(found) if place == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
+    return [view for place, view in enumerate(views) if place == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
 
 
 def _count(table: pd.DataFrame, keys: list[str]) -> int:

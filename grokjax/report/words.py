@@ -57,7 +57,7 @@ def _asked(text: str) -> str:
 
 def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
     """Every arm of the sweep."""
-    found = []
+    words = []
     for name, axes in results.manifest["axes"].items():
         own = runs_of(runs, name)
         if own.empty:
@@ -67,8 +67,8 @@ def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
         fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
         swept = tuple((short_key(key), values_text(ordered_values(own[key]))) for key in axes)
         shared = tuple((key, value_text(value)) for key, value in fixed.items() if value is not None)
-        found.append(ArmWords(name, len(own), setup(fixed), swept, shared))
-    return found
+        words.append(ArmWords(name, len(own), setup(fixed), swept, shared))
+    return words
 
 
 def values_text(values: list[Any]) -> str:

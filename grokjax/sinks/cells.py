@@ -27,14 +27,16 @@ def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterat
             cell.wandb_id: cell_steps(values[cell.run_ids[0]], max(ends[run_id] for run_id in cell.run_ids), rows)
             for cell in group
         }
-        found: dict[str, list[Curves]] = {cell.wandb_id: [] for cell in group}
+        curves_of: dict[str, list[Curves]] = {cell.wandb_id: [] for cell in group}
         for batch in in_batches(results, list(dict.fromkeys(run_id for cell in group for run_id in cell.run_ids))):
             curves = read_curves(results, batch)
             for cell in group:
                 own = [curves[run_id] for run_id in cell.run_ids if run_id in curves]
-                found[cell.wandb_id] += [run.at(np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))) for run in own]
+                curves_of[cell.wandb_id] += [
+                    run.at(np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))) for run in own
+                ]
         for cell in group:
-            yield cell, quartiles(found.pop(cell.wandb_id), steps[cell.wandb_id])
+            yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id])
 
 
 def _together(cells: Sequence[Head]) -> Iterator[list[Head]]:

@@ -97,11 +97,11 @@ def figure(tables: Tables) -> Figure:
 
 def _draw_squares(axes: Axes, runs: pd.DataFrame) -> None:
     names = sorted(runs["activation"].unique(), key=_order)
-    for place, name in enumerate(names):
+    for index, name in enumerate(names):
         part = runs[runs["activation"] == name].sort_values("beyond")
-        at = place + (np.linspace(-0.4, 0.4, len(part)) if len(part) > 1 else np.zeros(1))
+        at = index + (np.linspace(-0.4, 0.4, len(part)) if len(part) > 1 else np.zeros(1))
         generalized = part["generalization"].notna().to_numpy()
-        style: dict[str, Any] = {"color": PALETTE[place % len(PALETTE)], "linestyle": "none", "markersize": 2.0}
+        style: dict[str, Any] = {"color": PALETTE[index % len(PALETTE)], "linestyle": "none", "markersize": 2.0}
         axes.plot(at[generalized], part["beyond"][generalized], "o", **style)
         axes.plot(at[~generalized], part["beyond"][~generalized], "o", markerfacecolor="none", **style)
     axes.set_xticks(range(len(names)), names)

@@ -222,7 +222,8 @@ def run_question(question: str, **stages: str) -> None:
     module = sys.modules[question]
     name = Path(str(module.__file__)).stem
     about = f"{module.__doc__}\nPrints the answer; writes STEM.png, STEM.svg and the numbers drawn as STEM.csv.\n"
-    about += f"Example: scripts/questions/{name}.py runs/{name}"
+    more = "".join(f" --{option} runs/{name}_{option}" for option in stages)
+    about += f"Example: scripts/questions/{name}.py runs/{name}{more}"
     parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("directory", metavar="DIR", type=Path, help=f"results of sweeps/questions/{name}.yaml")
     for option, text in stages.items():
@@ -233,9 +234,9 @@ def run_question(question: str, **stages: str) -> None:
     try:
         with exit_codes(), bad_value():
             results = grokjax.open_results(given["directory"])
-            more = {key: grokjax.open_results(given[key]) for key in stages if given[key] is not None}
-            tables = module.data(results, **more)
-            notes = [line for stage in (results, *more.values()) for line in unended(stage)]
+            opened = {key: grokjax.open_results(given[key]) for key in stages if given[key] is not None}
+            tables = module.data(results, **opened)
+            notes = [line for stage in (results, *opened.values()) for line in unended(stage)]
             print(*notes, *module.answer(tables), sep="\n")
             paths = [*write(module.figure(tables), stem), write_table(csv_table(tables, module.CSV), stem)]
             print(*paths, sep="\n", flush=True)

@@ -65,7 +65,7 @@ def data(results: Results) -> Tables:
         )
         return plain | answers.share_columns("share", int((slingshots > 0).sum()), len(cell)) | means
 
-    order = {arm: place for place, arm in enumerate(dict.fromkeys(results.runs()["arm"]))}
+    order = {arm: index for index, arm in enumerate(dict.fromkeys(results.runs()["arm"]))}
     cells = cell_outcomes(runs, CELL, measures)
     cells = cells.sort_values("arm", key=lambda arms: arms.map(order), kind="stable", ignore_index=True)
     return {"runs": runs, "cells": cells[COLUMNS], "examples": _examples(results, runs, cells)}
@@ -172,10 +172,10 @@ def _draw_examples(axes: Axes, examples: pd.DataFrame) -> None:
     if examples.empty:
         axes.set_axis_off()
         return
-    for place, (depth, part) in enumerate(examples.groupby("depth")):
+    for index, (depth, part) in enumerate(examples.groupby("depth")):
         arm, shape = part[["arm", "shape"]].iloc[0]
         label = f"{arm}, depth {depth} ({shape})"
-        axes.plot(part["step"], part["loss"].clip(lower=FLOOR), color=PALETTE[place], linewidth=0.6, label=label)
+        axes.plot(part["step"], part["loss"].clip(lower=FLOOR), color=PALETTE[index], linewidth=0.6, label=label)
     axes.set_yscale("log")
     plain_steps(axes, int(examples["step"].max()))
     axes.set(xlabel="step", ylabel="largest train loss")

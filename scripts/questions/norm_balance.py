@@ -163,8 +163,8 @@ def figure(tables: Tables) -> Figure:
 
 
 def _draw_norms(axes: Axes, norms: pd.DataFrame, arm: str, named: bool) -> None:
-    for place, (matrix, part) in enumerate(norms.groupby("matrix", sort=False)):
-        style, color = "-" if is_on_path(matrix) else ":", PALETTE[place % len(PALETTE)]
+    for index, (matrix, part) in enumerate(norms.groupby("matrix", sort=False)):
+        style, color = "-" if is_on_path(matrix) else ":", PALETTE[index % len(PALETTE)]
         axes.plot(part["step"], part["norm"], style, color=color, label=matrix.partition(".")[0], linewidth=0.9)
     panels.plain_log(axes, (1, 2, 3, 5, 10, 20, 30, 50))
     plain_steps(axes, int(norms["step"].max()))
@@ -200,12 +200,12 @@ def _draw_times(axes: Axes, runs: pd.DataFrame, arms: list[str]) -> None:
     top = float(runs["steps"].max()) * 1.3
     times = runs[["generalization", "balanced"]]
     drawn, never = times.fillna(top).clip(lower=1), times.isna().any(axis=1)
-    for place, arm in enumerate(arms):
-        style = {"color": PALETTE[place], "markersize": 3, "alpha": 0.8, "linestyle": "none"}
+    for index, arm in enumerate(arms):
+        style = {"color": PALETTE[index], "markersize": 3, "alpha": 0.8, "linestyle": "none"}
         for chosen, more in ((~never, {"label": arm}), (never, {"markerfacecolor": "none"})):
             part = drawn[chosen & (runs["arm"] == arm)]
             if len(part):
-                axes.plot(part["generalization"], part["balanced"], "os"[place % 2], **style, **more)
+                axes.plot(part["generalization"], part["balanced"], "os"[index % 2], **style, **more)
     ends = [drawn.min().min(), top]
     axes.plot(ends, ends, color=GREY, linewidth=0.6, zorder=0)
     axes.set(xscale="log", yscale="log", xlabel="step of generalization", ylabel=f"path within {NEAR} from step")

@@ -99,19 +99,19 @@ def draw_cells(
     colors = group_colors(all(map(is_number, values)), len(values))
     finite = frame[list(column_names(name))].to_numpy(np.float64)
     top = 1.5 * max(finite[np.isfinite(finite)], default=1.0)
-    for place, group in enumerate(values):
+    for index, group in enumerate(values):
         part = frame if by is None else frame[[plain_value(each) == group for each in frame[by]]]
-        at = scale.positions(part[x], DODGE * (place - (len(values) - 1) / 2))
+        at = scale.positions(part[x], DODGE * (index - (len(values) - 1) / 2))
         value, low, high = (part[column].to_numpy(np.float64) for column in column_names(name))
         reached, never = np.isfinite(value), np.isinf(value)
         with np.errstate(invalid="ignore"):  # inf - inf, of what is not drawn as a bar
             reach = np.maximum([value - low, np.where(np.isinf(high), top, high) - value], 0)
         reach = np.where(np.isfinite(reach), reach, 0)[:, reached]
-        style: dict[str, Any] = {"color": colors[place], "marker": MARKERS[place % len(MARKERS)], "markersize": 3.4}
+        style: dict[str, Any] = {"color": colors[index], "marker": MARKERS[index % len(MARKERS)], "markersize": 3.4}
         style |= {"linestyle": "-" if scale.numeric else "none", "label": None if by is None else value_text(group)}
         axes.errorbar(at[reached], value[reached], reach, capsize=1.5, elinewidth=0.6, capthick=0.6, **style)
         tops = np.full(never.sum(), top)
-        axes.plot(at[never], tops, "^", color=colors[place], markerfacecolor="none", markersize=4.5)
+        axes.plot(at[never], tops, "^", color=colors[index], markerfacecolor="none", markersize=4.5)
     set_scale(axes, scale)
     axes.set(xlabel=x_label or short_key(x), ylabel=label or LABELS.get(name, ""))
     if name in SHARES:
@@ -124,11 +124,11 @@ def draw_runs(axes: Axes, runs: pd.DataFrame, x: str, y: str, by: str, top: floa
     """A mark a run, colored by numbers of `by`; open at the top where y (a step) was never reached: nan or inf."""
     values = ordered_values(runs[by])
     colors = group_colors(True, len(values))
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         part = runs[(runs[by] == value) & (runs[x] > 0)]
         reached = np.isfinite(part[y])
-        marker = MARKERS[place % len(MARKERS)]
-        style: dict[str, Any] = {"color": colors[place], "markersize": 2.8, "linestyle": "none", "alpha": 0.85}
+        marker = MARKERS[index % len(MARKERS)]
+        style: dict[str, Any] = {"color": colors[index], "markersize": 2.8, "linestyle": "none", "alpha": 0.85}
         axes.plot(part[x][reached], part[y][reached].clip(lower=1), marker, label=number_text(float(value)), **style)
         axes.plot(part[x][~reached], np.full(int((~reached).sum()), top), marker, markerfacecolor="none", **style)
     axes.set_xscale("log")
