@@ -61,9 +61,8 @@ def data(
     circuits = efficiency(results, ended, "last" if step is None else step)
     at = dict(zip(runs["run_id"], runs[x].astype(float), strict=True))
     trig = circuits[CIRCUITS["generalizing"]].fillna(circuits[WHOLE])
-    circuit = np.where(
-        circuits["kind"] == "generalizing", trig, np.where(circuits["kind"] == "memorizing", circuits[WHOLE], np.nan)
-    )
+    generalizing, memorizing = circuits["kind"] == "generalizing", circuits["kind"] == "memorizing"
+    circuit = np.select([generalizing, memorizing], [trig, circuits[WHOLE]], np.nan)
     points = circuits.assign(group=circuits["run_id"].map(group_of), x=circuits["run_id"].map(at), circuit=circuit)
     return EfficiencyData(grouping, x, points, len(group_of) - len(ended))
 

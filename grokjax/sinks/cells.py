@@ -31,10 +31,9 @@ def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterat
         for batch in in_batches(results, list(dict.fromkeys(run_id for cell in group for run_id in cell.run_ids))):
             curves = read_curves(results, batch)
             for cell in group:
-                own = [curves[run_id] for run_id in cell.run_ids if run_id in curves]
-                curves_of[cell.wandb_id] += [
-                    run.at(np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))) for run in own
-                ]
+                for run in (curves[run_id] for run_id in cell.run_ids if run_id in curves):
+                    kept = np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))
+                    curves_of[cell.wandb_id].append(run.at(kept))
         for cell in group:
             yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id])
 
