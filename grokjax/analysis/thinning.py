@@ -1,12 +1,14 @@
-"""Few records of a run: log-spaced ones, those around its events, its first and its last."""
+"""Few records of a run: log-spaced ones, those around its events, its first and its last; and few points of a band."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+T = TypeVar("T")
 AROUND = 3  # records kept on either side of an event
 MOST_SHARED = 110  # log-spaced steps that all runs keep records at
 
@@ -108,3 +110,21 @@ def largest_since(
         return np.zeros(0, values.dtype)
     known = np.where(recorded, values, -np.inf)[: kept[-1] + 1]
     return np.maximum.reduceat(known, np.concatenate([[0], kept[:-1] + 1])).astype(values.dtype)
+
+
+def envelope(
+    x: Float[np.ndarray, " n"], low: Float[np.ndarray, " n"], high: Float[np.ndarray, " n"], most: int
+) -> tuple[Float[np.ndarray, " m"], Float[np.ndarray, " m"], Float[np.ndarray, " m"]]:
+    """x, low, high of a band; of more than `most` points the outer bounds of as many bins, even on a log axis."""
+    if len(x) <= most:
+        return x, low, high
+    log_x = np.log1p(x)
+    edges = np.linspace(log_x[0], log_x[-1], most)
+    begin = np.unique(np.searchsorted(log_x, edges, side="right") - 1)
+    return x[begin], np.fmin.reduceat(low, begin), np.fmax.reduceat(high, begin)
+
+
+def evenly_spaced(rows: list[T], most: int) -> list[T]:
+    """At most so many rows, the newest among them."""
+    stride = -(-len(rows) // most) or 1
+    return rows[::-1][::stride][::-1]

@@ -13,6 +13,7 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import is_number
+from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS
 from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors
@@ -61,8 +62,8 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, log: bool) -> None:
         group = int(index)  # pyright: ignore[reportArgumentType]
         color, dashes = colors[group], line_style(arm, group)
         if arm.sizes[group] > 1 and not thin:
-            x, low, high = outline(part, arm.across)
-            axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
+            bounds = envelope(*(part[name].to_numpy(np.float64) for name in (arm.across, "low", "high")), MOST_POINTS)
+            axes.fill_between(*bounds, color=color, alpha=0.18, linewidth=0)
         axes.plot(part[arm.across], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
     if log:
         axes.set_yscale("log")
@@ -72,17 +73,6 @@ def _floor(bands: pd.DataFrame) -> float:
     values = bands[["median", "low", "high"]].to_numpy()
     values = values[(values > 0) & np.isfinite(values)]
     return float(values.min()) if len(values) else 1e-12
-
-
-def outline(part: pd.DataFrame, across: str = "step") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """x, low, high of a band; of many points the outer bounds of as many bins as a panel can show."""
-    x, low, high = (part[name].to_numpy(np.float64) for name in (across, "low", "high"))
-    if len(x) <= MOST_POINTS:
-        return x, low, high
-    log_x = np.log1p(x)
-    edges = np.linspace(log_x[0], log_x[-1], MOST_POINTS)
-    begin = np.unique(np.searchsorted(log_x, edges, side="right") - 1)
-    return x[begin], np.fmin.reduceat(low, begin), np.fmax.reduceat(high, begin)
 
 
 def head_inches(arm: ArmBands) -> float:

@@ -153,7 +153,7 @@ def figure(tables: Tables) -> Figure:
         _draw_ratios(grid[0, 2], tables["curves"], arms)
         for axes, name, label in (
             (grid[1, 0], "ratio", "largest / least path norm"),
-            (grid[1, 1], "below", "below eps"),
+            (grid[1, 1], "below", "coordinates below eps"),
         ):
             panels.draw_cells(axes, pd.DataFrame(cells), "weight_decay", name, "cell", f"{label}, end")
         _near_scale(grid[1, 0])
