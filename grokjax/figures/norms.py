@@ -14,8 +14,9 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from grokjax.analysis.cells import runs_of
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
-from grokjax.figures.groups import chosen_arms, runs_of
+from grokjax.figures.groups import chosen_arms
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import PALETTE, WIDTH, first_step, log_steps, log_steps_label, paper, short_key, value_text
 from grokjax.results.read import Results

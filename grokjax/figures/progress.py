@@ -26,16 +26,16 @@ ROWS = (LOSSES, STRUCTURE)
 def data(results: Results, by: str | None = None, arm: str | None = None) -> list[ArmBands]:
     """Median and band over the runs of every group: measures at all steps that have a snapshot (see
     `grokjax.analysis.progress.progress`), losses at their records. Raises ValueError without snapshots."""
-    found, measures = [], [name for row in ROWS for name in row if name not in RECORDED]
+    arms, measures = [], [name for row in ROWS for name in row if name not in RECORDED]
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: bool(results.snapshots(run_id))):
         values = progress(results, list(group_of))
         known = [name for name in measures if name in values and values[name].notna().any()]
         losses = results.curves(list(RECORDED), list(group_of)).dropna()
         parts = [over_runs(values, group_of, known), over_runs(losses, group_of, list(RECORDED))]
-        found.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
-    if not found:
+        arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
 
 
 def table(arms: list[ArmBands]) -> pd.DataFrame:
