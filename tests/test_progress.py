@@ -12,6 +12,7 @@ import reference
 import slow_progress
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quickly import QUICK
 
 from grokjax.probes.cycle import cycle_of
 from grokjax.probes.fourier import gini, neuron_shares, participation, power, waves
@@ -20,10 +21,7 @@ from grokjax.probes.structure import distance_irrelevance, stable_rank, triples
 from grokjax.sweep.spec import MLP, MSE, CrossEntropy, Modular, RunSpec, Transformer
 from grokjax.tasks.modular import table
 
-# most of the time here is the compiler's
-quick = partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
+quick = partial(jax.jit, compiler_options=QUICK)  # most of the time here is the compiler's
 
 
 def run_spec(op="add", p=7, model=None, mse=False):

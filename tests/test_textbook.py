@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quickly import QUICK
 
 from grokjax.models import features, network, textbook
 from grokjax.models.features import linear, spread, total
@@ -27,13 +28,6 @@ from grokjax.tasks.modular import table
 from grokjax.train.losses import exact
 
 Params = dict[str, Any]
-
-# no optimization by LLVM, XLA's older and quicker code generator, one piece of code: a fourth of the time to compile
-QUICK: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
 
 
 # --- networks -------------------------------------------------------------------------------------------------
