@@ -131,8 +131,14 @@ CASES |= {
     "mlp, as many examples as classes": Case(mlp("one_hot", True, (9,), "tanh"), n=7),
 }
 
+SLOW = {  # two layers hold the same
+    "transformer, 3 layers, layernorm none, identity",
+    "transformer, 3 layers, layernorm none, attention only",
+    "transformer, 3 layers, layernorm pre, attention only",
+}
 
-@pytest.mark.parametrize("name", CASES)
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
 def test_the_trained_form_is_the_textbook_s_function_with_its_gradient(name: str):
     case = CASES[name]
     loss, gradient = case.loss_and_gradient("textbook", "float64")
