@@ -15,7 +15,7 @@ from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
 from grokjax.results.files import read_json, write_json
-from grokjax.results.formats import as_columns, as_rows
+from grokjax.results.formats import as_columns, rows_apart
 from grokjax.results.manifest import Manifest, dotted_values, read_manifest, write_manifest
 from grokjax.spec.identity import tuning_key
 from grokjax.sweep.expand import Sweep, expand
@@ -184,7 +184,8 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, ma
 def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
     rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
     columns = json.loads(json.dumps(as_columns(rows)))
-    assert list(map(typed, as_rows(columns))) == list(map(typed, values))
+    rows = [columns["common"] | apart for apart in rows_apart(columns)]
+    assert list(map(typed, rows)) == list(map(typed, values))
     assert columns["run_id"] == [row["run_id"] for row in rows]
 
 
