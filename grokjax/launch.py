@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -14,8 +15,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 from grokjax.plan.growth import extend
 from grokjax.plan.plan import Bucket, Device, Plan, in_training_order, make_plan
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
+from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
+from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.load import Mistake, SweepError
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay
@@ -227,7 +231,8 @@ def replay(
 
     here = describe_device()
     check_machine(results.path, results.manifest.machines, here, other_device)
-    return begin(results, run_id, start, stop, every, tuple(probes), here.count, open_results)
+    plan = _plan_to_train(results.manifest, print)
+    return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
 def verify_results(out: Path) -> Report:
@@ -244,10 +249,36 @@ def repair(out: Path, report: Report, screen: Screen | None = None, other_device
     from grokjax.results.manifest import read_manifest
     from grokjax.results.repair import clear
 
-    plan = read_manifest(out).plan
+    manifest = read_manifest(out)
+    plan = _plan_to_train(manifest, print)
     with enter(out):
         broken = clear(out, plan, report.damaged)
-    return train(plan.sweep, out, screen, other_device) if broken else open_results(out)
+    return train(plan.sweep, out, screen, other_device) if broken else open_results(out, manifest)
+
+
+def _plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
+    """The plan of a results directory whose runs are to be trained again: a user's file of families is run, which is
+    said. Raises SweepError where that has changed."""
+    if manifest.uses is None:
+        return manifest.plan
+    own = own_of(manifest)
+    say(f"runs the code of {own.file}")
+    plan = manifest.plan_with(with_families(own.families))
+    return replace(plan, sweep=replace(plan.sweep, own=own))
+
+
+def own_of(manifest: Manifest) -> Own:
+    """The user's families that a stored sweep was trained with. Raises SweepError where their file has changed."""
+    values = manifest.runs[0].values
+    file = Path(values["uses.file"])
+    try:
+        own = load_own(file)
+    except OwnError as error:
+        raise SweepError([Mistake(str(manifest.path.parent), 0, 0, "uses", str(error))]) from None
+    if own.digest != values["uses.digest"]:
+        what = f"{file} has changed since its families were trained with"
+        raise SweepError([Mistake(str(manifest.path.parent), 0, 0, "uses", what)])
+    return own
 
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:

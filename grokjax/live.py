@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.live import Live
 from rich.text import Text
 
@@ -15,8 +17,8 @@ from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.segment import Segment
 
 PLAIN_SECONDS = 10.0  # between lines where the output is no terminal
-NARROW = 110  # columns below which a line is shortened
 SPEED_SECONDS = 20.0  # the speed shown is that of about so many last seconds
+SHOWN = ("fit", "generalized", "slingshot", "diverged")
 
 
 @dataclass
@@ -26,38 +28,40 @@ class Line:
     bucket: Bucket
     tally: Tally
     total: int  # run-steps
-    before: int = 0  # taken before this process
+    before: int = 0  # run-steps taken before this process
     done: int = 0
     lane_steps: int = 0
-    segments_done: int = 0
     ended: int = 0
-    speed: float = 0.0  # run-steps a second
-    last: float = field(default=0.0)
+    speed: float = 0.0  # run-steps a second; 0 before the first segment
+    last: float = 0.0  # when the last segment came, or the program began to compile
+
+    @property
+    def left(self) -> int:
+        """Run-steps still to take."""
+        return self.total - self.before - self.done
 
     def update(self, segment: Segment, now: float) -> None:
         self.tally.update(segment)
         self.done += segment.run_steps
         self.lane_steps += segment.lane_steps
-        self.segments_done += 1
         self.ended += len(segment.ends)
         took = max(now - self.last, 1e-9)
-        fresh = min(1.0, took / SPEED_SECONDS) if self.speed else 1.0
-        self.speed += fresh * (segment.run_steps / took - self.speed)
+        weight = min(1.0, took / SPEED_SECONDS) if self.speed else 1.0
+        self.speed += weight * (segment.run_steps / took - self.speed)
         self.last = now
         for end in segment.ends:  # a run that ends early leaves its other steps undone
-            longest = next(run.spec.train.steps for run in self.bucket.runs if run.run_id == end.run_id)
-            self.total -= longest - end.step
+            planned = next(run.spec.train.steps for run in self.bucket.runs if run.run_id == end.run_id)
+            self.total -= planned - end.step
 
-    def text(self, many: bool, narrow: bool = False) -> str:
-        counts = self.tally.counts()
-        names = ("fit", "generalized", "slingshot", "diverged")
+    def text(self, many: bool) -> str:
+        """Progress, speed and what the runs did. many: say which bucket it is."""
         head = f"bucket {self.bucket.index}: " if many else ""
-        steps = self.total - self.before - self.done
-        left = f", {duration(steps / self.speed)} left" if self.speed and steps > 0 else ""
+        time_left = f", {duration(self.left / self.speed)} left" if self.speed and self.left > 0 else ""
+        counts = self.tally.counts()
+        outcomes = ", ".join(f"{counts[name]} {name}" for name in SHOWN)
         return (
-            f"{head}{1 - steps / max(self.total, 1):.0%}, {self.speed:,.0f} run-steps/s{left}, "
-            f"lanes {self.done / max(self.lane_steps, 1):.0%} used | "
-            f"{len(self.bucket.runs)} runs: " + ", ".join(f"{counts[name]} {name}" for name in names)
+            f"{head}{1 - self.left / max(self.total, 1):.0%}, {self.speed:,.0f} run-steps/s{time_left}, "
+            f"lanes {self.done / max(self.lane_steps, 1):.0%} used | {len(self.bucket.runs)} runs: {outcomes}"
         )
 
 
@@ -114,40 +118,28 @@ class LiveScreen:
             self._live.stop()
 
     def _render(self, compiling: int | None = None) -> Text:
-        many = len(self.lines) > 1
-        rows = []
-        for index, line in self.lines.items():
-            waiting = "compiling" if index == compiling else "waiting"
-            begun = line.segments_done > 0
-            narrow = self.console.size.width < NARROW
-            rows.append(
-                line.text(many, narrow) if begun else f"bucket {index}: {waiting}, {len(line.bucket.runs)} runs"
-            )
+        """One line a bucket; on a terminal with too few lines, those of the buckets that train now."""
+        rows = {index: self._row(index, compiling) for index in self.lines}
         room = max(3, self.console.size.height - 2)
-        if len(rows) > room:  # a small terminal shows the buckets that move
-            busy = [
-                row
-                for row, line in zip(rows, self.lines.values(), strict=True)
-                if 0 < line.done < line.total - line.before
-            ]
-            rows = [*(busy or rows)[: room - 1], f"... {len(rows)} buckets in all"]
-        return Text("\n".join(rows), overflow="ellipsis", no_wrap=True)
+        shown = list(rows.values())
+        if len(shown) > room:
+            training = [rows[index] for index, line in self.lines.items() if line.done > 0 and line.left > 0]
+            shown = [*(training or shown)[: room - 1], f"... {len(rows)} buckets in all"]
+        return Text("\n".join(shown), overflow="ellipsis", no_wrap=True)
+
+    def _row(self, index: int, compiling: int | None) -> str:
+        line = self.lines[index]
+        if line.done > 0:
+            return line.text(many=len(self.lines) > 1)
+        state = "compiling" if index == compiling else "waiting"
+        return f"bucket {index}: {state}, {len(line.bucket.runs)} runs"
 
 
 def duration(seconds: float) -> str:
-    """72 -> '1 min 12 s'"""
-    seconds = round(seconds)
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    """72 -> '0:01:12'"""
+    return str(timedelta(seconds=round(seconds)))
 
 
 def size(count: float) -> str:
     """Bytes in words: 1.5 MB"""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"
+    return decimal(round(count))

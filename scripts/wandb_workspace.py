@@ -31,7 +31,7 @@ TABLE = ("outcome", "fit_step", "generalization_step", "delay", "slingshots", "f
 
 def axes_of(results: Results) -> list[str]:
     """Every axis of any arm, but seeds."""
-    axes = [key for keys in results.manifest["axes"].values() for key in keys if key not in SEEDS]
+    axes = [key for keys in results.manifest.axes.values() for key in keys if key not in SEEDS]
     return list(dict.fromkeys(axes))
 
 
@@ -110,7 +110,7 @@ def column(axis: str) -> str:
 
 def table(results: Results, group: str, cells: bool) -> ws.RunsetSettings:
     """The table beside the panels: runs of this sweep, or its cells, with what they did."""
-    kinds = [CELL, "sweep"] if cells else [*results.manifest["axes"], "sweep"]
+    kinds = [CELL, "sweep"] if cells else [*results.manifest.axes, "sweep"]
     columns = [*(column(axis) for axis in axes_of(results)), *(f"summary:{name}" for name in TABLE)]
     return ws.RunsetSettings(
         filters=[ws.Metric("Group") == group, ws.Metric("JobType").isin(kinds)],
@@ -123,7 +123,7 @@ def build(results: Results, project: str, entity: str, group: str, cells: bool) 
     return ws.Workspace(
         entity=entity,
         project=project,
-        name=f"{results.manifest['name']} (grokjax)",
+        name=f"{results.manifest.name} (grokjax)",
         sections=sections(results),
         settings=ws.WorkspaceSettings(x_axis="Step", max_runs=MOST_LINES, tooltip_number_of_runs="single"),
         runset_settings=table(results, group, cells),
@@ -144,7 +144,7 @@ def main() -> None:
     entity = chosen.entity or (written.entity if written else None) or os.environ.get("WANDB_ENTITY")
     if not entity:
         sys.exit("whose workspace? give --entity USER (your W&B user or team)")
-    group = (written.group if written else None) or results.manifest["name"]
+    group = (written.group if written else None) or results.manifest.name
     workspace = build(results, project, entity, group, chosen.cells)
     if chosen.print:
         print(workspace._to_model().model_dump_json(by_alias=True))

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import sys
 import tempfile
+from pathlib import Path
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -11,6 +13,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["XDG_CACHE_HOME"] = cache
     os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{cache}/jax"  # what one test compiled, all use
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts" / "questions"))  # as for a script that lies there
 
 import jax
 import jaxtyping
@@ -22,7 +26,7 @@ jaxtyping.install_import_hook([f"grokjax.{room}" for room in ROOMS], "beartype.b
 # subjects whose numbers or bits must be those of programs compiled as users compile them
 AS_SHIPPED = {
     *("test_numerics", "test_losses", "test_lanes", "test_recycling", "test_durability", "test_faults"),
-    *("test_going_back", "test_probes", "test_phenomena", "test_readme"),
+    *("test_going_back", "test_probes", "test_phenomena", "test_readme", "test_golden"),
 }
 
 

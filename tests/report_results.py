@@ -9,6 +9,7 @@ import pandas as pd
 
 from grokjax.plan.plan import Device
 from grokjax.results.manifest import StoredChunk
+from grokjax.results.read import Results
 
 HOSTILE = "</script><script>alert(1)</script>"
 MATRICES = ["W_E", "W_pos", "W_Q.0", "W_K.0", "W_V.0", "W_O.0", "W_in.0", "W_out.0", "W_U"]
@@ -21,7 +22,7 @@ SCALES = [0.5, 1.0, 2.0]
 
 
 @dataclass
-class SyntheticResults:
+class SyntheticResults(Results):
     """What the report reads of `grokjax.results.read.Results`. Run i generalizes at a step that its values tell."""
 
     count: int
@@ -68,6 +69,7 @@ class SyntheticResults:
     @property
     def manifest(self):
         keys = [key for key in self.table.columns if "." in key or key == "seed"]
+        values = {"train.steps": self.steps, "log.every": self.every, "log.dense_first": 0}
         axes = ["optimizer.weight_decay", "init.scale", *(["task.op"] if self.texts else []), "seed"]
         return SimpleNamespace(
             name=self.name,
@@ -76,6 +78,7 @@ class SyntheticResults:
             axes=dict.fromkeys(self.arms, tuple(axes)),
             keys=tuple(keys),
             common={"events.fit": 0.99, "events.generalization": 0.99, "events.hold": 1},
+            runs=[SimpleNamespace(run_id=run_id, values=values) for run_id in self.run_ids],
             chunks=(StoredChunk(0, tuple(self.run_ids)),),
             machines=(Device("cpu", "core", 2, 2**30, "jax 0"),),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import answers
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t
 
-from grokjax.analysis.answers import cells, edges, fraction_text, interval_of_mean, median_time, ranking, time_text
+from grokjax.analysis.censored import median_time
+from grokjax.analysis.outcomes import cell_outcomes, edges, ranking
 
 NEVER = np.nan
 
@@ -66,10 +68,10 @@ def test_a_median_lies_in_its_interval_whatever_the_order(times):
 
 
 def test_texts_say_what_was_not_reached():
-    assert time_text(1200.0, 900.0, np.inf, 6000) == "1,200 (900 to over 6,000)"
-    assert time_text(np.inf, np.inf, np.inf, 6000) == "over 6,000"
-    assert time_text(np.inf, 5000.0, np.inf, 6000) == "over 6,000 (5,000 to over 6,000)"
-    assert fraction_text(7, 10) == "7 of 10 (40 to 89 %)"
+    assert str(answers.time_within(6000, 1200.0, 900.0, np.inf)) == "1,200 (900 to over 6,000)"
+    assert str(answers.time_within(6000, np.inf, np.inf, np.inf)) == "over 6,000"
+    assert str(answers.time_within(6000, np.inf, 5000.0, np.inf)) == "over 6,000 (5,000 to over 6,000)"
+    assert str(answers.share(7, 10)) == "7 of 10 (40 to 89 %)"
 
 
 def test_a_cell_counts_what_its_runs_did():
@@ -79,7 +81,7 @@ def test_a_cell_counts_what_its_runs_did():
         generalization_step=[10.0, NEVER, 30.0, NEVER, NEVER],
         slingshots=[2, 0, 1, 0, 5],
     )
-    found = cells(frame, ["key"]).set_index("key")
+    found = cell_outcomes(frame, ["key"]).set_index("key")
     assert found.loc[1, ["runs", "generalized", "diverged", "slingshots"]].tolist() == [3, 2, 1, 2]
     assert found.loc[1, "median_step"] == 30
     assert found.loc[2, ["runs", "generalized"]].tolist() == [1, 0]
@@ -87,29 +89,29 @@ def test_a_cell_counts_what_its_runs_did():
 
 
 def test_none_is_a_value_of_a_key_like_others():
-    found = cells(runs(clip=[None, None, 1.0], generalization_step=[5.0, 7.0, NEVER]), ["clip"])
+    found = cell_outcomes(runs(clip=[None, None, 1.0], generalization_step=[5.0, 7.0, NEVER]), ["clip"])
     assert sorted(found["runs"]) == [1, 2]
 
 
 def test_without_a_run_that_ended_there_is_no_answer():
     with pytest.raises(ValueError, match="no run has ended yet"):
-        cells(runs(key=[1], status=["running"], generalization_step=[NEVER]), ["key"])
+        cell_outcomes(runs(key=[1], status=["running"], generalization_step=[NEVER]), ["key"])
 
 
 def test_the_best_is_warned_of_on_an_edge_but_not_at_zero_or_within():
     steps = [50.0, 20.0, 10.0]
-    frame = cells(runs(lr=[0.1, 0.2, 0.3], decay=[0.0, 0.0, 0.0], generalization_step=steps), ["lr", "decay"])
+    frame = cell_outcomes(runs(lr=[0.1, 0.2, 0.3], decay=[0.0, 0.0, 0.0], generalization_step=steps), ["lr", "decay"])
     best = ranking(frame).index[0]
     assert edges(frame, best, ["lr", "decay"]) == [("lr", 0.3, "largest")]
     assert edges(frame, 1, ["lr"]) == []
-    at_zero = cells(runs(decay=[0.0, 1.0], generalization_step=[5.0, 9.0]), ["decay"])
+    at_zero = cell_outcomes(runs(decay=[0.0, 1.0], generalization_step=[5.0, 9.0]), ["decay"])
     assert edges(at_zero, ranking(at_zero).index[0], ["decay"]) == []
-    words = cells(runs(name=["a", "b"], generalization_step=[5.0, 9.0]), ["name"])
+    words = cell_outcomes(runs(name=["a", "b"], generalization_step=[5.0, 9.0]), ["name"])
     assert edges(words, 0, ["name"]) == []
 
 
 def test_the_interval_of_a_mean_is_students():
-    mean, low, high = interval_of_mean(np.array([1.0, 2.0, 6.0, NEVER]))
+    mean = answers.mean([1.0, 2.0, 6.0, NEVER])
     half = t.ppf(0.975, 2) * np.std([1, 2, 6], ddof=1) / np.sqrt(3)
-    assert (mean, low, high) == pytest.approx((3, 3 - half, 3 + half))
-    assert np.isnan(interval_of_mean(np.array([2.0]))[1])
+    assert (mean.value, mean.low, mean.high) == pytest.approx((3, 3 - half, 3 + half))
+    assert np.isnan(answers.mean([2.0]).low)

@@ -75,7 +75,7 @@ def test_an_interrupted_script_says_so_in_a_line(script, results, monkeypatch):
     def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(grokjax, "open_results", interrupted)
+    monkeypatch.setattr("grokjax.launch.open_results", interrupted)
     assert script("grokking_curves", results.path) == (75, "", "interrupted\n")
 
 

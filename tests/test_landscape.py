@@ -101,10 +101,10 @@ def test_the_picture_has_the_medians_and_marks_where_the_runs_were(results: grok
     rays = ray(results, [run_id for group in arm.bands.grouping.groups for run_id in group.run_ids])
     for index, group in enumerate(arm.bands.grouping.groups):
         own = rays[rays["run_id"].isin(group.run_ids)]
-        there = arm.here[(arm.here["group"] == index) & (arm.here["metric"] == "test/loss")].iloc[0]
+        there = arm.trained[(arm.trained["group"] == index) & (arm.trained["metric"] == "test/loss")].iloc[0]
         as_trained = own[own["scale"] == 1.0]
         assert there["median"] == pytest.approx(as_trained["test/loss"].median())
-        assert there["step"] == pytest.approx(as_trained["norm"].median())
+        assert there["x"] == pytest.approx(as_trained["norm"].median())
     paths = make("landscape", results, tmp_path / "ray", arm="decay")
     assert [path.suffix for path in paths] == [".png", ".svg", ".csv"]
     assert all(path.stat().st_size for path in paths)

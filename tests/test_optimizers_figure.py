@@ -11,6 +11,7 @@ from scipy import stats
 
 import grokjax
 from grokjax.figures import make, optimizers
+from grokjax.results.read import Results
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "optimizer_comparison.py"
 SWEEP = """
@@ -34,7 +35,7 @@ arms:
 """
 
 
-class Told:
+class Told(Results):
     """Results whose outcomes are told, not trained."""
 
     def __init__(self, results, steps):

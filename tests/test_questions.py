@@ -9,20 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import activation_multiply
+import answers
+import critical_fraction
+import effective_lr
 import numpy as np
 import pandas as pd
 import pytest
+import slingshot_cause
+import weight_decay_time
 import yaml
-from told_results import NEVER, STEPS, Told, run
+from told_results import NEVER, STEPS, Told, answered, run
 
 from grokjax.figures import style
-from grokjax.figures.questions import (
-    activation_multiply,
-    critical_fraction,
-    effective_lr,
-    slingshot_cause,
-    weight_decay_time,
-)
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
 
@@ -47,8 +46,8 @@ def test_every_question_has_its_sweeps_script_module_and_picture(name: str):
     for path in ("sweeps/questions/{}.yaml", "sweeps/questions/full/{}.yaml", "scripts/questions/{}.py"):
         assert (ROOT / path.format(name)).is_file()
     assert (ROOT / f"sweeps/questions/gallery/{name}.png").stat().st_size < 150_000
-    module = importlib.import_module(f"grokjax.figures.questions.{name}")
-    assert all(callable(getattr(module, part)) for part in ("data", "answer", "table", "figure"))
+    module = importlib.import_module(name)
+    assert all(callable(getattr(module, part)) for part in ("data", "answer", "figure"))
     assert f"`{name}`" in (ROOT / "README.md").read_text()
 
 
@@ -88,10 +87,11 @@ def asked(module: Any, *told: Told) -> Any:
     return module.data(*told)
 
 
-def drawn(module, found, tmp_path: Path) -> None:
+def drawn(module, tables, tmp_path: Path) -> None:
     """The picture is written, and what it shows as a table."""
-    assert all(path.stat().st_size for path in style.write(module.figure(found), tmp_path / "picture"))
-    assert len(style.write_table(module.table(found), tmp_path / "picture").read_text().splitlines()) > 1
+    assert all(path.stat().st_size for path in style.write(module.figure(tables), tmp_path / "picture"))
+    csv = style.write_table(answers.csv_table(tables, module.CSV), tmp_path / "picture")
+    assert len(csv.read_text().splitlines()) > 1
 
 
 def decays(exponent: float, values: tuple[float, ...], noise: float = 0.1, seeds: int = 6, **columns) -> list[dict]:
@@ -112,31 +112,32 @@ def test_a_delay_in_proportion_to_one_over_weight_decay_is_told_until_it_ends(tm
     unfit = [run(optimizer__weight_decay=6.4, optimizer__lr=1e-3, seed=seed, fit=NEVER) for seed in range(6)]
     never = [run(optimizer__weight_decay=value, optimizer__lr=4e-3) for value in (0.2, 0.4, 6.4)]
     found = asked(weight_decay_time, Told(law + unfit + never))
-    whole = found.whole.set_index("lr").loc[1e-3]
+    whole = found["whole"].set_index("lr").loc[1e-3]
     assert whole["exponent_low"] <= -1 <= whole["exponent_high"]
     assert abs(whole["exponent"] + 1) < 0.15
-    slow = found.cells[found.cells["lr"] == 1e-3]
+    slow = found["cells"][found["cells"]["lr"] == 1e-3]
     assert weight_decay_time.proportional(slow) == (0.2, 3.2)
-    text = "\n".join(weight_decay_time.answer(found))
-    assert "lr 0.001: 3.2 is the largest weight decay at which half of the runs fit; at 6.4: 0 of 6" in text
-    assert "6.4: no fit, 0 of 6" in text
-    assert "lr 0.004: at no weight decay do half of the runs generalize." in text
+    text = answered(weight_decay_time, found)
+    assert "lr exponent local exponent -1, not 0 half generalize up to half fit up to" in text
+    assert "0.2 to 3.2 3.2 (at 6.4: 0 of 6) 3.2 (at 6.4: 0 of 6)" in text
+    assert "6.4 none 0 of 6 (0 to 39 %) 0 of 6 (0 to 39 %) none" in text
+    assert "0.004 none nowhere nowhere 6.4" in text
     assert "No lr x weight decay has a median delay at both" in text
     drawn(weight_decay_time, found, tmp_path)
 
 
 def test_a_flat_delay_is_not_in_proportion(tmp_path: Path):
     found = asked(weight_decay_time, Told(decays(0, (0.2, 0.4, 0.8, 1.6), optimizer__lr=1e-3)))
-    assert weight_decay_time.proportional(found.cells) is None
-    text = "\n".join(weight_decay_time.answer(found))
-    assert "at weight decay: nowhere" in text
-    assert "Warning" in text or found.cells["median_step"].idxmin() in (1, 2)  # unless the best lies inside
+    assert weight_decay_time.proportional(found["cells"]) is None
+    text = answered(weight_decay_time, found)
+    assert ") nowhere 1.6 1.6" in text  # the exponent over all, then where it is -1, half generalize and fit
+    assert "Warning" in text or found["cells"]["median_step"].idxmin() in (1, 2)  # unless the best lies inside
 
 
 def test_a_censored_delay_counts_as_late_not_as_missing():
     runs = decays(-1, (0.1, 0.2, 0.4, 0.8), optimizer__lr=1e-3)
     late = [dict(row) | {"generalization_step": NEVER, "delay": NEVER} if row["delay"] > 600 else row for row in runs]
-    cells = asked(weight_decay_time, Told(late)).cells
+    cells = asked(weight_decay_time, Told(late))["cells"]
     assert np.isinf(cells["delay"].iloc[0])
     assert np.isfinite(cells["delay"].iloc[1:]).all()
     assert abs(cells["exponent"].iloc[1] + 1) < 0.3
@@ -144,8 +145,8 @@ def test_a_censored_delay_counts_as_late_not_as_missing():
 
 def test_equal_products_of_lr_and_weight_decay_are_compared():
     runs = decays(-1, (0.4, 0.8), 1e-6, optimizer__lr=1e-3) + decays(-1, (0.1, 0.2), 1e-6, optimizer__lr=4e-3)
-    line = weight_decay_time.answer(asked(weight_decay_time, Told(runs)))[-1]
-    assert line.endswith("0.0004: 0.25; 0.0008: 0.25.")
+    text = answered(weight_decay_time, asked(weight_decay_time, Told(runs)))
+    assert text.endswith("product ratio\n0.0004 0.25\n0.0008 0.25")
 
 
 def shares(accuracies: dict[float, float], **columns) -> list[dict]:
@@ -172,13 +173,10 @@ def test_a_generalized_network_that_keeps_what_a_fresh_start_does_not_find_is_to
     kept = shares({0.1: 0.2, 0.2: 0.8, 0.4: 1.0})
     forks = Told([row | {"init.from_run.run": f"parent{row['seed']}"} for row in kept])
     found = asked(critical_fraction, fresh, forks)
-    text = "\n".join(critical_fraction.answer(found))
-    assert "the smallest share at which a run generalizes is 0.6, the largest at which none does 0.4" in text
-    assert (
-        "fresh start: critical fraction (where the test accuracy at the end crosses 0.5), median over 4: 0.50" in text
-    )
-    assert "median over 4: 0.15 (0.15 to 0.15)" in text
-    assert "8 of 12 runs end between" in text
+    text = answered(critical_fraction, found)
+    assert "smallest that generalizes largest that does not between" in text
+    assert "fresh start 4 0.50 (0.50 to 0.50) 0 0 0.2 0.6 0.6 0.4 0 of 12 (0 to 24 %)" in text
+    assert "generalized network 4 0.15 (0.15 to 0.15) 0 0 0.1 0.4 0.4 0.2 8 of 12 (39 to 86 %)" in text
     assert "A generalized network keeps what it can do" in text
     drawn(critical_fraction, found, tmp_path)
     lost = asked(critical_fraction, Told(shares({0.1: 0.0, 0.2: 1.0})), Told([
@@ -189,9 +187,9 @@ def test_a_generalized_network_that_keeps_what_a_fresh_start_does_not_find_is_to
 
 def test_a_fraction_that_is_never_reached_lies_beyond_the_largest(tmp_path: Path):
     found = asked(critical_fraction, Told(shares({0.2: 0.0, 0.4: 0.2})))
-    text = "\n".join(critical_fraction.answer(found))
-    assert "over 0.4, the largest tried, for 4 of 4" in text
-    assert "no run generalizes" in text
+    text = answered(critical_fraction, found)
+    assert "start parents critical share above all below all smallest largest" in text
+    assert "fresh start 4 over 0.4 4 0 0.2 0.4 none 0.4" in text
     drawn(critical_fraction, found, tmp_path)
 
 
@@ -209,12 +207,13 @@ def test_slingshots_are_counted_by_loss_eps_and_learning_rate(tmp_path: Path):
     rows = causes({("float32", False, 1e-8): 6, ("float32", True, 1e-8): 0, ("exact", False, 1e-8): 0})
     rows += causes({("float32", True, 1e-8): 1}, lr=1e-2)
     found = asked(slingshot_cause, Told(rows))
-    text = "\n".join(slingshot_cause.answer(found))
-    assert "with lr 0.001 and the float32 loss: eps 1e-8 5 of 5 (57 to 100 %)." in text
-    assert "with lr 0.001 and the float32 centered loss: eps 1e-8 0 of 5 (0 to 43 %)." in text
-    assert "with lr 0.01 and the float32 centered loss: eps 1e-8 5 of 5" in text
-    assert "survive a loss that loses nothing: 0 of 5 (0 to 43 %)" in text
-    assert "lr 0.001 b2 0.98 eps 1e-8 6.0 (6.0 to 6.0)" in text
+    text = answered(slingshot_cause, found)
+    assert "lr treatment eps slingshot values of b2" in text
+    assert "0.001 float32 1e-8 5 of 5 (57 to 100 %)" in text
+    assert "0.001 float32 centered 1e-8 0 of 5 (0 to 43 %)" in text
+    assert "0.01 float32 centered 1e-8 5 of 5" in text
+    assert "survive a loss that loses nothing in 0 of 5 (0 to 43 %)" in text
+    assert "lr b2 eps count\n0.001 0.98 1e-8 6 (6 to 6)" in text
     drawn(slingshot_cause, found, tmp_path)
 
 
@@ -230,18 +229,19 @@ def test_forks_are_compared_parent_by_parent(tmp_path: Path):
     curves = pd.DataFrame({"run_id": ids, "step": 0, "test/accuracy": 0.7})
     events = [(run_id, "slingshot", 40) for run_id, row in zip(ids, rows, strict=True) if row["slingshots"]]
     found = asked(slingshot_cause, Told(parents), Told(rows, curves, events))
-    text = "\n".join(slingshot_cause.answer(found))
-    assert "nothing changed: 2 of 2 slingshot (the first 40 steps after the fork, median)" in text
-    assert "exact loss: 0 of 2 slingshot, 0.0 a run; test accuracy from 0.700 to 0.800" in text
-    assert "ends with 0.050 (0.050 to 0.050) more test accuracy if it may slingshot than as exact loss" in text
-    assert "ends with 0.000 (0.000 to 0.000) more test accuracy if it may slingshot than as centered gradient" in text
+    text = answered(slingshot_cause, found)
+    assert "arm parents slingshot a run first accuracy at the fork at the end generalize less than unchanged" in text
+    assert "unchanged 2 2 1.0 40 0.700 0.850" in text
+    assert "exact 2 0 0.0 none 0.700 0.800 (0.165 to 1.435) 0 of 2 (0 to 66 %) 0.050 (0.050 to 0.050)" in text
+    assert re.search(r"centered 2 2 .* 0 of 2 \(0 to 66 %\) 0\.000 \(0\.000 to 0\.000\)", text)
     drawn(slingshot_cause, found, tmp_path)
 
 
 def test_runs_that_go_on_are_left_out_and_said():
     rows = causes({("float32", False, 1e-8): 6, ("exact", False, 1e-8): 0})
     some = [row | {"status": "running"} if row["seed"] == 4 else row for row in rows]
-    assert slingshot_cause.answer(asked(slingshot_cause, Told(some)))[0].startswith("Only 8 of 10 runs have ended")
+    assert answers.unended(Told(some)) == ["Only 8 of 10 runs have ended; the others are left out."]
+    assert asked(slingshot_cause, Told(some))["cell"]["runs"].tolist() == [4, 4]
     none = Told([row | {"status": "running"} for row in rows])
     for module in (slingshot_cause, weight_decay_time, critical_fraction, activation_multiply):
         with pytest.raises(ValueError, match="no run has ended yet"):
@@ -284,16 +284,16 @@ def norms(window: dict[float, tuple[float, float]]) -> tuple[list[dict], pd.Data
 
 def test_the_norms_that_generalize_are_told_by_temperature(tmp_path: Path):
     found = asked(effective_lr, Told(*norms({0.1: (30, 50), 1.0: (15, 30)})))
-    text = "\n".join(effective_lr.answer(found))
-    for window in ("0.1, runs that generalize: norm 10 0 of 2, norm 20 0 of 3, norm 40 3 of 3.",
-                   "1, runs that generalize: norm 10 0 of 2, norm 20 3 of 3, norm 40 0 of 3."):  # fmt: skip
-        assert f"Adam, every lr, logit scale {window}" in text
+    text = answered(effective_lr, found)
+    assert "Runs that generalize with any lr, by norm:\nfamily logit scale" in text
+    assert "Adam 0.1 10: 0 of 2, 20: 0 of 3, 40: 3 of 3" in text
+    assert "Adam 1 10: 0 of 2, 20: 3 of 3, 40: 0 of 3" in text
     assert "Warning: Adam, where most generalize, soonest, lr 0.001 is the smallest tried" in text
-    assert "0.1 at norm 10, 0.05 at norm 20, 0.025 at norm 40" in text
-    assert "the early angular step is 0.025 to 0.1 over the norms" in text
+    assert "family norm radial share\nAdam 10 0.1\nAdam 20 0.05\nAdam 40 0.025" in text
+    assert "Adam 1 0.025 to 0.1 10 to 10 100 to 100, never at norm 10 40" in text  # angle, fit, generalization
     drawn(effective_lr, found, tmp_path)
     nobody = asked(effective_lr, Told(*norms({1.0: (99, 99)})))
-    assert "generalization: at every norm most never" in "\n".join(effective_lr.answer(nobody))
+    assert "Adam 1 0.025 to 0.1 10 to 10 none, never at norm 10 20 40" in answered(effective_lr, nobody)
     drawn(effective_lr, nobody, tmp_path)
 
 
@@ -310,15 +310,14 @@ def test_activations_are_ranked_and_a_best_lr_on_the_edge_is_warned_of(tmp_path:
     frame["beyond"] += -0.01 * told.rows["seed"]  # the later, the less square
     monkeypatch.setattr(activation_multiply, "neurons", lambda results, ids, steps: frame)
     found = asked(activation_multiply, told)
-    text = "\n".join(activation_multiply.answer(found))
-    order = [
-        text.index(name) for name in ("square (lr 0.01) 101 (100 to 102), 3 of 3", "relu (lr 0.001) 201", "tanh (lr")
-    ]
+    text = answered(activation_multiply, found)
+    rows = ("square 0.01 101 (100 to 102) 3 of 3", "relu 0.001 201", f"tanh 0.001 over {STEPS:,} 0 of 3 (0 to 56 %)")
+    order = [text.index(row) for row in rows]
     assert order == sorted(order)
-    assert f"over {STEPS:,} (test accuracy 0.10)" in text
+    assert re.search(r"tanh 0\.001 .* 0\.1$", text, re.MULTILINE)  # test accuracy
     assert "Warning: mlp, square, lr 0.01 is the largest tried" in text
     assert "Warning: mlp, tanh" not in text
-    assert "relu 0.29 (0.2" in text
-    assert "tanh 0.09 (0.0" in text
+    assert "relu yes 6 0.29 (0.2" in text
+    assert "tanh no 6 0.09 (0.0" in text
     assert "relu/tanh) and lr" in text
     drawn(activation_multiply, found, tmp_path)

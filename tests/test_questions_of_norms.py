@@ -5,23 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import answers
+import circuit_efficiency
+import embedding_scale
+import norm_balance
 import numpy as np
 import pandas as pd
 import pytest
-from told_results import NEVER, STEPS, Told, run
+from told_results import NEVER, STEPS, Told, answered, run
 
 from grokjax.figures import style
-from grokjax.figures.questions import circuit_efficiency, embedding_scale, norm_balance
 
 
 def asked(module: Any, *told: Any) -> Any:
     return module.data(*told)
 
 
-def drawn(module: Any, found: Any, tmp_path: Path) -> None:
+def drawn(module: Any, tables: Any, tmp_path: Path) -> None:
     """The picture is written, and what it shows as a table."""
-    assert all(path.stat().st_size for path in style.write(module.figure(found), tmp_path / "picture"))
-    assert len(style.write_table(module.table(found), tmp_path / "picture").read_text().splitlines()) > 1
+    assert all(path.stat().st_size for path in style.write(module.figure(tables), tmp_path / "picture"))
+    csv = style.write_table(answers.csv_table(tables, module.CSV), tmp_path / "picture")
+    assert len(csv.read_text().splitlines()) > 1
 
 
 def test_norms_have_met_where_their_ratio_stays_small():
@@ -62,13 +66,13 @@ def test_balance_is_told_before_or_after_generalization(tmp_path: Path):
         balanced("uneven", 1.0, 200, NEVER),
     ]
     found = asked(norm_balance, told(runs))
-    text = "\n".join(norm_balance.answer(found))
-    assert "even: the norms stay within 1.3 of each other from step 800 (300 to over 1,000) on" in text
-    assert "of 2 runs with both, 1 balance first and 1 generalize first; 1 generalize and never balance" in text
-    assert "0 generalize and never balance, 1 balance and never generalize" in text
-    assert "Never within 1.3 (arm, weight decay, eps; runs): even 3 1e-8 (1)." in text
-    assert "The others' mean norm over the path's, by weight decay / eps: 1 / 1e-8: 0.24; 3 / 1e-8: 0.24." in text
-    assert "over its mean (late), by weight decay / eps: 1 / 1e-8: 0.5" in text  # 1 and 3: mean 2, deviation 1
+    text = answered(norm_balance, found)
+    assert "balance both balance first generalize first only generalize only balance" in text
+    assert "even 3 800 (300 to over 1,000) 500 (400 to 600) 2 2 1 1 1 0" in text
+    assert "uneven 1 200 (200 to 200) over 1,000 1 0 0 0 0 1" in text
+    assert "even 3 1e-8 3 0 of 1" in text  # never within 1.3
+    assert "others over path spread of inner products below eps" in text
+    assert "1 1e-8 0.24 0.5 0.25\n3 1e-8 0.24 0.5 0.25" in text  # inner products of 1 and 3: mean 2, deviation 1
     drawn(norm_balance, found, tmp_path)
 
 
@@ -101,20 +105,20 @@ def embedded(delays: dict[float, float], arm: str = "lr", share: float = 0.2) ->
 
 def test_the_embeddings_share_is_that_until_fit_and_is_held_against_the_delay(tmp_path: Path):
     found = asked(embedding_scale, Told(*embedded({0: NEVER, 1: 300, 10: 100})))
-    text = "\n".join(embedding_scale.answer(found))
-    assert "lr of W_E times: 0: 2, 1: 0.2, 10: 0.021." in text
-    assert "With W_E frozen at its start: d_model 16, weight decay 1: 0 of 3 (0 to 56 %) generalize, delay over" in text
-    assert "at 10: 100 (100 to 100), against 300 (300 to 300) at 1" in text
+    text = answered(embedding_scale, found)
+    assert "lr of W_E 0 2\nlr of W_E 1 0.2\nlr of W_E 10 0.021" in text
+    assert "factor delay generalized\n0 over 1,000 0 of 3 (0 to 56 %)\n1 300 (300 to 300) 3 of 3" in text
+    assert "setting of factor delay\nd_model 16, wd 1 lr of W_E 10 100 (100 to 100)" in text  # the best
     assert "factor 10 is the largest tried" in text
-    rho = float(text.split("rank correlation of that share with the delay: ")[1].split(" ")[0])
+    rho = float(text.split("setting of runs correlation\nd_model 16, wd 1 lr of W_E 9 ")[1].split(" ")[0])
     assert rho > 0.9  # the more share, the later
     drawn(embedding_scale, found, tmp_path)
 
 
 def test_nobody_generalizes_whatever_the_embedding_does(tmp_path: Path):
     found = asked(embedding_scale, Told(*embedded({0.3: NEVER, 1: NEVER}, arm="init")))
-    text = "\n".join(embedding_scale.answer(found))
-    assert "start of W_E times (median delay, runs that generalize): 0.3: over 1,000, 0 of 3" in text
+    text = answered(embedding_scale, found)
+    assert "times the start of W_E: median delay:\nfactor delay generalized\n0.3 over 1,000 0 of 3" in text
     assert "most generalize" not in text
     drawn(embedding_scale, found, tmp_path)
 
@@ -144,14 +148,14 @@ def test_random_labels_become_the_less_efficient_where_their_norm_passes(tmp_pat
     found = asked(circuit_efficiency, Told(efficient()))
     # random labels: norm 8 at 12 examples, 10.5 at 24: they take the norm 10 between, linear in logarithms
     between = 12 * (24 / 12) ** (np.log(10 / 8) / np.log(10.5 / 8))
-    critical = found.critical["critical"].iloc[0]
+    critical = found["critical"]["critical"].iloc[0]
     assert critical == pytest.approx(between, rel=0.02)
-    ratios = found.ratios.set_index("size")["norm"]
+    ratios = found["ratios"].set_index("size")["norm"]
     assert ratios[12] == pytest.approx(0.8, rel=0.02)
     assert ratios[36] == pytest.approx(1.3, rel=0.02)
-    text = "\n".join(circuit_efficiency.answer(found))
+    text = answered(circuit_efficiency, found)
     assert "random labels become the less efficient at" in text
-    assert "learning coefficient within a factor 3 of that loss: generalizing" in text
+    assert "learning coefficient within a factor 3 of that loss:\nkind size coefficient trusted\ngeneralizing" in text
     drawn(circuit_efficiency, found, tmp_path)
 
 
@@ -162,10 +166,10 @@ def test_without_a_generalizing_network_efficiency_is_not_compared(tmp_path: Pat
     )  # fmt: skip
     none = [row | {"final/test/accuracy": 0.1} for row in efficient()]
     found = asked(circuit_efficiency, Told(none))
-    assert found.critical.empty
-    text = "\n".join(circuit_efficiency.answer(found))
+    assert found["critical"].empty
+    text = answered(circuit_efficiency, found)
     assert "memorizing" in text
-    assert "0 of" in text  # trusted
+    assert "0 of 2" in text  # trusted
     drawn(circuit_efficiency, found, tmp_path)
 
 
@@ -175,6 +179,6 @@ def test_without_random_labels_efficiency_is_not_compared(tmp_path: Path, monkey
         lambda results, run_ids, step, sampling: pd.DataFrame({"run_id": run_ids, "lambda": 5.0, "trusted": True}),
     )  # fmt: skip
     found = asked(circuit_efficiency, Told([row for row in efficient() if row["task.op"] != "random"]))
-    text = "\n".join(circuit_efficiency.answer(found))
+    text = answered(circuit_efficiency, found)
     assert "p 7: no run with random labels to compare with." in text
     drawn(circuit_efficiency, found, tmp_path)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import answers
+import depth_slingshot
 import numpy as np
 import pandas as pd
 import pytest
+import sgd_momentum
+from told_results import answered
 
 from grokjax.analysis.blow_up import blow_up
-from grokjax.figures.questions import depth_slingshot, sgd_momentum
 
 NEVER = np.nan
 MATRICES = ["W_E", "W_pos", "W_U"]
@@ -117,45 +120,44 @@ def momentum(*frames, curves=None):
     return sgd_momentum.data(Told(runs, calm_curves(runs) if curves is None else curves))
 
 
-def said(lines, start):
-    return next(line for line in lines if line.startswith(start))
+def said(text, start):
+    return next(line for line in text.splitlines() if line.startswith(start))
 
 
 def test_the_best_setting_is_named_with_its_interval_and_a_censored_median():
-    lines = sgd_momentum.answer(momentum(momentum_runs({0.2: [100, NEVER]})))
-    best = (
-        "clipped: best at lr 0.2, weight_decay 0.01: 1 of 2 (9 to 91 %) generalize, median step 100 (100 to over 900)"
-    )
-    assert said(lines, best).endswith("over all 3 settings 1 of 6 (3 to 56 %).")
-    assert not any("Warning" in line for line in lines)
-    assert any(line.startswith("No run blew up") for line in lines)
+    text = answered(sgd_momentum, momentum(momentum_runs({0.2: [100, NEVER]})))
+    assert "group lr weight decay generalized median step accuracy settings of all lr that fits" in text
+    best = "clipped 0.2 0.01 1 of 2 (9 to 91 %) 100 (100 to over 900) 0.5 3 1 of 6 (3 to 56 %) 0.4 (the largest tried)"
+    assert said(text, "clipped") == best
+    assert "Warning" not in text
+    assert "\nNo run blew up" in text
 
 
 def test_a_best_on_the_edge_of_an_axis_is_warned_of():
-    lines = sgd_momentum.answer(momentum(momentum_runs({0.4: [100, 200]})))
-    assert said(lines, "Warning") == "Warning: clipped, lr 0.4 is the largest tried; what is best may lie beyond."
+    text = answered(sgd_momentum, momentum(momentum_runs({0.4: [100, 200]})))
+    assert said(text, "Warning") == "Warning: clipped, lr 0.4 is the largest tried; what is best may lie beyond."
 
 
 def test_where_nobody_generalized_that_is_said_with_what_it_rules_out():
     data = momentum(momentum_runs({}))
-    line = said(sgd_momentum.answer(data), "clipped: none of 6")
-    assert "at any of 3 settings (at most 39 % would)" in line
-    assert "0.500, at lr" in line
+    line = said(answered(sgd_momentum, data), "clipped")
+    assert line.endswith("over 900 0.5 3 0 of 6 (0 to 39 %) 0.4 (the largest tried)")  # at most 39 % would
     assert len(sgd_momentum.figure(data).axes) == 6
 
 
 def test_runs_that_go_on_are_left_out_and_counted():
     runs = momentum_runs({0.2: [100, 200]})
-    lines = sgd_momentum.answer(momentum(runs.assign(status=["ended"] * 4 + ["running"] * 2)))
-    assert lines[0] == "Only 4 of 6 runs have ended; the others are left out."
+    going = runs.assign(status=["ended"] * 4 + ["running"] * 2)
+    assert momentum(going)["cell"]["runs"].tolist() == [2, 2]
+    assert answers.unended(Told(going, None)) == ["Only 4 of 6 runs have ended; the others are left out."]
     with pytest.raises(ValueError, match="no run has ended"):
         momentum(runs.assign(status="planned"))
 
 
 def test_steps_along_normalized_gradients_are_compared_in_their_length():
     data = momentum(momentum_runs({}, "normalized", lrs=(1000, 3000), clip=1e-4, decay=1e-6))
-    assert data.cells["lr"].tolist() == [0.1, 0.3]
-    assert data.cells["weight_decay"].tolist() == [0.01, 0.01]
+    assert data["cell"]["lr"].tolist() == [0.1, 0.3]
+    assert data["cell"]["weight_decay"].tolist() == [0.01, 0.01]
 
 
 def test_starts_are_told_apart_and_blow_ups_counted_for_each():
@@ -165,23 +167,28 @@ def test_starts_are_told_apart_and_blow_ups_counted_for_each():
     curves = calm_curves(pd.concat([plain, fixed[:4]]))
     wild = [curve(STEPS, SPIKE, run_id, W_pos=growing(32)) for run_id in ("fixed4", "fixed5")]
     data = momentum(plain, fixed, curves=pd.concat([curves, *wild]))
-    assert data.blown[["start", "lr", "matrix"]].drop_duplicates().to_numpy().tolist() == [["by matrix", 0.4, "W_pos"]]
-    assert data.cells.query("start == 'by matrix'")["share"].tolist() == [0, 0, 1]
-    lines = sgd_momentum.answer(data)
-    assert "2 of 6 (10 to 70 %) of the runs blow up, 2 of them" in said(lines, "raw, by matrix start: 2 of 6")
-    assert "first is W_pos 2 of 2" in said(lines, "raw, by matrix start: 2 of 6")
-    assert said(lines, "raw, plain start: none") == "raw, plain start: none of 6 runs blows up (at most 39 % would)."
-    growth = data.example.query("matrix == 'W_pos' and step == 38")["growth"].item()
+    assert data["blown"][["start", "lr", "matrix"]].drop_duplicates().to_numpy().tolist() == [
+        ["by matrix", 0.4, "W_pos"]
+    ]
+    assert data["cell"].query("start == 'by matrix'")["share"].tolist() == [0, 0, 1]
+    text = answered(sgd_momentum, data)
+    blown = text[text.index("group blow up non finite step seen first alone since start") :]
+    fixed = "raw; by matrix start 2 of 6 (10 to 70 %) 2 38 (38 to 38) 2 W_pos 2 of 2 (34 to 100 %) 2 W_pos 2 of 2"
+    assert said(blown, "raw; by matrix").startswith(fixed)
+    assert said(blown, "raw; plain").startswith("raw; plain start 0 of 6 (0 to 39 %) none")
+    growth = data["example"].query("matrix == 'W_pos' and step == 38")["growth"].item()
     assert growth == pytest.approx(1.3**6)
     assert len(sgd_momentum.figure(data).axes) == 6
-    assert sgd_momentum.table(data)["row"].value_counts().to_dict() == {"cell": 6, "blown": 2}
+    assert answers.csv_table(data, sgd_momentum.CSV)["row"].value_counts().to_dict() == {"cell": 6, "blown": 2}
 
 
 def test_blow_ups_between_records_are_counted_without_a_first_matrix():
     runs = momentum_runs({}, "raw", lrs=(0.1,))
     wild = [curve(STEPS * 20, SPIKE, run_id, W_pos=growing(32)) for run_id in runs["run_id"]]
     data = momentum(runs, curves=pd.concat(wild))
-    assert "too far apart to tell" in said(sgd_momentum.answer(data), "raw: 2 of 2")
+    text = answered(sgd_momentum, data)
+    blown = text[text.index("group blow up non finite step seen first alone since start") :]
+    assert said(blown, "raw") == "raw 2 of 2 (34 to 100 %) 0 760 (760 to 760) 0 0"  # none seen closely: no first
     assert len(sgd_momentum.figure(data).axes) == 6
 
 
@@ -218,7 +225,7 @@ def depth(slingshots, generalized=None, status="ended", first=300, arm="mlp"):
 
 
 def test_depth_shape_and_size_of_each_network():
-    found = depth_slingshot.data(depth({1: [0, 0], 2: [0, 1], 4: [3, 1]})).cells
+    found = depth_slingshot.data(depth({1: [0, 0], 2: [0, 1], 4: [3, 1]}))["cells"]
     assert found["depth"].tolist() == [1, 2, 4]
     assert found["shape"].tolist() == ["284 x 1", "110 x 2", "70 x 4"]
     assert found["parameters"].tolist() == [9, 9, 9]
@@ -231,48 +238,48 @@ def test_a_transformer_s_depth_is_its_layers():
     told.told = told.told.drop(columns="model.widths").assign(
         **{"model.layers": [1, 1, 2, 2, 4, 4], "model.d_model": 32}
     )
-    found = depth_slingshot.data(told).cells
+    found = depth_slingshot.data(told)["cells"]
     assert found[["depth", "shape"]].to_numpy().tolist() == [[1, "d_model 32"], [2, "d_model 32"], [4, "d_model 32"]]
 
 
 def test_the_first_slingshot_is_censored_where_there_is_none():
     data = depth_slingshot.data(depth({1: [0, 0], 2: [0, 1], 4: [3, 1]}, {4: [500, NEVER]}))
-    lines = depth_slingshot.answer(data)
-    assert "0 of 2 (0 to 66 %) slingshot, 0 (0 to 0) times a run, first at over 900;" in said(
-        lines, "mlp, lr 0.001, depth 1"
-    )
-    assert "first at 300 (300 to over 900) from a train loss of 2; 2 fit" in said(lines, "mlp, lr 0.001, depth 2")
-    deep = said(lines, "mlp, lr 0.001, depth 4 (70 x 4, 9 parameters)")
-    assert "2 of 2 (34 to 100 %) slingshot" in deep
-    assert "first at 300 (300 to 300) from a train loss of 2; 2 fit, 1 of 2 (9 to 91 %) generalize" in deep
-    assert said(lines, "Of all runs").startswith(
-        "Of all runs (not the same networks): with slingshots 1 of 3 (6 to 79 %) generalize"
-    )
+    text = answered(depth_slingshot, data)
+    assert "depth shape parameters slingshot count first before fit generalized accuracy" in text
+    assert "1 284 x 1 9 0 of 2 (0 to 66 %) 0 (0 to 0) over 900 none 2 of 2" in text
+    assert "300 (300 to over 900) 2 2 of 2 (34 to 100 %)" in said(text, "2 110 x 2 9")
+    deep = said(text, "4 70 x 4 9 2 of 2 (34 to 100 %)")
+    assert "300 (300 to 300) 2 2 of 2 (34 to 100 %) 1 of 2 (9 to 91 %)" in deep
+    assert "(not the same networks), by slingshots:\nslingshots generalize accuracy\nwith 1 of 3 (6 to 79 %)" in text
 
 
 def test_most_slingshots_at_the_deepest_tried_are_warned_of_but_not_within():
-    lines = depth_slingshot.answer(depth_slingshot.data(depth({1: [0, 0], 2: [1, 0], 4: [3, 1]})))
-    assert "rank correlation with depth, over 6 runs: slingshots 0.8" in said(lines, "mlp, lr 0.001: rank")
-    assert said(lines, "Warning") == "Warning: mlp, lr 0.001, depth 4 is the largest tried; there may be more beyond."
-    within = depth_slingshot.answer(depth_slingshot.data(depth({1: [0, 0], 2: [5, 4], 4: [3, 1]})))
+    text = answered(depth_slingshot, depth_slingshot.data(depth({1: [0, 0], 2: [1, 0], 4: [3, 1]})))
+    assert "Rank correlations with depth, over runs:\ngroup runs number of slingshots first accuracy" in text
+    assert "mlp, lr 0.001 6 0.8" in text
+    assert said(text, "Warning") == "Warning: mlp, lr 0.001, depth 4 is the largest tried; there may be more beyond."
+    within = answered(depth_slingshot, depth_slingshot.data(depth({1: [0, 0], 2: [5, 4], 4: [3, 1]})))
     assert said(within, "mlp, lr 0.001: most") == "mlp, lr 0.001: most slingshots at depth 2, 4.5 (0 to 10.9) a run."
-    assert not any("Warning" in line for line in within)
+    assert "Warning" not in within
 
 
 def test_without_a_slingshot_or_a_generalized_run_there_is_an_answer_and_a_picture():
     data = depth_slingshot.data(depth({1: [0, 0], 2: [0, 0], 4: [0, 0]}))
-    lines = depth_slingshot.answer(data)
-    assert "slingshots none; step of the first none" in said(lines, "mlp, lr 0.001: rank correlation")
-    assert "with slingshots none of 0 generalize" in lines[-1]
+    text = answered(depth_slingshot, data)
+    assert "mlp, lr 0.001 6 none none none" in text  # no correlation
+    assert text.endswith(
+        "slingshots generalize accuracy\nwith none of 0 none\nwithout 0 of 6 (0 to 39 %) 0.5 (0.5 to 0.5)"
+    )
     assert len(depth_slingshot.figure(data).axes) == 6
-    assert len(depth_slingshot.table(data)) == 3
+    assert len(answers.csv_table(data, depth_slingshot.CSV)) == 3
 
 
 def test_networks_that_still_train_are_left_out_and_counted():
     status = ["ended"] * 4 + ["running"] * 2
-    data = depth_slingshot.data(depth({1: [0, 0], 2: [0, 1], 4: [3, 1]}, status=status))
-    assert depth_slingshot.answer(data)[0] == "Only 4 of 6 runs have ended; the others are left out."
-    assert data.cells["depth"].tolist() == [1, 2]
-    assert set(data.examples["shape"]) == {"284 x 1", "110 x 2"}
+    told = depth({1: [0, 0], 2: [0, 1], 4: [3, 1]}, status=status)
+    data = depth_slingshot.data(told)
+    assert answers.unended(told) == ["Only 4 of 6 runs have ended; the others are left out."]
+    assert data["cells"]["depth"].tolist() == [1, 2]
+    assert set(data["examples"]["shape"]) == {"284 x 1", "110 x 2"}
     with pytest.raises(ValueError, match="no run has ended"):
         depth_slingshot.data(depth({1: [0, 0], 2: [0, 1], 4: [3, 1]}, status="planned"))

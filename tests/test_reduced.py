@@ -145,5 +145,5 @@ def test_without_another_axis_there_is_one_line_at_the_norms_of_the_start(result
     norms = results.curves("norm/total", list(of_arm(results, "start").index)).groupby("run_id")["norm/total"].last()
     scale = of_arm(results, "start")["init.scale"]
     bands = data.bands.bands[data.bands.bands["metric"] == "train/loss"]
-    assert bands["step"].tolist() == pytest.approx([norms[scale[scale == at].index].median() for at in (1, 2)])
+    assert bands["x"].tolist() == pytest.approx([norms[scale[scale == at].index].median() for at in (1, 2)])
     assert reduced_loss.figure(data).axes

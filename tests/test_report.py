@@ -14,14 +14,15 @@ from report_results import DECAYS, HOSTILE, METRICS, SyntheticResults
 from typer.testing import CliRunner
 
 import grokjax
+from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
 from grokjax.figures import phase
 from grokjax.report import write_report
 from grokjax.report.axes import axis, views
+from grokjax.report.curves import points_for, thinned
 from grokjax.report.pack import Steps, pack
 from grokjax.report.page import page
 from grokjax.report.payload import payload
-from grokjax.report.thin import kept_rows, nearest, points_for, targets, thinned
 from grokjax.report.words import happened, question, values_text
 
 SWEEP = """
@@ -127,12 +128,12 @@ def test_equal_lists_of_steps_are_kept_once():
 def test_nearest_records():
     assert nearest(np.array([0, 10, 20]), np.array([0, 4, 6, 90])).tolist() == [0, 1, 2]
     assert nearest(np.array([7]), np.array([0, 4])).tolist() == [0]
-    assert targets(1000, 4).tolist() == [0, 1, 10, 100, 1000]
+    assert log_steps(1000, 4).tolist() == [0, 1, 10, 100, 1000]
 
 
 def test_few_records_are_kept_log_spaced_and_all_about_an_event():
     steps = np.arange(0, 40_001, 10)
-    rows, common = kept_rows(steps, steps % 100 == 0, 40_000, 60, [22_220])
+    rows, common = shared_records(steps, steps % 100 == 0, 40_000, 60, [22_220])
     kept = steps[rows]
     assert {0, 40_000, 22_190, 22_200, 22_210, 22_220, 22_230, 22_240, 22_250} <= set(kept)
     assert len(kept) < 130

@@ -283,11 +283,14 @@ def loaded_after(code):
     return set(done.stdout.split())
 
 
-LIGHT = {
-    "import": "import grokjax",
-    "help": "from grokjax.cli import main\ntry:\n    main(['--help'])\nexcept SystemExit:\n    pass",
-    "bad input": "from grokjax.cli import main\ntry:\n    main(['run', 'missing.yaml'])\nexcept SystemExit:\n    pass",
+COMMANDS = {
+    "help": ["--help"],
+    "bad input": ["run", "missing.yaml"],
+    "figure help": ["figure", "--help"],
+    "bad kind": ["figure", "curvs", "out"],
 }
+CALL = "from grokjax.cli import main\ntry:\n    main({words})\nexcept SystemExit:\n    pass"
+LIGHT = {"import": "import grokjax"} | {name: CALL.format(words=words) for name, words in COMMANDS.items()}
 
 
 @pytest.mark.parametrize("code", LIGHT.values(), ids=LIGHT)

@@ -5,12 +5,12 @@ import runpy
 import sys
 from pathlib import Path
 from statistics import NormalDist
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from told_results import results_of
 
 import grokjax
 from grokjax.analysis.censored import fit_censored, wilson
@@ -135,7 +135,7 @@ def told(decays=(0.0, 0.1, 0.3, 1.0, 3.0), lrs=(0.001,), seeds=8, until=LAST):
     )
     runs = runs.assign(arm="main", arms=[["main"]] * len(runs), status="ended", fit_step=100.0)
     axes = {"main": ["optimizer.lr", "optimizer.weight_decay", "seed"][len(lrs) < 2 :]}
-    return SimpleNamespace(
+    return results_of(
         path=Path("told"),
         manifest=SimpleNamespace(axes=axes, keys=("optimizer.weight_decay", "optimizer.lr", "seed")),
         planned=lambda: runs,

@@ -17,14 +17,15 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 import grokjax
+from grokjax.analysis import curve_batches
+from grokjax.analysis.thinning import AROUND, kept_records, largest_since
 from grokjax.cli import app
 from grokjax.results.files import Damaged
 from grokjax.results.lock import Locked
 from grokjax.results.verify import verify
 from grokjax.results.written import log_files, read_written, writing
-from grokjax.sinks import curves, logs, sync, watch
+from grokjax.sinks import logs, sync, watch
 from grokjax.sinks.sync import Options
-from grokjax.sinks.thin import AROUND, kept_records, largest_since
 
 KEY = "5e11713e1" + 31 * "a"  # a sentinel: it must not be in anything that is written
 SWEEP = """
@@ -491,7 +492,7 @@ def test_a_full_disk_is_an_error_not_a_short_run(plain, monkeypatch):
 
 def test_memory_is_bounded_by_reading_few_runs_at_once(plain, monkeypatch):
     records = 302 * len(plain.metrics())
-    monkeypatch.setattr(curves, "BUDGET", 2 * records)
+    monkeypatch.setattr(curve_batches, "BUDGET", 2 * records)
     sizes, real = [], sync.read_curves
     monkeypatch.setattr(sync, "read_curves", lambda results, some: sizes.append(len(some)) or real(results, some))
     sync.sync(plain, Options(mode="offline", rows=4), print)

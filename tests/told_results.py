@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.results.read import Results
+
 NEVER = np.nan
 STEPS = 1000
 
@@ -29,6 +31,18 @@ def run(arm: str = "main", generalization: float = NEVER, fit: float = 10.0, **c
         "final/test/accuracy": 1.0 if generalization == generalization else 0.1,
         **named,
     }
+
+
+def results_of(**parts: Any) -> Results:
+    """Results that have nothing but these attributes and methods."""
+    members = {name: staticmethod(part) if callable(part) else part for name, part in parts.items()}
+    return object.__new__(type("ToldResults", (Results,), members))
+
+
+def answered(module: Any, tables: Any) -> str:
+    """The answer's lines, with single spaces between the columns of its tables."""
+    lines = [line for text in module.answer(tables) for line in text.splitlines()]
+    return "\n".join(" ".join(line.split()) for line in lines)
 
 
 class Told:

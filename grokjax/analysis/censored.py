@@ -1,4 +1,4 @@
-"""Statistics of runs that may never get there: a power law of censored times, and an interval of a proportion."""
+"""Statistics of runs that may never get there: a power law of censored times, their median, and a proportion."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize
 from scipy.special import log_ndtr, ndtri
+from scipy.stats import binom, binomtest
 
 LEVEL = 0.95
 FEWEST = 3  # events: intercept, slope and spread
@@ -161,14 +162,31 @@ def _curvature(at: np.ndarray, design: np.ndarray, y: np.ndarray, event: np.ndar
     return np.block([[inner, cross[:, None]], [cross[None, :], np.array([[(weight * r + pull) @ r]])]])
 
 
+def median_time(times: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
+    """Median of times [n] and its interval (median, low, high). nan: it never happened, which is later than any time.
+
+    So inf is a median that was not reached. Where just half of the runs got there, the median is the last of these.
+    The interval is that of the sign test, between two of the ordered times: it assumes nothing about them, and covers
+    the median with at least `level`. With under six runs no such two exist at 95 %, and it is all of their range.
+    """
+    times = np.asarray(times, float)
+    ordered = np.sort(np.where(np.isnan(times), np.inf, times))
+    count = len(ordered)
+    lower, upper = ordered[(count - 1) // 2], ordered[count // 2]
+    median = lower if np.isinf(upper) else (lower + upper) / 2
+    # the median lies below ordered[cut] with the probability of at most `cut` heads in `count` tosses
+    cuts = np.arange((count + 1) // 2)
+    possible = cuts[binom.cdf(cuts, count, 0.5) <= (1 - level) / 2]
+    cut = int(possible[-1]) if len(possible) else 0
+    return float(median), float(ordered[cut]), float(ordered[count - 1 - cut])
+
+
 def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """The interval of a proportion of which k of n were seen (Wilson, JASA 22, 1927): 0 of 8 is not surely 0."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n} is no proportion")
-    q = _quantile(level) ** 2
-    center = (k + q / 2) / (n + q)
-    half = math.sqrt(q * (k * (n - k) / n + q / 4)) / (n + q)
-    return (0.0 if k == 0 else center - half), (1.0 if k == n else center + half)
+    interval = binomtest(int(k), int(n)).proportion_ci(level, "wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _quantile(level: float) -> float:

@@ -84,6 +84,7 @@ class Replay:
 
 def begin(
     results: Results,
+    plan: Plan,
     run_id: str,
     start: int,
     stop: int,
@@ -96,7 +97,6 @@ def begin(
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     snapshots = results.snapshots(run_id, replays=False)
-    plan = results.manifest.plan
     measured = _probes(probes, _run_of(plan, run_id)[1].spec)
     last = int(results.ends.get(run_id, {}).get("step", _run_of(plan, run_id)[1].spec.train.steps))
     if not 0 <= start <= stop <= last:

@@ -36,7 +36,11 @@ class Snapshot(NamedTuple):
 
 
 def specs_of(results: Results) -> dict[str, RunSpec]:
-    """run id -> resolved spec, in the order of the sweep."""
+    """run id -> resolved spec, in the order of the sweep. Raises ValueError where families of a user's file would be
+    needed."""
+    if results.manifest.uses:
+        file = results.manifest.uses
+        raise ValueError(f"the runs of {results.path} have families of {file}, which is run in training only")
     return {run.run_id: run.spec for run in results.manifest.plan.sweep.runs}
 
 
@@ -84,8 +88,8 @@ def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
     runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
     find = find_start(results.manifest, lambda path: Results(path, kept(derive)))
     hyper = stack_hyper(runs, [True] * len(runs))
-    begun: Any = Starts(find).of(runs, hyper)
-    states = begun if isinstance(begun, State) else jax.vmap(partial(start, runs[0].spec))(begun, hyper)
+    starts: Any = Starts(find).of(runs, hyper)
+    states = starts if isinstance(starts, State) else jax.vmap(partial(start, runs[0].spec))(starts, hyper)
     params = jax.device_get(states.params)
     return {run_id: {name: params[name][at] for name in params} for at, run_id in enumerate(run_ids)}
 

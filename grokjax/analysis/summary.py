@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from grokjax.analysis.cells import ENDED
+from grokjax.analysis.curve_batches import NO_CURVES, in_batches, read_curves, read_frames
 from grokjax.analysis.events import Event, Thresholds, find_events, outcome
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
@@ -16,10 +18,10 @@ KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "diverg
 def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(runs, events) of a results directory, as documented on `Results`."""
     runs = results.planned()
-    found = find_all(results, runs)
-    events = events_frame(found)
-    ended = runs["status"].isin(["ended", "diverged"])
-    rows = [_summary(found[run_id], done) for run_id, done in zip(runs["run_id"], ended, strict=True)]
+    events_of = find_all(results, runs)
+    events = events_frame(events_of)
+    ended = runs["status"].isin(ENDED)
+    rows = [_summary(events_of[run_id], done) for run_id, done in zip(runs["run_id"], ended, strict=True)]
     runs = pd.concat([runs, pd.DataFrame(rows)], axis=1)
     final = final_values(results)
     return runs.merge(final, on="run_id", how="left"), events
@@ -28,33 +30,28 @@ def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
 def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     """run id -> its events."""
     ends, prior_steps = results.ends, results.prior_steps
-    found = {}
+    events: dict[str, list[Event]] = {}
     names = ["train/loss", "train/loss_max", "train/accuracy", "test/accuracy"]
     last = {run_id: last_layer(results.parameters(run_id)) for run_id in runs["run_id"]}
     norms = [f"norm/{name}" for name in dict.fromkeys(last.values())]
-    table = results.curves_table([*names, *(name for name in norms if name in results.metrics())])
-    ids = np.asarray(table["run_id"].to_pylist(), dtype=object)
-    begin = {run_id: int(index) for run_id, index in zip(*np.unique(ids, return_index=True), strict=True)}
-    count = dict(zip(*np.unique(ids, return_counts=True), strict=True))
-    step = table["step"].to_numpy()
-    columns = {name: table[name].combine_chunks() for name in table.column_names[2:]}
-    valid = {name: column.is_valid().to_numpy(zero_copy_only=False) for name, column in columns.items()}
-    values = {name: column.to_numpy(zero_copy_only=False) for name, column in columns.items()}
-    for row in runs.to_dict("records"):
-        run_id = row["run_id"]
-        at = slice(begin.get(run_id, 0), begin.get(run_id, 0) + int(count.get(run_id, 0)))
-        curves = {name: (step[at][valid[name][at]], values[name][at][valid[name][at]]) for name in columns}
-        thresholds = Thresholds(row["events.fit"], row["events.generalization"], int(row["events.hold"]))
-        end = ends.get(run_id)
-        divergence = (end["step"], end["matrix"]) if end and end["diverged"] else None
-        found[run_id] = find_events(curves, thresholds, last[run_id], divergence, prior_steps.get(run_id, 0))
-    return found
+    metrics = [*names, *(name for name in norms if name in results.metrics())]
+    rows = {row["run_id"]: row for row in runs.to_dict("records")}
+    for batch in in_batches(results, list(rows), len(metrics)):
+        curves_of = read_curves(results, batch, metrics)
+        for run_id in batch:
+            row, end = rows[run_id], ends.get(run_id)
+            curves = curves_of.get(run_id, NO_CURVES)
+            recorded = {name: curves.of(name) for name in metrics}
+            thresholds = Thresholds(row["events.fit"], row["events.generalization"], int(row["events.hold"]))
+            divergence = (end["step"], end["matrix"]) if end and end["diverged"] else None
+            events[run_id] = find_events(recorded, thresholds, last[run_id], divergence, prior_steps.get(run_id, 0))
+    return {run_id: events[run_id] for run_id in rows}
 
 
-def events_frame(found: dict[str, list[Event]]) -> pd.DataFrame:
+def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
     rows = [
         (run_id, event.kind, event.step, event.value, event.norm_jump, event.matrix)
-        for run_id, events in found.items()
+        for run_id, events in events_of.items()
         for event in events
     ]
     frame = pd.DataFrame(rows, columns=EVENT_COLUMNS)
@@ -80,6 +77,7 @@ def _summary(events: list[Event], ended: bool) -> dict[str, object]:
 def final_values(results: Results) -> pd.DataFrame:
     """run_id and final/<metric>: the last recorded value; update norms have none at the end."""
     names = [name for name in results.metrics() if not name.startswith("update_norm/")]
-    frame = results.curves(names)
-    last = frame.drop(columns="step").groupby("run_id", sort=False).last().reset_index()
+    frames = read_frames(results, names, results.run_ids)
+    parts = [frame.drop(columns="step").groupby("run_id", sort=False).last().reset_index() for frame in frames]
+    last = pd.concat(parts, ignore_index=True)
     return last.rename(columns={name: f"final/{name}" for name in names})

@@ -1,4 +1,4 @@
-"""What the commands share: the app, their arguments, and what an error says and exits with."""
+"""What the commands share: their arguments, how they write tables, and what an error says and exits with."""
 
 from __future__ import annotations
 
@@ -8,24 +8,19 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from grokjax.sweep.load import SweepError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-app = typer.Typer(
-    help="Train thousands of small networks at once, to study grokking and slingshots.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Wins over the sweep file and fixes a swept key; repeatable."),
@@ -35,9 +30,6 @@ Entity = Annotated[str | None, typer.Option(help="W&B user or team; default your
 WandbMode = Annotated[
     str | None, typer.Option("--mode", help="offline or online; default online if W&B finds an API key.")
 ]
-FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
-FULL = "; what is recorded is kept, and the same command goes on once there is room"
-HINTS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL}
 OtherDevice = Annotated[
     bool,
     typer.Option(
@@ -45,50 +37,89 @@ OtherDevice = Annotated[
     ),
 ]
 
+FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
+FULL = "; what is recorded is kept, and the same command goes on once there is room"
+HINTS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL}
+
+
+class OneLineErrors(TyperGroup):
+    """Says what is wrong with a command line in one line, without the usage above it."""
+
+    def make_context(self, *arguments: Any, **options: Any) -> Any:
+        with usage_errors():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        with usage_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """A wrong option or value is one line that names the command whose --help tells the right ones. Exit 2."""
+    try:
+        yield
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        message = error.format_message()
+        if context is None or "\n" in message:  # the help of a group that was called without a command
+            raise
+        command = context.command_path
+        typer.echo(f"{command}: {message.rstrip('.')}; see {command} --help", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
 
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """2: bad input; 75: interrupted, the same command goes on; 1: a fault. Without tracebacks where we know why."""
+    try:
+        yield
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(FAULT) from None
+    except (Exception, KeyboardInterrupt) as error:
+        known = explain(error)
+        if known is None:
+            raise
+        code, text = known
+        typer.echo(text, err=True)
+        raise typer.Exit(code) from None
+
+
+def explain(error: BaseException) -> tuple[int, str] | None:
+    """The exit code of an error and what is said of it; None: it is a bug, whose traceback is wanted."""
     from grokjax.launch import Interrupted
     from grokjax.results.files import Damaged
     from grokjax.results.lock import Locked
 
-    try:
-        yield
-    except SweepError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(BAD_INPUT) from None
-    except Interrupted as where:
-        typer.echo(f"interrupted; what is recorded in {where} can be read, the same command goes on", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except Damaged as damage:
-        mend = "see what else is: grokjax verify DIR, and --repair makes it whole again"
-        if damage.path.name == "plan.json":
-            mend = "without it the directory cannot be read: put back a copy of it, or train again in another one"
-        typer.echo(f"{damage}; {mend}", err=True)
-        raise typer.Exit(FAULT) from None
-    except Locked as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(FAULT) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(FAULT) from None
-    except OSError as error:
-        place = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"{place}{error.strerror or error}{HINTS.get(error.errno or 0, '')}", err=True)
-        raise typer.Exit(FAULT) from None
-    except MemoryError as error:
-        typer.echo(str(error) or "out of memory", err=True)
-        raise typer.Exit(FAULT) from None
-    except RuntimeError as error:  # JAX's; without importing it
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        typer.echo(f"out of device memory: {str(error).splitlines()[0]}", err=True)
-        typer.echo("what is recorded is kept; free the device for the same command, or lower engine.lanes", err=True)
-        raise typer.Exit(FAULT) from None
+    match error:
+        case SweepError():
+            return BAD_INPUT, str(error)
+        case Interrupted():
+            return INTERRUPTED, f"interrupted; what is recorded in {error} can be read, the same command goes on"
+        case KeyboardInterrupt():
+            return INTERRUPTED, "interrupted"
+        case Damaged():
+            return FAULT, f"{error}; {_mend(error.path)}"
+        case Locked():
+            return FAULT, str(error)
+        case OSError():
+            file = f"{error.filename}: " if error.filename else ""
+            return FAULT, f"{file}{error.strerror or error}{HINTS.get(error.errno or 0, '')}"
+        case MemoryError():
+            return FAULT, str(error) or "out of memory"
+        case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):  # JAX's; without importing it
+            return FAULT, (
+                f"out of device memory: {str(error).splitlines()[0]}\n"
+                "what is recorded is kept; free the device for the same command, or lower engine.lanes"
+            )
+    return None
+
+
+def _mend(damaged: Path) -> str:
+    if damaged.name == "plan.json":
+        return "without it the directory cannot be read: put back a copy of it, or train again in another one"
+    return "see what else is: grokjax verify DIR, and --repair makes it whole again"
 
 
 @contextmanager

@@ -14,10 +14,10 @@ from grokjax.cli.app import (
     Entity,
     OtherDevice,
     Project,
+    RunId,
     Settings,
     SweepFile,
     WandbMode,
-    app,
     bad_value,
     exit_codes,
     load_sweep,
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from grokjax.plan.plan import Plan
 
 
-@app.command()
 def plan(
     sweep: SweepFile,
     settings: Settings = None,
     measure: Annotated[bool, typer.Option("--measure", help="Compile and time a few steps, to tell hours.")] = False,
 ) -> None:
-    """Say what a sweep would do: runs, programs, lanes, memory, records, disk. Trains nothing."""
+    """Say what a sweep would do, and train nothing.
+
+    Its runs, programs, lanes, memory, records and disk.
+    """
     with exit_codes():
         from grokjax.launch import measure_plan, plan_sweep
         from grokjax.tables import plan_text
@@ -42,7 +44,6 @@ def plan(
         typer.echo(plan_text(made, measure_plan(made) if measure else None))
 
 
-@app.command()
 def run(
     sweep: SweepFile,
     out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
@@ -54,7 +55,10 @@ def run(
     entity: Entity = None,
     mode: WandbMode = None,
 ) -> None:
-    """Train every run of a sweep. The same command again goes on where it stopped."""
+    """Train every run of a sweep.
+
+    The same command again goes on where it stopped.
+    """
     with exit_codes():
         from rich.console import Console
 
@@ -94,10 +98,9 @@ def _show_plan(plan: Plan) -> None:
         typer.echo(f"note: {note}")
 
 
-@app.command()
 def replay(
     directory: Directory,
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="Run id.")],
+    run_id: RunId,
     start: Annotated[int | None, typer.Option("--from", help="First step.")] = None,
     stop: Annotated[int | None, typer.Option("--to", help="Last step.")] = None,
     every: Annotated[int, typer.Option(help="Steps from one saved state to the next.")] = 1,
@@ -110,7 +113,10 @@ def replay(
     out: Annotated[Path | None, typer.Option(help="Folder to write; default DIR/replays/RUN-from-to-every.")] = None,
     other_device: OtherDevice = False,
 ) -> None:
-    """Train a stretch of a stored run again, save every state, and compare it with the stored records."""
+    """Train a stretch of a run again, state by state.
+
+    Saves every state, and compares it with the stored records.
+    """
     with exit_codes(), bad_value():
         from grokjax.analysis.replay import save, stretch
         from grokjax.launch import open_results
@@ -128,13 +134,15 @@ def replay(
             raise typer.Exit(FAULT)
 
 
-@app.command()
 def verify(
     directory: Directory,
     repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged and train it again.")] = False,
     other_device: OtherDevice = False,
 ) -> None:
-    """Read every byte of a results directory. Exit 0: intact; 1: not."""
+    """Read every byte of a results directory.
+
+    Exit 0: intact; 1: not.
+    """
     with exit_codes():
         from rich.console import Console
 
@@ -160,7 +168,6 @@ def verify(
             raise typer.Exit(FAULT)
 
 
-@app.command()
 def bench(
     sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP]", help="With --tune: tune its programs.")] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
@@ -172,7 +179,10 @@ def bench(
     repeats: Annotated[int, typer.Option(min=1, help="Timed repeats, of which the median counts.")] = 5,
     json: Annotated[Path | None, typer.Option(help="Write what was measured here too.")] = None,
 ) -> None:
-    """Measure speed here: grokjax, plain jax.vmap, a large matmul; or find the best widths with --tune."""
+    """Measure speed here, or find the best widths.
+
+    Of grokjax, plain jax.vmap, and a large matmul; with --tune the widths that plans use from then on.
+    """
     with exit_codes(), bad_value():
         from grokjax.bench import report
 
@@ -185,6 +195,6 @@ def bench(
             path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
             typer.echo(f"written to {path}; plans made from now on use it")
             return
-        found = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
+        measured = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
         if json:
-            report.write_json(found, json)
+            report.write_json(measured, json)

@@ -56,7 +56,7 @@ class Starts:
 
     def __init__(self, find: Find = lambda run: None, find_first: Find = lambda run: None) -> None:
         self._find, self._find_first = find, find_first
-        self._draws: dict[str, Callable[[Any], Params]] = {}
+        self._draws: dict[str | None, Callable[[Any], Params]] = {}
 
     def of(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, np.ndarray] | State:
         """Unscaled parameters [runs, ...]; or states, where some run goes on with its optimizer."""
@@ -98,22 +98,20 @@ class Starts:
                 flat = known[run.run_id].flat
                 rows.append({name: flat[f"params/{name}"] for name in shapes})
             else:
-                rows.append(load_file(path) if path else drawn[(run.spec.init.scheme or "", run.spec.seed)])
+                rows.append(load_file(path) if path else drawn[run.spec.init.scheme, run.spec.seed])
         return {name: np.stack([row[name] for row in rows]).astype(dtype) for name in shapes}
 
-    def _drawn(self, runs: Sequence[Run]) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-        wanted: dict[str, set[int]] = {}
+    def _drawn(self, runs: Sequence[Run]) -> dict[tuple[str | None, int], dict[str, np.ndarray]]:
+        """(scheme, seed) -> starting values."""
+        drawn: dict[tuple[str | None, int], dict[str, np.ndarray]] = {}
         for run in runs:
-            if run.spec.init.from_file is None:
-                wanted.setdefault(run.spec.init.scheme or "", set()).add(run.spec.seed)
-        found = {}
-        for scheme, seeds in wanted.items():
-            spec = next(run.spec for run in runs if run.spec.init.scheme == scheme)
+            scheme, seed = run.spec.init.scheme, run.spec.seed
+            if run.spec.init.from_file is not None or (scheme, seed) in drawn:
+                continue
             if scheme not in self._draws:
-                self._draws[scheme] = draw_params(spec)
-            for seed in seeds:
-                found[(scheme, seed)] = jax.device_get(self._draws[scheme](np.uint32(seed)))
-        return found
+                self._draws[scheme] = draw_params(run.spec)
+            drawn[scheme, seed] = jax.device_get(self._draws[scheme](np.uint32(seed)))
+        return drawn
 
 
 def _going_on(stored: Stored, hyper: Hyper, names: list[str]) -> Flat:

@@ -10,6 +10,7 @@ Every module has `data(results, **options)`, `table(data)` (the numbers drawn, o
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,23 +22,22 @@ if TYPE_CHECKING:
 
     from grokjax.results.read import Results
 
-KINDS = (
-    "curves",
-    "norms",
-    "slingshots",
-    "phase",
-    "anatomy",
-    "times",
-    "optimizers",
-    "progress",
-    "landscape",
-    "reduced_loss",
-    "efficiency",
-    "neurons",
-    "learning_coefficient",
-    "kernel",
-)
-_MODULES = {kind: f"grokjax.figures.{kind}" for kind in KINDS}
+KINDS = {
+    "curves": "Loss and accuracy over steps, by a hyperparameter.",
+    "norms": "The norm of every matrix over steps.",
+    "slingshots": "Runs with slingshots, and some without.",
+    "phase": "When runs fit and generalize, over two axes.",
+    "anatomy": "One slingshot, step by step.",
+    "times": "Step of generalization along an axis.",
+    "optimizers": "Optimizers compared, each at its best.",
+    "progress": "Progress measures of stored networks.",
+    "landscape": "Loss against weight norm around stored networks.",
+    "reduced_loss": "Final loss against the norm that runs were held at.",
+    "efficiency": "Logits per norm of circuits that memorize or not.",
+    "neurons": "How nearly neurons compute squares.",
+    "learning_coefficient": "Local learning coefficient over training.",
+    "kernel": "Tangent kernel over training.",
+}
 
 
 def make(kind: str, results: Results, stem: str | Path, **options: Any) -> list[Path]:
@@ -47,35 +47,36 @@ def make(kind: str, results: Results, stem: str | Path, **options: Any) -> list[
     """
     from grokjax.figures.style import write, write_table
 
-    module = _module(kind, options)
+    module = figure_module(kind)
+    check_options(kind, options)
     data = module.data(results, **options)
     table = module.table(data)
     return [*write(module.figure(data), Path(stem)), write_table(table, Path(stem))]
 
 
 def draw(kind: str, results: Results, **options: Any) -> Figure:
-    """The picture of a kind; its module's `draw` tells its options.
+    """The picture of a kind; `grokjax figure KIND --help` tells its options, which are those of its module's `draw`.
 
-    curves, norms: by (key that colors), arm; norms also equal. slingshots: runs, arm. phase: x, y (keys), arm.
-    anatomy: run, event, before, after, replay. times: x, by, arm, measure. optimizers: by, x, arm. progress: by, arm.
-    landscape: by, arm, step. reduced_loss: by or y, arm. efficiency: by, x, arm, step. neurons: by, arm, step.
-    learning_coefficient: by, arm, chains, draws. kernel: by, arm, examples. Raises ValueError for an unknown kind,
-    option, key, arm or run, and where there is nothing to draw yet.
+    Raises ValueError for an unknown kind, option, key, arm or run, and where there is nothing to draw yet.
     """
-    return _module(kind, options).draw(results, **options)
+    check_options(kind, options)
+    return figure_module(kind).draw(results, **options)
 
 
-def _module(kind: str, options: dict[str, Any]) -> Any:
-    """The module of a kind. Raises ValueError if there is none, or if it does not take such options."""
-    if kind not in _MODULES:
-        raise ValueError(f"no figure {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}")
-    module = import_module(_MODULES[kind])
-    known = list(inspect.signature(module.draw).parameters)[1:]
+def check_options(kind: str, options: Iterable[str]) -> None:
+    """Raises ValueError for an option that a kind does not take."""
+    known = list(inspect.signature(figure_module(kind).draw).parameters)[1:]
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known)
             raise ValueError(f"the figure {kind} takes no {name!r}{hint}; it takes {', '.join(known)}")
-    return module
+
+
+def figure_module(kind: str) -> Any:
+    """The module of a kind. Raises ValueError if there is none."""
+    if kind not in KINDS:
+        raise ValueError(f"no figure {kind!r}{did_you_mean(kind, KINDS)}; there are {', '.join(KINDS)}")
+    return import_module(f"grokjax.figures.{kind}")
 
 
 def save(figure: Figure, stem: str | Path) -> list[Path]:

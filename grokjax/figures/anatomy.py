@@ -249,7 +249,15 @@ def draw(
     event: int = 1,
     before: int = 200,
     after: int = 200,
-    replay: Callable[..., Replay] | None = None,
+    replay: Callable[..., Any] | None = None,
 ) -> Figure:
-    """A slingshot step by step; the options are those of `data`."""
+    """One slingshot step by step: loss, last layer, Adam's gain, margin and accuracy.
+
+    run: run id; default: the first of those with the most slingshots
+    event: which of its slingshots, from 1 on
+    before: steps shown before it
+    after: steps shown after it
+    replay: `grokjax.replay`, to see every step; without it the stored records are shown
+    Example: grokjax figure anatomy runs/quickstart --event 2 --before 100
+    """
     return figure(data(results, run, event, before, after, replay))

@@ -9,22 +9,24 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.analysis.curve_batches import fit_at_once
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
-from grokjax.figures.style import short_key
+from grokjax.figures.style import short_key, span_text
 from grokjax.results.read import Results
 
-COLUMNS = ["group", "metric", "step", "median", "low", "high", "runs"]
 QUANTILES = (0.1, 0.9)
 FEWEST = 5  # runs of which quantiles are taken; of fewer the least and the largest
 
 
 @dataclass(frozen=True)
 class ArmBands:
-    """An arm's grouping, and one row a group (its index), metric and step: median, low, high, runs recorded."""
+    """An arm's grouping, and one row a group (its index), metric and step (or what else lies across): median, low,
+    high, runs recorded."""
 
     grouping: Grouping
     bands: pd.DataFrame
     sizes: tuple[int, ...]  # runs with records, a group
+    across: str = "step"  # the column of bands that is drawn across
 
     @property
     def note(self) -> str:
@@ -33,13 +35,14 @@ class ArmBands:
         if sizes[-1] == 1:
             return "one run each" if len(self.sizes) > 1 else "one run"
         what = "runs" if self.grouping.pooled else "seeds"
-        wide = f"{QUANTILES[0]:.0%}–{QUANTILES[1]:.0%} band".replace("%–", "–")
+        wide = f"{100 * QUANTILES[0]:.0f}–{100 * QUANTILES[1]:.0f}% band"
         band = "min–max band" if sizes[-1] < FEWEST else wide
         if sizes[0] < FEWEST <= sizes[-1]:
             band += f" (min–max below {FEWEST} {what})"
-        count = f"{sizes[0]}–{sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
-        pooled = ", ".join(short_key(key) for key in self.grouping.pooled)
-        return f"median and {band} over {count} {what}" + (f", pooled over {pooled}" if pooled else "")
+        text = f"median and {band} over {span_text(sizes[0], sizes[-1])} {what}"
+        if self.grouping.pooled:
+            text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
+        return text
 
 
 def arm_bands(
@@ -50,21 +53,37 @@ def arm_bands(
     Raises ValueError if no arm has any.
     """
     runs = results.planned()
-    found = []
+    arms = []
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
         wanted = metrics[name] if isinstance(metrics, dict) else list(metrics)
-        ids = [run_id for group in grouping.groups for run_id in group.run_ids]
-        curves = results.curves(wanted, ids)
-        group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
-        bands = over_runs(curves, group_of, wanted)
+        bands, recorded = curve_bands(results, grouping.group_of, wanted)
         if len(bands):
-            recorded = set(curves["run_id"])
             sizes = tuple(len(recorded.intersection(group.run_ids)) for group in grouping.groups)
-            found.append(ArmBands(grouping, bands, sizes))
-    if not found:
+            arms.append(ArmBands(grouping, bands, sizes))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
+
+
+def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
+    """The bands of recorded metrics (see `over_runs`), and the runs that have records.
+
+    Curves that are too many to be held at once are read a group at a time.
+    """
+    together = [list(group_of)]
+    if not fit_at_once(results, list(group_of), len(metrics)):
+        indices = sorted(set(group_of.values()))
+        together = [[run_id for run_id, group in group_of.items() if group == index] for index in indices]
+    parts, recorded = [], set()
+    for run_ids in together:
+        curves = results.curves(list(metrics), run_ids)
+        recorded.update(curves["run_id"].unique())
+        parts.append(over_runs(curves, group_of, metrics))
+    bands = pd.concat(parts, ignore_index=True)
+    rank = bands["metric"].map({name: rank for rank, name in enumerate(metrics)})
+    order = np.lexsort((bands["group"].to_numpy(int), rank.to_numpy(int)))
+    return bands.iloc[order].reset_index(drop=True), recorded
 
 
 def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
@@ -84,14 +103,18 @@ def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def over_runs(curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[str]) -> pd.DataFrame:
-    """One row a group, metric and step (COLUMNS). curves: run_id, step, the metrics; nan is not recorded.
+def over_runs(
+    curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[str], across: str = "step"
+) -> pd.DataFrame:
+    """One row a group, metric and step: group, metric, step, median, low, high, runs (recorded there).
+
+    curves: run_id, step, the metrics; nan is not recorded. across: the column that takes the place of step.
 
     A step counts where most of the runs that go on recorded it (so one run's last record makes no kink), and as
     long as half of the group's runs go on: where more of them diverged, or are not that far, the line ends.
     """
     group = curves["run_id"].map(group_of).to_numpy()
-    step = curves["step"].to_numpy()
+    step = curves[across].to_numpy()
     ids = pd.factorize(curves["run_id"])[0]
     parts = []
     for metric in metrics:
@@ -101,7 +124,10 @@ def over_runs(curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[
             if rows.any():
                 part = _over_group(ids[rows], step[rows], value[rows])
                 parts.append(part.assign(group=index, metric=metric))
-    return pd.concat(parts, ignore_index=True)[COLUMNS] if parts else pd.DataFrame(columns=COLUMNS)
+    columns = ["group", "metric", across, "median", "low", "high", "runs"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True).rename(columns={"step": across})[columns]
 
 
 def _over_group(ids: np.ndarray, step: np.ndarray, value: np.ndarray) -> pd.DataFrame:
@@ -109,10 +135,10 @@ def _over_group(ids: np.ndarray, step: np.ndarray, value: np.ndarray) -> pd.Data
     steps, column = np.unique(step, return_inverse=True)
     table = np.full((len(run), len(steps)), np.nan)
     table[row, column] = value
-    there = ~np.isnan(table)
-    last = len(steps) - 1 - np.argmax(there[:, ::-1], axis=1)
+    known = ~np.isnan(table)
+    last = len(steps) - 1 - np.argmax(known[:, ::-1], axis=1)
     going = (last[:, None] >= np.arange(len(steps))).sum(axis=0)
-    recorded = there.sum(axis=0)
+    recorded = known.sum(axis=0)
     keep = (2 * recorded > going) & (2 * recorded >= len(run))
     table = table[:, keep]
     low, high = QUANTILES if len(run) >= FEWEST else (0.0, 1.0)

@@ -61,8 +61,10 @@ def _draw_arm(picture: Figure, grid: GridSpec, arm: ArmBands, top: int, columns:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None) -> Figure:
-    """The learning curves of a sweep.
+    """Train and test loss and accuracy over log steps: median and band over seeds.
 
-    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes. arm: only this arm.
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure curves runs/quickstart --arm grok
     """
     return figure(data(results, by, arm))

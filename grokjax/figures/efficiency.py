@@ -11,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from grokjax.analysis.cells import is_number, runs_of, varied_keys
 from grokjax.analysis.efficiency import efficiency
-from grokjax.figures.groups import MOST_GROUPS, Grouping, check_key, chosen_arms, group_runs, runs_of, varied_keys
-from grokjax.figures.style import WIDTH, group_colors, is_number, paper, short_key, value_text, value_ticks
+from grokjax.figures.groups import MOST_GROUPS, Grouping, check_key, chosen_arms, group_runs
+from grokjax.figures.style import WIDTH, group_colors, paper, short_key, value_text, value_ticks
 from grokjax.results.read import Results
 
 LABELS, SIZES = "task.op", "task.train_fraction"  # what is colored and across where they vary
@@ -53,17 +54,16 @@ def data(
     grouping = group_runs(results, runs, name, by)
     if len(grouping.groups) > MOST_GROUPS:
         raise ValueError(f"{by} has {len(grouping.groups)} values; at most {MOST_GROUPS} can be told apart")
-    group_of = {run_id: at for at, group in enumerate(grouping.groups) for run_id in group.run_ids}
+    group_of = grouping.group_of
     ended = [run_id for run_id in group_of if run_id in results.ends]
     if not ended:
         raise ValueError(f"nothing to draw: no run of arm {name} in {results.path} has ended yet")
-    found = efficiency(results, ended, "last" if step is None else step)
+    circuits = efficiency(results, ended, "last" if step is None else step)
     at = dict(zip(runs["run_id"], runs[x].astype(float), strict=True))
-    trig = found[CIRCUITS["generalizing"]].fillna(found[WHOLE])
-    circuit = np.where(
-        found["kind"] == "generalizing", trig, np.where(found["kind"] == "memorizing", found[WHOLE], np.nan)
-    )
-    points = found.assign(group=found["run_id"].map(group_of), x=found["run_id"].map(at), circuit=circuit)
+    trig = circuits[CIRCUITS["generalizing"]].fillna(circuits[WHOLE])
+    generalizing, memorizing = circuits["kind"] == "generalizing", circuits["kind"] == "memorizing"
+    circuit = np.select([generalizing, memorizing], [trig, circuits[WHOLE]], np.nan)
+    points = circuits.assign(group=circuits["run_id"].map(group_of), x=circuits["run_id"].map(at), circuit=circuit)
     return EfficiencyData(grouping, x, points, len(group_of) - len(ended))
 
 
@@ -172,5 +172,12 @@ def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
 def draw(
     results: Results, by: str | None = None, x: str | None = None, arm: str | None = None, step: int | None = None
 ) -> Figure:
-    """Circuit efficiency of an arm; options as of `data`."""
+    """Train loss against norm, and logits per norm along an axis, of circuits.
+
+    by: key that is colored; default: task.op where it varies, else the arm's first axis
+    x: key across; default: task.train_fraction where it varies, else the first axis of numbers
+    arm: which arm; default: the first that varies more than seeds
+    step: of the snapshots; default: each run's end
+    Example: grokjax figure efficiency runs/data_fraction
+    """
     return figure(data(results, by, x, arm, step))

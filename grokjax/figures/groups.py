@@ -8,12 +8,11 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.analysis.answers import plain_value
-from grokjax.figures.style import is_missing, is_number, short_key, value_text
+from grokjax.analysis.cells import by_values, is_missing, is_number, ordered_values, runs_of, varied_keys
+from grokjax.figures.style import short_key, value_text
 from grokjax.results.read import Results
 from grokjax.sweep.load import did_you_mean
 
-SEEDS = ("seed", "task.split.seed")
 MOST_GROUPS = 8  # colors that a legend can tell apart
 
 
@@ -43,9 +42,13 @@ class Grouping:
     @property
     def numeric(self) -> bool:
         """Whether the values lie on a scale."""
-        return len(self.keys) == 1 and all(
-            is_number(value) or is_missing(value) for group in self.groups for value in group.values
-        )
+        values = [value for group in self.groups for value in group.values]
+        return len(self.keys) == 1 and all(is_number(value) or is_missing(value) for value in values)
+
+    @property
+    def group_of(self) -> dict[str, int]:
+        """run id -> index of its group."""
+        return {run_id: index for index, group in enumerate(self.groups) for run_id in group.run_ids}
 
     @property
     def name(self) -> str:
@@ -72,16 +75,6 @@ def check_key(results: Results, key: str) -> str:
     return key
 
 
-def varied_keys(results: Results, arm: str) -> list[str]:
-    """The axes of an arm other than seeds."""
-    return [key for key in results.manifest.axes[arm] if key not in SEEDS]
-
-
-def runs_of(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
-    """The rows of an arm; a run of two arms is in both."""
-    return runs[[arm in arms for arms in runs["arms"]]]
-
-
 def nothing_yet(results: Results) -> ValueError:
     return ValueError(f"nothing to draw: no records in {results.path} yet")
 
@@ -92,10 +85,10 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
     runs = runs_of(runs, arm)
     varied = varied_keys(results, arm)
     keys = [check_key(results, by)] if by else varied
-    groups = _by_values(runs, keys)
+    groups = _groups(runs, keys)
     if len(groups) > MOST_GROUPS and len(keys) > 1:
         keys = keys[:1]
-        groups = _by_values(runs, keys)
+        groups = _groups(runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
     return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
 
@@ -107,32 +100,25 @@ def arms_with(
     runs = results.planned()
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
-        there = [[run_id for run_id in group.run_ids if has(run_id)] for group in grouping.groups]
-        group_of = {run_id: index for index, some in enumerate(there) for run_id in some}
+        members = [[run_id for run_id in group.run_ids if has(run_id)] for group in grouping.groups]
+        group_of = {run_id: index for index, run_ids in enumerate(members) for run_id in run_ids}
         if group_of:
-            yield grouping, group_of, tuple(map(len, there))
+            yield grouping, group_of, tuple(len(run_ids) for run_ids in members)
 
 
-def _by_values(runs: pd.DataFrame, keys: list[str]) -> list[Group]:
-    rank = [{value: place for place, value in enumerate(ordered_values(runs[key]))} for key in keys]
-    members: dict[tuple[Any, ...], list[int]] = {}
-    columns = [[plain_value(value) for value in runs[key]] for key in keys]
-    for row in range(len(runs)):
-        members.setdefault(tuple(column[row] for column in columns), []).append(row)
-    order = sorted(members, key=lambda values: [places[value] for places, value in zip(rank, values, strict=True)])
+def _groups(runs: pd.DataFrame, keys: list[str]) -> list[Group]:
+    """The runs by their values of the keys, in the order of these values."""
+    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
+    members = by_values(runs, keys)
+    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
     ids, diverged = runs["run_id"].to_numpy(), (runs["status"] == "diverged").to_numpy()
-    return [Group(values, tuple(ids[members[values]]), int(diverged[members[values]].sum())) for values in order]
+    groups = []
+    for values in order:
+        rows = members[values]
+        groups.append(Group(values, tuple(ids[rows]), int(diverged[rows].sum())))
+    return groups
 
 
 def _splits(runs: pd.DataFrame, keys: list[str], other: str) -> bool:
     """Whether runs of one group differ in `other` (an axis that moves along with the keys does not)."""
-    return len(_by_values(runs, [*keys, other])) > len(_by_values(runs, keys))
-
-
-def ordered_values(column: pd.Series) -> list[Any]:
-    """Distinct values: none first, numbers by size, others in the order of the sweep."""
-    values = list(dict.fromkeys(plain_value(value) for value in column))
-    there = [value for value in values if value is not None]
-    if all(is_number(value) for value in there):
-        there = sorted(there)
-    return ([None] if None in values else []) + there
+    return len(by_values(runs, [*keys, other])) > len(by_values(runs, keys))

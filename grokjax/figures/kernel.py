@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokjax.analysis.kernel import Sample, kernel
-from grokjax.figures.bands import ArmBands, bands_table, over_runs
+from grokjax.figures.bands import ArmBands, bands_table, curve_bands, over_runs
 from grokjax.figures.groups import arms_with, nothing_yet
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import WIDTH, paper, plain_steps
@@ -28,17 +28,17 @@ def data(
 ) -> list[ArmBands]:
     """Median and band over the runs of every group, at all steps that have a snapshot and at the start (see
     `grokjax.analysis.kernel.kernel`); test accuracy at its records."""
-    found, accuracy = [], ["test/accuracy"]
+    arms, accuracy = [], ["test/accuracy"]
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: bool(results.snapshots(run_id))):
         kernels = kernel(results, list(group_of), sample=Sample(examples))
         parts = [
             over_runs(kernels, group_of, [metric for metric in METRICS if metric not in accuracy]),
-            over_runs(results.curves(accuracy, list(group_of)), group_of, accuracy),
+            curve_bands(results, group_of, accuracy)[0],
         ]
-        found.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
-    if not found:
+        arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
 
 
 def table(arms: list[ArmBands]) -> pd.DataFrame:
@@ -65,5 +65,11 @@ def figure(arms: list[ArmBands]) -> Figure:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, examples: int = Sample.examples) -> Figure:
-    """The kernel on so many train examples over training; by and arm as for `curves`."""
+    """The tangent kernel over training: alignment with the labels, and change.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    examples: how many train examples it is taken on
+    Example: grokjax figure kernel runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, examples))

@@ -21,29 +21,29 @@ METRICS = ("train/loss", "test/loss", "test/accuracy")
 
 @dataclass(frozen=True)
 class ArmLandscape:
-    """bands: those of an arm over its runs; its `step` is the norm of all parameters together, the median over the
-    group's runs times the factor that all were scaled by. here: where the runs were, a row a group and metric."""
+    """bands: those of an arm over its runs; x is the norm of all parameters together, the median over the group's runs
+    times the factor that all were scaled by. trained: those where the runs were, a row a group and metric."""
 
     bands: ArmBands
-    here: pd.DataFrame
+    trained: pd.DataFrame
 
 
 def data(
     results: Results, by: str | None = None, arm: str | None = None, step: int | None = None
 ) -> list[ArmLandscape]:
     """Median and band over seeds along the ray, of runs that have ended (see `grokjax.analysis.landscape.ray`)."""
-    found, ends = [], results.ends
+    arms, ends = [], results.ends
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: run_id in ends):
         rays = ray(results, list(group_of), step)
         group = rays["run_id"].map(group_of)
         norms = rays[rays["scale"].sub(1).abs() < 1e-9]["norm"].groupby(group).median()
-        bands = over_runs(rays.assign(step=rays["scale"]), group_of, list(METRICS))
-        scale = bands["step"].to_numpy()
-        placed = bands.assign(step=scale * bands["group"].map(norms).to_numpy())
-        found.append(ArmLandscape(ArmBands(grouping, placed, sizes), placed[np.abs(scale - 1) < 1e-9]))
-    if not found:
+        bands = over_runs(rays, group_of, METRICS, across="scale").rename(columns={"scale": "x"})
+        scale = bands["x"].to_numpy()
+        bands = bands.assign(x=scale * bands["group"].map(norms).to_numpy())
+        arms.append(ArmLandscape(ArmBands(grouping, bands, sizes, across="x"), bands[np.abs(scale - 1) < 1e-9]))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
 
 
 def table(arms: list[ArmLandscape]) -> pd.DataFrame:
@@ -51,7 +51,7 @@ def table(arms: list[ArmLandscape]) -> pd.DataFrame:
     frames = []
     for arm in arms:
         labels = [group.label for group in arm.bands.grouping.groups]
-        frame = arm.bands.bands.rename(columns={"step": "norm"})
+        frame = arm.bands.bands.rename(columns={"x": "norm"})
         frame = frame.assign(group=[labels[index] for index in frame["group"]])
         frames.append(frame.assign(arm=arm.bands.grouping.arm)[["arm", *frame.columns]])
     return pd.concat(frames, ignore_index=True)
@@ -76,13 +76,19 @@ def _draw(axes: Axes, arm: ArmLandscape, metric: str) -> None:
     draw_metric(axes, arm.bands, metric, log=metric.endswith("loss"))
     axes.set_xscale("log")
     colors = arm_colors(arm.bands)
-    for row in arm.here[arm.here["metric"] == metric].itertuples():
-        axes.plot(row.step, row.median, "o", color=colors[int(row.group)], markersize=3.5, zorder=3)  # pyright: ignore[reportArgumentType]
+    for row in arm.trained[arm.trained["metric"] == metric].itertuples():
+        axes.plot(row.x, row.median, "o", color=colors[int(row.group)], markersize=3.5, zorder=3)  # pyright: ignore[reportArgumentType]
     axes.set_title(metric.replace("/", " "))
     if metric.endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, step: int | None = None) -> Figure:
-    """The ray through the parameters that runs ended with, or had at a step; by and arm as for `curves`."""
+    """Loss and accuracy along the ray through stored parameters, against their norm.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    step: of the snapshots; default: each run's end
+    Example: grokjax figure landscape runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, step))

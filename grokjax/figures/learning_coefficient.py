@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
-from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.groups import arms_with, nothing_yet
 from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches, line_style
 from grokjax.figures.style import WIDTH, paper, plain_steps
@@ -24,11 +24,11 @@ MARK: Any = {"markersize": 3, "markeredgewidth": 0.7}
 
 @dataclass(frozen=True)
 class ArmCoefficients:
-    """losses: the bands of an arm over its runs. found: what `grokjax.analysis.learning_coefficient` has, and the
-    group of each run (its index)."""
+    """losses: the bands of an arm over its runs. coefficients: what `grokjax.analysis.learning_coefficient` has, and
+    the group of each run (its index)."""
 
     losses: ArmBands
-    found: pd.DataFrame
+    coefficients: pd.DataFrame
 
 
 def data(
@@ -39,15 +39,15 @@ def data(
     draws: int = Sampling.draws,
 ) -> list[ArmCoefficients]:
     """Of all snapshots of an arm's runs, with the default step size and pull."""
-    sampling, found = Sampling(chains=chains, draws=draws), []
+    sampling, arms = Sampling(chains=chains, draws=draws), []
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: bool(results.snapshots(run_id))):
         coefficients = learning_coefficient(results, list(group_of), sampling=sampling)
-        bands = over_runs(results.curves(LOSSES, list(group_of)), group_of, LOSSES)
+        bands, _ = curve_bands(results, group_of, LOSSES)
         coefficients = coefficients.assign(group=coefficients["run_id"].map(group_of))
-        found.append(ArmCoefficients(ArmBands(grouping, bands, sizes), coefficients))
-    if not found:
+        arms.append(ArmCoefficients(ArmBands(grouping, bands, sizes), coefficients))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
 
 
 def table(arms: list[ArmCoefficients]) -> pd.DataFrame:
@@ -55,8 +55,9 @@ def table(arms: list[ArmCoefficients]) -> pd.DataFrame:
     frames = []
     for arm in arms:
         labels = [group.label for group in arm.losses.grouping.groups]
-        frame = arm.found.assign(arm=arm.losses.grouping.arm, group=[labels[index] for index in arm.found["group"]])
-        frames.append(frame[["arm", "group", *arm.found.columns.drop("group")]])
+        group = [labels[index] for index in arm.coefficients["group"]]
+        frame = arm.coefficients.assign(arm=arm.losses.grouping.arm, group=group)
+        frames.append(frame[["arm", "group", *arm.coefficients.columns.drop("group")]])
     return pd.concat(frames, ignore_index=True)
 
 
@@ -67,7 +68,7 @@ def figure(arms: list[ArmCoefficients]) -> Figure:
         picture = Figure(figsize=(WIDTH, sum(heights) + 0.3), layout="constrained")
         grid = picture.add_gridspec(len(heights), 2, height_ratios=heights)
         for index, arm in enumerate(arms):
-            last = int(max(arm.found["step"].max(), arm.losses.bands["step"].max()))
+            last = int(max(arm.coefficients["step"].max(), arm.losses.bands["step"].max()))
             draw_head(picture.add_subplot(grid[3 * index, :]), arm.losses, name_arm=len(arms) > 1)
             axes = picture.add_subplot(grid[3 * index + 1, :])
             _draw(axes, arm)
@@ -84,7 +85,7 @@ def figure(arms: list[ArmCoefficients]) -> Figure:
 
 def _draw(axes: Axes, arm: ArmCoefficients) -> None:
     colors = arm_colors(arm.losses)
-    for (group, _), run in arm.found.groupby(["group", "run_id"], sort=False):
+    for (group, _), run in arm.coefficients.groupby(["group", "run_id"], sort=False):
         color, dashes = colors[int(group)], line_style(arm.losses, int(group))  # pyright: ignore[reportArgumentType]
         step, value, error = (run[name].to_numpy(np.float64) for name in ("step", "lambda", "lambda_se"))
         axes.plot(step, value, color=color, linestyle=dashes, linewidth=0.6, alpha=0.6)
@@ -108,5 +109,12 @@ def draw(
     chains: int = Sampling.chains,
     draws: int = Sampling.draws,
 ) -> Figure:
-    """The coefficient over training, of so many chains and draws; by and arm as for `curves`."""
+    """The local learning coefficient of every snapshot, above the losses.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    chains: Langevin chains of a snapshot
+    draws: draws of a chain
+    Example: grokjax figure learning_coefficient runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, chains, draws))

@@ -40,10 +40,10 @@ def data(
     (see `grokjax.analysis.neurons`), by arm and layer. Raises ValueError as that, and without snapshots."""
     runs = results.planned()
     stored = {run_id for run_id in results.run_ids if results.snapshots(run_id)}
-    found = []
+    layers = []
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
-        group_of = {run_id: at for at, group in enumerate(grouping.groups) for run_id in group.run_ids}
+        group_of = grouping.group_of
         own = [run_id for run_id in group_of if run_id in stored]
         if not own:
             continue
@@ -54,10 +54,10 @@ def data(
         sizes = tuple(len(stored.intersection(group.run_ids)) for group in grouping.groups)
         for layer, part in curves.groupby("layer", sort=True):
             bands = ArmBands(grouping, over_runs(part, group_of, METRICS), sizes)
-            found.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer], step))  # pyright: ignore[reportArgumentType]
-    if not found:
+            layers.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer], step))  # pyright: ignore[reportArgumentType]
+    if not layers:
         raise nothing_yet(results)
-    return found
+    return layers
 
 
 def table(layers: list[LayerNeurons]) -> pd.DataFrame:
@@ -76,8 +76,8 @@ def table(layers: list[LayerNeurons]) -> pd.DataFrame:
             more = {"high": BINS[1:], "runs": values["run_id"].nunique(), "band": "bin"}
             rows.append(pd.DataFrame(keys | bars | more))
         frames.append(pd.concat(rows, ignore_index=True).assign(layer=one.layer))
-    found = pd.concat(frames, ignore_index=True)
-    return found[["layer", *found.columns.drop("layer")]]
+    frame = pd.concat(frames, ignore_index=True)
+    return frame[["layer", *frame.columns.drop("layer")]]
 
 
 def _shares(values: pd.DataFrame) -> np.ndarray:
@@ -126,5 +126,11 @@ def _draw_each(axes: Axes, one: LayerNeurons) -> None:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, step: int | None = None) -> Figure:
-    """Quadratic neurons of a sweep; by and arm as for `curves`. step: of the histogram; default each run's end."""
+    """How nearly neurons compute squares: over training, and one by one at the end.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    step: of the neurons one by one; default: each run's end
+    Example: grokjax figure neurons runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm, step))

@@ -14,8 +14,9 @@ from matplotlib.gridspec import GridSpec
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
+from grokjax.analysis.cells import runs_of
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
-from grokjax.figures.groups import chosen_arms, runs_of
+from grokjax.figures.groups import chosen_arms
 from grokjax.figures.panels import draw_head, draw_metric, head_inches
 from grokjax.figures.style import PALETTE, WIDTH, first_step, log_steps, log_steps_label, paper, short_key, value_text
 from grokjax.results.read import Results
@@ -218,9 +219,11 @@ def apart(places: np.ndarray, gap: float) -> np.ndarray:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None, equal: bool = False) -> Figure:
-    """The norm dynamics of a sweep.
+    """The norm of every matrix over log steps: median and band over seeds.
 
-    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes. arm: only this arm. equal: all
-    matrices in one panel a value, to see which of them end at one norm.
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    equal: all matrices in one panel a value, to see which of them end at one norm
+    Example: grokjax figure norms runs/quickstart --arm grok --equal
     """
     return figure(data(results, by, arm, equal))

@@ -12,9 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from grokjax.analysis.answers import edges, outcome, plain_value, ranking
-from grokjax.figures.groups import check_key, chosen_arms, runs_of, varied_keys
-from grokjax.figures.style import GREY, PALETTE, WIDTH, is_number, paper, short_key, steps_text, value_text, value_ticks
+from grokjax.analysis.cells import by_values, ended_runs, is_number, plain_value, runs_of, varied_keys
+from grokjax.analysis.outcomes import cell_outcome, edges, ranking
+from grokjax.figures.groups import check_key, chosen_arms
+from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.lr"
@@ -28,7 +29,7 @@ WARNING = "#A3123A"
 @dataclass(frozen=True)
 class OptimizersData:
     """settings: one row an optimizer and setting of its axes: optimizer, a column a key, runs, generalized, diverged,
-    fraction, low, high and more (see `grokjax.analysis.answers.outcome`), drawn (the best at its x), best (of the
+    fraction, low, high and more (see `grokjax.analysis.outcomes.cell_outcome`), drawn (the best at its x), best (of the
     optimizer), tried_settings, tried_runs, warning (both of the best only)."""
 
     by: str
@@ -57,7 +58,7 @@ def data(results: Results, by: str | None = None, x: str | None = None, arm: str
     x = _axis(results, arms, x, by)
     parts = [_named(runs_of(results.runs(), name), name, by) for name in arms]
     runs = pd.concat(parts).drop_duplicates(["optimizer", "run_id"])
-    ended = runs[runs["status"].isin(["ended", "diverged"])]
+    ended = ended_runs(runs)
     if ended.empty:
         raise ValueError(f"nothing to draw: no run in {results.path} has ended yet")
     names = tuple(dict.fromkeys(ended["optimizer"]))
@@ -97,11 +98,8 @@ def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
 
 def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.DataFrame:
     """The settings of one optimizer, as in `OptimizersData`."""
-    own = [[plain_value(value) for value in runs[key]] for key in keys]
-    members: dict[tuple[Any, ...], list[int]] = {}
-    for row, values in enumerate(zip(*own, strict=True)):
-        members.setdefault(values, []).append(row)
-    rows = [outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in members.items()]
+    cells = by_values(runs, keys)
+    rows = [cell_outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in cells.items()]
     frame = pd.DataFrame(rows).sort_values(x, kind="stable", ignore_index=True)
     ranked = ranking(frame)
     best = ranked.index[0]
@@ -118,11 +116,11 @@ def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
     """What makes the best of a sweep no best: nobody generalized, or it lies where the sweep ends."""
     if not frame["generalized"].any():
         return f"{name}: no run generalized, at any setting"
-    found = [
+    at_edges = [
         f"the best {short_key(key)} {value_text(value)} is the {end} tried"
         for key, value, end in edges(frame, best, keys)
     ]
-    return f"{name}: {', '.join(found)}" if found else ""
+    return f"{name}: {', '.join(at_edges)}" if at_edges else ""
 
 
 def table(data: OptimizersData) -> pd.DataFrame:
@@ -210,20 +208,24 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
 
 
 def _notes(data: OptimizersData) -> list[str]:
-    least, most = data.seeds
-    many = f"{most}" if least == most else f"{least}–{most}"
-    text = f"Bars: 95 % Wilson intervals over the {many} runs of a setting; median step: of generalization. "
+    text = f"Bars: 95 % Wilson intervals over the {span_text(*data.seeds)} runs of a setting; "
+    text += "median step: of generalization. "
     others = ", ".join(short_key(key) for key in data.keys if key != data.x)
-    text += f"Left: at each {short_key(data.x)} the best over {others}. " if others else ""
+    if others:
+        text += f"Left: at each {short_key(data.x)} the best over {others}. "
     text += "A best was chosen by the runs shown, so it is optimistic."
-    text += f" {data.unended} runs have not ended and are left out." if data.unended else ""
+    if data.unended:
+        text += f" {data.unended} runs have not ended and are left out."
     return textwrap.wrap(text, LETTERS)
 
 
 def draw(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> Figure:
-    """Optimizers compared.
+    """Optimizers compared: how many runs generalize, along x and at the best of each.
 
-    by: arm, or a key; default: arm where there are several, else optimizer.name (SGD with momentum apart).
-    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers. arm: only this one.
+    by: arm, or a key that tells optimizers apart; default: arm where there are
+    several, else optimizer.name (SGD with momentum apart)
+    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure optimizers runs/optimizers
     """
     return figure(data(results, by, x, arm))

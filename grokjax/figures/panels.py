@@ -12,9 +12,11 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.lines import Line2D
 
+from grokjax.analysis.cells import is_number
+from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS
-from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors, is_number
+from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors
 
 MOST_POINTS = 600  # of a band's outline
 STYLES = ("-", "--", "-.", ":")
@@ -60,9 +62,9 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, log: bool) -> None:
         group = int(index)  # pyright: ignore[reportArgumentType]
         color, dashes = colors[group], line_style(arm, group)
         if arm.sizes[group] > 1 and not thin:
-            step, low, high = outline(part)
-            axes.fill_between(step, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(part["step"], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
+            bounds = envelope(*(part[name].to_numpy(np.float64) for name in (arm.across, "low", "high")), MOST_POINTS)
+            axes.fill_between(*bounds, color=color, alpha=0.18, linewidth=0)
+        axes.plot(part[arm.across], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
     if log:
         axes.set_yscale("log")
 
@@ -71,17 +73,6 @@ def _floor(bands: pd.DataFrame) -> float:
     values = bands[["median", "low", "high"]].to_numpy()
     values = values[(values > 0) & np.isfinite(values)]
     return float(values.min()) if len(values) else 1e-12
-
-
-def outline(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """step, low, high of a band; of many steps the outer bounds of as many bins as a panel can show."""
-    step, low, high = (part[name].to_numpy(np.float64) for name in ("step", "low", "high"))
-    if len(step) <= MOST_POINTS:
-        return step, low, high
-    place = np.log1p(step)
-    edges = np.linspace(place[0], place[-1], MOST_POINTS)
-    begin = np.unique(np.searchsorted(place, edges, side="right") - 1)
-    return step[begin], np.fmin.reduceat(low, begin), np.fmax.reduceat(high, begin)
 
 
 def head_inches(arm: ArmBands) -> float:

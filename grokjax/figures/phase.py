@@ -16,16 +16,21 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
+from grokjax.analysis.censored import median_time
 from grokjax.figures.cells import NO_VALUE, Cell, draw_cells, hatched_patch, inches
-from grokjax.figures.groups import (
-    check_key,
-    chosen_arms,
-    ordered_values,
-    plain_value,
-    runs_of,
-    varied_keys,
+from grokjax.figures.groups import check_key, chosen_arms
+from grokjax.figures.style import (
+    SEQUENTIAL,
+    WIDTH,
+    log_norm,
+    number_text,
+    paper,
+    short_key,
+    span_text,
+    steps_text,
+    value_text,
 )
-from grokjax.figures.style import SEQUENTIAL, WIDTH, is_number, number_text, paper, short_key, steps_text, value_text
 from grokjax.results.read import Results
 
 PANELS = {"fit": "fit_step", "generalization": "generalization_step"}
@@ -59,7 +64,7 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
     x_of, x_values = axis_labels(runs[x])
     y_of, y_values = axis_labels(runs[y]) if y else ([""] * len(runs), [""])
     placed = runs.assign(_x=x_of, _y=y_of)
-    ended = placed[placed["status"].isin(["ended", "diverged"])]
+    ended = ended_runs(placed)
     if ended.empty:
         raise ValueError(f"nothing to draw: no run of arm {arm} in {results.path} has ended yet")
     rows = []
@@ -73,13 +78,11 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
 
 
 def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
-    """median, reached, runs, marked. Where just half of the runs got there, the median is the last of these."""
-    reached, count = int((~np.isnan(steps)).sum()), len(steps)
-    if 2 * reached < count or reached == 0:
-        return math.nan, reached, count, True
-    ordered = np.sort(np.where(np.isnan(steps), np.inf, steps))
-    middle = ordered[[(count - 1) // 2, count // 2]]
-    return float(middle[0] if np.isinf(middle[1]) else middle.mean()), reached, count, False
+    """median, reached, runs, marked: whether fewer than half of the runs got there."""
+    reached = int((~np.isnan(steps)).sum())
+    median = median_time(steps)[0]
+    marked = bool(np.isinf(median))
+    return math.nan if marked else median, reached, len(steps), marked
 
 
 def _arm(results: Results, arm: str | None) -> str:
@@ -138,7 +141,7 @@ def figure(data: PhaseData) -> Figure:
     with paper():
         picture = Figure(figsize=(WIDTH, height + 0.95), layout="constrained")
         both = picture.subplots(1, 2, sharey=True)
-        norm = _norm(data.cells["median"].to_numpy())
+        norm = log_norm(np.maximum(data.cells["median"], 1.0))  # step 0 counts as 1
         for axes, panel in zip(both, PANELS, strict=True):
             _draw_panel(axes, data, panel, norm)
         both[0].set_ylabel(short_key(data.y) if data.y else "")
@@ -152,16 +155,9 @@ def figure(data: PhaseData) -> Figure:
     return picture
 
 
-def _norm(medians: np.ndarray) -> LogNorm:
-    """One logarithmic scale; step 0 counts as 1."""
-    there = np.maximum(medians[np.isfinite(medians)], 1.0)
-    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
-    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
-
-
 def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
-    found = data.cells[data.cells["panel"] == panel].to_dict("records")
-    draw_cells(axes, [_drawn(cell, norm) for cell in found], data.x_values, data.y_values)
+    cells = data.cells[data.cells["panel"] == panel].to_dict("records")
+    draw_cells(axes, [_drawn(cell, norm) for cell in cells], data.x_values, data.y_values)
     axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
     axes.set_xlabel(short_key(data.x))
 
@@ -176,21 +172,24 @@ def _drawn(cell: Mapping[Any, Any], norm: LogNorm) -> Cell:
 
 def _words(picture: Figure, data: PhaseData) -> None:
     most, least = data.cells["runs"].max(), data.cells["runs"].min()
-    count = f"{most}" if most == least else f"{least}–{most}"
-    pooled = ", ".join(map(short_key, data.pooled))
-    what = "" if data.arm == "main" else f"arm {data.arm}: "
-    what += f"median over {count} run{'' if most == 1 else 's'} a cell"
-    what += f" ({pooled})" if pooled else ""
-    picture.suptitle(what + (f"; {data.unended} runs have not ended" if data.unended else ""), fontsize=7.5)
+    text = "" if data.arm == "main" else f"arm {data.arm}: "
+    text += f"median over {span_text(least, most)} run{'' if most == 1 else 's'} a cell"
+    if data.pooled:
+        text += f" ({', '.join(map(short_key, data.pooled))})"
+    if data.unended:
+        text += f"; {data.unended} runs have not ended"
+    picture.suptitle(text, fontsize=7.5)
     if data.cells["marked"].any():
         label = "fewer than half of the runs got there (how many / runs)"
         picture.legend(handles=[hatched_patch(label)], loc="outside lower center")
 
 
 def draw(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """The phase diagram of an arm.
+    """Median step of fit and of generalization over two axes, as heat maps.
 
-    x, y: keys across and upwards; default: the arm's first two axes other than seeds.
-    arm: default the first that varies more than seeds.
+    x: key across; default: the arm's first axis other than seeds
+    y: key upwards; default: the second
+    arm: which arm; default: the first that varies more than seeds
+    Example: grokjax figure phase runs/phase --x init.scale
     """
     return figure(data(results, x, y, arm))

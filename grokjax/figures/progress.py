@@ -26,16 +26,16 @@ ROWS = (LOSSES, STRUCTURE)
 def data(results: Results, by: str | None = None, arm: str | None = None) -> list[ArmBands]:
     """Median and band over the runs of every group: measures at all steps that have a snapshot (see
     `grokjax.analysis.progress.progress`), losses at their records. Raises ValueError without snapshots."""
-    found, measures = [], [name for row in ROWS for name in row if name not in RECORDED]
+    arms, measures = [], [name for row in ROWS for name in row if name not in RECORDED]
     for grouping, group_of, sizes in arms_with(results, by, arm, lambda run_id: bool(results.snapshots(run_id))):
         values = progress(results, list(group_of))
         known = [name for name in measures if name in values and values[name].notna().any()]
         losses = results.curves(list(RECORDED), list(group_of)).dropna()
         parts = [over_runs(values, group_of, known), over_runs(losses, group_of, list(RECORDED))]
-        found.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
-    if not found:
+        arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
+    if not arms:
         raise nothing_yet(results)
-    return found
+    return arms
 
 
 def table(arms: list[ArmBands]) -> pd.DataFrame:
@@ -65,5 +65,10 @@ def figure(arms: list[ArmBands]) -> Figure:
 
 
 def draw(results: Results, by: str | None = None, arm: str | None = None) -> Figure:
-    """Progress measures of stored networks over training; by and arm as for `curves`."""
+    """Progress measures of stored networks over training, with their losses.
+
+    by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure progress runs/quickstart --arm grok
+    """
     return figure(data(results, by, arm))

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from grokjax.analysis.cells import ordered_values, plain_value, varied_keys
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
 from grokjax.figures.cells import Cell, draw_cells, hatched_patch, inches
-from grokjax.figures.groups import Grouping, chosen_arms, group_runs, ordered_values, plain_value, varied_keys
+from grokjax.figures.groups import Grouping, chosen_arms, group_runs
 from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
 from grokjax.figures.phase import together
-from grokjax.figures.style import SEQUENTIAL, WIDTH, number_text, paper, short_key, value_text, value_ticks
+from grokjax.figures.style import SEQUENTIAL, WIDTH, log_norm, number_text, paper, short_key, value_text, value_ticks
 from grokjax.results.read import Results
 
 NORMS = ("constraint.radius", "init.scale")  # keys that set the norm a run is held at
@@ -29,9 +29,9 @@ MARKED = "train loss of half of the runs or more has not settled"
 
 @dataclass(frozen=True)
 class ReducedData:
-    """bands: one row a group, metric and value of x; their `step` is the norm, the median over the runs. Also x (the
-    value), unsettled (how many of the runs), marked: whether these are half or more. as_map: groups are the rows of a
-    heat map, not lines."""
+    """bands: one row a group, metric and value of the key x; their x is the norm, the median over the runs. Also value
+    (of the key), unsettled (how many of the runs), marked: whether these are half or more. as_map: groups are the rows
+    of a heat map, not lines."""
 
     bands: ArmBands
     x: str
@@ -56,14 +56,14 @@ def data(results: Results, by: str | None = None, y: str | None = None, arm: str
     x = varied[name][0]
     runs = results.planned()
     grouping = _grouping(results, runs, name, x, y or by)
-    group_of = {run_id: index for index, group in enumerate(grouping.groups) for run_id in group.run_ids}
-    found = reduced(results, list(group_of))
+    group_of = grouping.group_of
+    losses = reduced(results, list(group_of))
     values = dict(zip(runs["run_id"], map(plain_value, runs[x]), strict=True))
-    placed = found.assign(group=found["run_id"].map(group_of), x=found["run_id"].map(values))
-    rows = [row for _, cell in placed.groupby(["group", "x"], dropna=False) for row in _rows(cell)]
-    bands = pd.DataFrame(rows).sort_values(["group", "metric", "step"], kind="stable", ignore_index=True)
+    placed = losses.assign(group=losses["run_id"].map(group_of), value=losses["run_id"].map(values))
+    rows = [row for _, cell in placed.groupby(["group", "value"], dropna=False) for row in _rows(cell)]
+    bands = pd.DataFrame(rows).sort_values(["group", "metric", "x"], kind="stable", ignore_index=True)
     sizes = tuple(int(bands[bands["group"] == index]["runs"].max()) for index in sorted(set(bands["group"])))
-    return ReducedData(ArmBands(grouping, bands, sizes), x, y is not None, len(group_of) - len(found))
+    return ReducedData(ArmBands(grouping, bands, sizes, across="x"), x, y is not None, len(group_of) - len(losses))
 
 
 def _grouping(results: Results, runs: pd.DataFrame, arm: str, x: str, key: str | None) -> Grouping:
@@ -85,7 +85,7 @@ def _rows(cell: pd.DataFrame) -> list[dict[str, object]]:
     count, unsettled = len(cell), int((~cell["settled"]).sum())
     low, high = QUANTILES if count >= FEWEST else (0.0, 1.0)
     norm = float(cell["norm"].median())
-    head = {"group": int(cell["group"].iloc[0]), "x": cell["x"].iloc[0], "step": norm, "runs": count}
+    head = {"group": int(cell["group"].iloc[0]), "value": cell["value"].iloc[0], "x": norm, "runs": count}
     head |= {"unsettled": unsettled, "marked": 2 * unsettled >= count}
     rows = []
     for metric in METRICS:
@@ -98,7 +98,7 @@ def table(data: ReducedData) -> pd.DataFrame:
     """The points that are drawn: arm, x (named by its key), value of the group, metric, norm, median, low, high, runs,
     unsettled (of them), marked."""
     grouping = data.bands.grouping
-    frame = data.bands.bands.rename(columns={"step": "norm", "x": data.x})
+    frame = data.bands.bands.rename(columns={"x": "norm", "value": data.x})
     frame = frame.assign(arm=grouping.arm, group=[grouping.groups[index].label for index in frame["group"]])
     names = ["arm", data.x, "group", "metric", "norm", "median", "low", "high", "runs", "unsettled", "marked"]
     return frame[names]
@@ -131,9 +131,9 @@ def _draw_lines(axes: Axes, data: ReducedData, metric: str) -> None:
     for row in bands[bands["metric"] == metric].to_dict("records"):
         color = colors[row["group"]]
         face = "white" if row["marked"] else color
-        axes.plot(row["step"], row["median"], "o", color=color, markerfacecolor=face, markersize=3.5, zorder=3)
+        axes.plot(row["x"], row["median"], "o", color=color, markerfacecolor=face, markersize=3.5, zorder=3)
     axes.set_xscale("log")
-    value_ticks(axes, [float(f"{norm:.3g}") for norm in bands.groupby("x", dropna=False)["step"].median()])
+    value_ticks(axes, [float(f"{norm:.3g}") for norm in bands.groupby("value", dropna=False)["x"].median()])
     axes.set_title(metric.replace("/", " "))
     if metric.endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
@@ -154,22 +154,21 @@ def _map(data: ReducedData) -> Figure:
 
 def _draw_map(picture: Figure, axes: Axes, data: ReducedData, metric: str) -> None:
     bands = data.bands.bands[data.bands.bands["metric"] == metric]
-    medians = bands["median"].to_numpy()
-    there = medians[np.isfinite(medians) & (medians > 0)]
-    low, high = (float(there.min()), float(there.max())) if len(there) else (1.0, 10.0)
-    norm = LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
+    norm = log_norm(bands["median"])
+    positive = bands["median"][bands["median"] > 0]
+    least = positive.min() if len(positive) else 1.0
     labels = [group.label for group in data.bands.grouping.groups]
     cells = [
         Cell(
-            value_text(row["x"]),
+            value_text(row["value"]),
             labels[row["group"]],
-            SEQUENTIAL(norm(max(row["median"], low))),
+            SEQUENTIAL(norm(max(row["median"], least))),
             number_text(float(f"{row['median']:.2g}")),
             row["marked"],
         )
         for row in bands.to_dict("records")
     ]
-    draw_cells(axes, cells, [value_text(value) for value in ordered_values(bands["x"])], labels)
+    draw_cells(axes, cells, [value_text(value) for value in ordered_values(bands["value"])], labels)
     axes.set_title(metric.replace("/", " "))
     axes.set_xlabel(short_key(data.x) + _left_out(data))
     picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15)
@@ -180,5 +179,11 @@ def _left_out(data: ReducedData) -> str:
 
 
 def draw(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """The reduced loss of an arm: lines against the norm colored by `by`, or with `y` a heat map."""
+    """Final loss against the norm that runs were held at: lines, or a heat map with y.
+
+    by: key that colors lines; default: the arm's first axis but the norm and seeds
+    y: key upwards, as a heat map instead
+    arm: which arm; default: the first that varies the norm
+    Example: grokjax figure reduced_loss runs/fixed_norm
+    """
     return figure(data(results, by, y, arm))

@@ -13,7 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokjax.figures.groups import chosen_arms, nothing_yet, plain_value
+from grokjax.analysis.cells import plain_value
+from grokjax.analysis.curve_batches import read_frames
+from grokjax.figures.groups import chosen_arms, nothing_yet
 from grokjax.figures.style import PALETTE, WIDTH, paper, plain_steps, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
@@ -55,15 +57,15 @@ def data(results: Results, runs: str | Iterable[str] | None = None, arm: str | N
     table = results.runs()
     arms = chosen_arms(results, arm)
     table = table[[any(name in arms for name in row) for row in table["arms"]]]
-    recorded = results.curves("train/loss", list(table["run_id"])) if runs is None else None
-    if recorded is not None:
-        table = table[table["run_id"].isin(set(recorded["run_id"]))]
+    if runs is None:
+        frames = read_frames(results, ["train/loss"], list(table["run_id"]))
+        table = table[table["run_id"].isin({run_id for frame in frames for run_id in frame["run_id"].unique()})]
         if table.empty:
             raise nothing_yet(results)
         some = table[table["slingshots"] > 0]
         chosen = some.sort_values("slingshots", ascending=False, kind="stable")["run_id"].head(MOST_RUNS).tolist()
     else:
-        chosen = [runs] if isinstance(runs, str) else list(runs or ())
+        chosen = [runs] if isinstance(runs, str) else list(runs)
         results.curves("train/loss", chosen)  # an unknown run is an error
         table = results.runs()
         some = table[table["run_id"].isin(chosen) & (table["slingshots"] > 0)]
@@ -80,7 +82,8 @@ def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list
     count = MOST_CONTRASTS if chosen else MOST_RUNS
     first: dict[tuple, str] = {}
     for row in calm.to_dict("records"):
-        setting = (row["arm"], *(plain_value(row[key]) for key in _axes(results, row["arm"]) if key != "seed"))
+        keys = [key for key in _axes(results, row["arm"]) if key != "seed"]
+        setting = (row["arm"], *(plain_value(row[key]) for key in keys))
         first.setdefault(setting, row["run_id"])
     rest = [run_id for run_id in calm["run_id"] if run_id not in first.values()]
     return [*first.values(), *rest][:count]
@@ -182,10 +185,11 @@ def _words(picture: Figure, data: SlingshotData) -> None:
     picture.legend(handles, labels, loc="outside lower center", ncols=len(lines))
 
 
-def draw(results: Results, runs: str | Iterable[str] | None = None, arm: str | None = None) -> Figure:
-    """Slingshots, run by run.
+def draw(results: Results, runs: list[str] | None = None, arm: str | None = None) -> Figure:
+    """Runs with slingshots, every one marked, and some runs without for contrast.
 
-    runs: ids of the runs to show; default: those with the most slingshots, and some without for contrast.
-    arm: only runs of this arm.
+    runs: ids of the runs to show; default: those with the most slingshots
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure slingshots runs/quickstart
     """
     return figure(data(results, runs, arm))

@@ -12,11 +12,12 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, SymmetricalLogLocator
 from numpy.typing import ArrayLike
 
+from grokjax.analysis.cells import is_missing
 from grokjax.results.files import write_view
 
 WIDTH = 7.0  # inches: both columns of a paper
@@ -128,12 +129,19 @@ def steps_text(value: float) -> str:
     return f"{value:.0f}"
 
 
-def is_missing(value: Any) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))
+def span_text(least: Any, most: Any) -> str:
+    """`3–5`, or `3` where both are equal."""
+    return str(least) if least == most else f"{least}–{most}"
 
 
-def is_number(value: Any) -> bool:
-    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not is_missing(value)
+def log_norm(values: ArrayLike) -> LogNorm:
+    """A logarithmic scale of colors over the positive, finite values."""
+    values = np.asarray(values, float)
+    values = values[np.isfinite(values) & (values > 0)]
+    if not len(values):
+        return LogNorm(1.0, 10.0)
+    low, high = float(values.min()), float(values.max())
+    return LogNorm(low, high) if high > low else LogNorm(low / 2, high * 2)
 
 
 def group_colors(numeric: bool, count: int) -> list[Any]:

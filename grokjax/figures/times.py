@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,10 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from grokjax.analysis.cells import ENDED, is_number, runs_of, varied_keys
 from grokjax.analysis.censored import CensoredFit, fit_censored
-from grokjax.figures.groups import MOST_GROUPS, check_key, chosen_arms, group_runs, runs_of, varied_keys
-from grokjax.figures.style import COLUMN, group_colors, is_number, paper, short_key, steps_text, value_text, value_ticks
+from grokjax.figures.groups import MOST_GROUPS, check_key, chosen_arms, group_runs
+from grokjax.figures.style import COLUMN, group_colors, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.weight_decay"
@@ -68,8 +69,8 @@ def data(
         raise ValueError(f"no measure {measure!r}; there are {', '.join(MEASURES)}")
     arm, x = _axis(results, arm, x)
     runs = runs_of(results.runs(), arm)
-    found, left_out = _times(results, runs, x, measure)
-    if found.empty:
+    times, left_out = _times(results, runs, x, measure)
+    if times.empty:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise ValueError(f"nothing to draw: of arm {arm} in {results.path} there are {why}")
     members: list[tuple[str, Any, tuple[str, ...]]] = [("", None, tuple(runs["run_id"]))]
@@ -79,7 +80,7 @@ def data(
     if len(members) > MOST_GROUPS:
         raise ValueError(f"{by} has {len(members)} values; at most {MOST_GROUPS} can be told apart")
     of = {run_id: place for place, (_, _, run_ids) in enumerate(members) for run_id in run_ids}
-    points = found.assign(group=found["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
+    points = times.assign(group=times["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
     groups = [_group(label, value, points[points["group"] == place]) for place, (label, value, _) in enumerate(members)]
     pooled = [key for key in results.manifest.axes[arm] if key not in (x, by) and runs[key].map(str).nunique() > 1]
     return TimesData(arm, x, by, measure, points, tuple(groups), left_out, tuple(pooled))
@@ -102,22 +103,25 @@ def _axis(results: Results, arm: str | None, x: str | None) -> tuple[str, str]:
 def _times(results: Results, runs: pd.DataFrame, x: str, measure: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """run_id, x, time, censored of the runs to draw; why the others are not, and how many."""
     last = runs["run_id"].map({run_id: end["step"] for run_id, end in results.ends.items()}).to_numpy(np.float64)
-    zero = runs["fit_step"].to_numpy(np.float64) if measure == "delay" else np.zeros(len(runs))
-    there = runs["generalization_step"].to_numpy(np.float64)
-    happened = ~np.isnan(there)
-    at, time = runs[x].to_numpy(np.float64), np.where(happened, there, last) - zero
-    ended = runs["status"].isin(["ended", "diverged"]).to_numpy()
+    zero, at_once = np.zeros(len(runs)), "generalized at once"
+    if measure == "delay":
+        zero, at_once = runs["fit_step"].to_numpy(np.float64), "generalized no later than they fit"
+    generalization = runs["generalization_step"].to_numpy(np.float64)
+    happened = ~np.isnan(generalization)
+    at, time = runs[x].to_numpy(np.float64), np.where(happened, generalization, last) - zero
+    ended = runs["status"].isin(ENDED).to_numpy()
     reasons = {
         "have not ended": ~ended,
         "diverged before they generalized": (runs["status"] == "diverged").to_numpy() & ~happened,
         "never fit": np.isnan(zero),
         f"at {short_key(x)} {'0' if np.all(at >= 0) else '≤ 0'}": at <= 0,
-        "generalized at once" if measure == "generalization_step" else "generalized no later than they fit": time <= 0,
+        at_once: time <= 0,
     }
     keep, left_out = np.ones(len(runs), bool), {}
     for reason, those in reasons.items():
         count = int((keep & those).sum())
-        left_out |= {reason: count} if count else {}
+        if count:
+            left_out[reason] = count
         keep &= ~those
     frame = {"run_id": runs["run_id"].to_numpy()[keep], "x": at[keep], "time": time[keep], "censored": ~happened[keep]}
     return pd.DataFrame(frame), left_out
@@ -217,8 +221,10 @@ def _inside(points: pd.DataFrame, x: np.ndarray) -> np.ndarray:
 
 def _spread(values: np.ndarray) -> float:
     """How wide, in decades, the runs of one x may lie: a good half of the least distance of two at most."""
+    if len(values) < 2:
+        return 0.3
     decades = np.log10(values)
-    return 0.6 * min(float(np.diff(decades).min()), 0.12 * float(np.ptp(decades)) + 0.05) if len(values) > 1 else 0.3
+    return 0.6 * min(float(np.diff(decades).min()), 0.12 * float(np.ptp(decades)) + 0.05)
 
 
 def _side_by_side(center: float, count: int, width: float) -> np.ndarray:
@@ -252,8 +258,10 @@ def _legend(data: TimesData, colors: list[Any]) -> tuple[list[Any], list[str]]:
         labels.append(f"not by its last step, censored (runs: {never}{'; k/n above' if few else ''})")
     for group, color in zip(data.groups, colors, strict=True):
         handles.append(Line2D([], [], color=color))
-        name = f"{short_key(data.by)} {group.label}: " if data.by else "log-normal fit, " if group.fit else ""
-        labels.append(name + _slope_text(group))
+        if data.by:
+            labels.append(f"{short_key(data.by)} {group.label}: {_slope_text(group)}")
+        else:
+            labels.append(f"log-normal fit, {_slope_text(group)}" if group.fit else _slope_text(group))
     fits = [(place, group.fit) for place, group in enumerate(data.groups) if group.fit]
     if fits and few:
         handles.append(Patch(color=plain["color"], alpha=0.18, linewidth=0))
@@ -274,10 +282,12 @@ def _slope_text(group: TimesGroup) -> str:
 
 def _words(data: TimesData) -> str:
     counts = data.points.groupby(["group", "x"]).size()
-    many = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()}–{counts.max()}"
-    seeds = "runs" if data.pooled != ("seed",) else "seeds"
-    pooled = f" (over {', '.join(map(short_key, data.pooled))})" if seeds == "runs" and data.pooled else ""
-    lines = [f"arm {data.arm}: {many} {seeds.rstrip('s') if many == '1' else seeds} a value{pooled}"]
+    many = span_text(counts.min(), counts.max())
+    what = "seed" if data.pooled == ("seed",) else "run"
+    text = f"arm {data.arm}: {many} {what}{'' if many == '1' else 's'} a value"
+    if what == "run" and data.pooled:
+        text += f" (over {', '.join(map(short_key, data.pooled))})"
+    lines = [text]
     lines += [f"left out: {count} {reason}" for reason, count in data.left_out.items()]
     return "\n".join(lines)
 
@@ -287,11 +297,14 @@ def draw(
     x: str | None = None,
     by: str | None = None,
     arm: str | None = None,
-    measure: str = "generalization_step",
+    measure: Literal["generalization_step", "delay"] = "generalization_step",
 ) -> Figure:
-    """Times to generalize of an arm.
+    """Step of generalization along an axis, log-log, with a fitted power law.
 
-    x: key across; default: weight decay if it is varied, else the first axis of numbers. by: key that colors.
-    measure: generalization_step, or delay (from fit on). arm: default the first that varies x.
+    x: key across; default: weight decay if it is varied, else the first axis of numbers
+    by: key that is colored, each value with a fit; default: none
+    arm: which arm; default: the first that varies x
+    measure: the step itself, or the delay from fit on
+    Example: grokjax figure times runs/time_to_generalize
     """
     return figure(data(results, x, by, arm, measure))

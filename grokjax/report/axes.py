@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import pandas as pd
 from matplotlib.colors import to_hex
 
+from grokjax.analysis.cells import SEEDS, by_values, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.figures.bands import ArmBands, over_runs
-from grokjax.figures.groups import MOST_GROUPS, SEEDS, Grouping, ordered_values, plain_value, runs_of, varied_keys
+from grokjax.figures.groups import MOST_GROUPS, Grouping
 from grokjax.figures.phase import axis_labels
-from grokjax.figures.style import group_colors, is_number, short_key
+from grokjax.figures.style import group_colors, short_key
 from grokjax.results.read import Results
 
 MOST_COLORS = 16  # groups of a view
@@ -76,8 +77,8 @@ def arm_axes(results: Results, runs: pd.DataFrame, arm: str) -> list[Axis]:
     """The axes of an arm that vary, seeds last; without any but seeds, these."""
     own = runs_of(runs, arm)
     keys = [*varied_keys(results, arm), *(key for key in results.manifest.axes[arm] if key in SEEDS)]
-    found = [axis(own, key) for key in keys]
-    return [one for one in found if len(one.labels) > 1]
+    axes = [axis(own, key) for key in keys]
+    return [one for one in axes if len(one.labels) > 1]
 
 
 def views(results: Results, runs: pd.DataFrame) -> list[View]:
@@ -110,14 +111,13 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
     return _fitting([_view(runs, None, some, of) for some in keys])
 
 
-def _fitting(found: list[View]) -> list[View]:
+def _fitting(views: list[View]) -> list[View]:
     """The first stays however many groups it has: something must be shown."""
-    return [view for place, view in enumerate(found) if place == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
+    return [view for place, view in enumerate(views) if place == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
 
 
 def _count(table: pd.DataFrame, keys: list[str]) -> int:
-    columns = [[plain_value(value) for value in table[key]] for key in keys]
-    return len(set(zip(*columns, strict=True))) if columns else 1
+    return len(by_values(table, keys))
 
 
 def _view(table: pd.DataFrame, arm: str | None, keys: tuple[str, ...], varied: dict[str, list[str]]) -> View:

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from grokjax.figures.groups import plain_value
+from grokjax.analysis.cells import plain_value
+from grokjax.analysis.curve_batches import SPIKE
 from grokjax.figures.norms import norms_of
 from grokjax.figures.style import SEQUENTIAL, short_key, value_text
 from grokjax.report.axes import View, arm_axes, views
+from grokjax.report.curves import Thinned, thinned
 from grokjax.report.pack import Steps, pack
-from grokjax.report.thin import SPIKE, Thinned, thinned
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
@@ -78,7 +79,7 @@ def number(value: Any) -> float | int | None:
 def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, Any]:
     last = {run_id: f"norm/{last_layer(results.parameters(run_id))}" for run_id in runs["run_id"]}
     numbers = ["seed", "fit_step", "generalization_step", "delay", "slingshots", *FINAL]
-    found: dict[str, Any] = {
+    columns: dict[str, Any] = {
         "id": list(runs["run_id"]),
         "arm": [arms.index(arm) for arm in runs["arm"]],
         "arms": [[arms.index(arm) for arm in own] for own in runs["arms"]],
@@ -87,20 +88,20 @@ def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, An
         ],
         "last_layer": [last[run_id] for run_id in runs["run_id"]],
     }
-    return found | {name: [number(value) for value in runs[name]] for name in numbers if name in runs}
+    return columns | {name: [number(value) for value in runs[name]] for name in numbers if name in runs}
 
 
 def _columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
     """The swept values, run by run: what the table shows and sorts by."""
     keys = dict.fromkeys(key for axes in results.manifest.axes.values() for key in axes if key != "seed")
-    found = []
+    columns = []
     for key in keys:
         values = [plain_value(value) for value in runs[key]]
         numeric = all(value is None or isinstance(value, int | float) for value in values)
         texts = [value_text(value) for value in values]
         sort = [number(value) for value in values] if numeric else None
-        found.append({"name": short_key(key), "texts": texts, "numbers": sort})
-    return found
+        columns.append({"name": short_key(key), "texts": texts, "numbers": sort})
+    return columns
 
 
 def _events(events: pd.DataFrame, place: dict[str, int]) -> dict[str, Any]:
@@ -117,12 +118,12 @@ def _events(events: pd.DataFrame, place: dict[str, int]) -> dict[str, Any]:
 
 def _axes(results: Results, runs: pd.DataFrame, arm: str, place: dict[str, int]) -> list[dict[str, Any]]:
     """For the phase diagrams: the labels of each axis of an arm, and where on it each of its runs lies."""
-    found = []
+    axes = []
     for axis in arm_axes(results, runs, arm):
         rank = {label: index for index, label in enumerate(axis.labels)}
         at = [[place[run_id], rank[label]] for run_id, label in axis.label_of.items()]
-        found.append({"key": axis.key, "name": axis.name, "labels": list(axis.labels), "at": at})
-    return found
+        axes.append({"key": axis.key, "name": axis.name, "labels": list(axis.labels), "at": at})
+    return axes
 
 
 def _view(view: View, curves: pd.DataFrame, metrics: list[str], place: dict[str, int], steps: Steps) -> dict[str, Any]:
@@ -149,9 +150,9 @@ def _curves(few: Thinned, metrics: list[str], run_ids: list[str], steps: Steps) 
     """A row a run, null without records: its steps, and of every metric it has the scale and codes."""
     size = len(few.curves) * len(metrics) * 2
     every = max(1, math.ceil(size / MOST_CURVES))
-    found: dict[str, Any] = {}
+    curves: dict[str, Any] = {}
     for run_id, run in few.curves.groupby("run_id", sort=False):
         own = [index for index, name in enumerate(metrics) if run[name].notna().any()]
         codes = [[index, *pack([run[metrics[index]].to_numpy()], "loss" in metrics[index])] for index in own]
-        found[str(run_id)] = [steps.add(run["step"]), codes]
-    return [found.get(run_id) if index % every == 0 else None for index, run_id in enumerate(run_ids)]
+        curves[str(run_id)] = [steps.add(run["step"]), codes]
+    return [curves.get(run_id) if index % every == 0 else None for index, run_id in enumerate(run_ids)]

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.figures.groups import ordered_values, plain_value, runs_of
-from grokjax.figures.style import is_number, number_text, short_key, value_text
+from grokjax.analysis.cells import is_number, ordered_values, plain_value, runs_of
+from grokjax.figures.style import number_text, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.spec.constraints import NoConstraint
 from grokjax.spec.families import FAMILIES
@@ -59,7 +59,7 @@ def _asked(text: str) -> str:
 
 def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
     """Every arm of the sweep."""
-    found = []
+    words = []
     for name, axes in results.manifest.axes.items():
         own = runs_of(runs, name)
         if own.empty:
@@ -69,8 +69,8 @@ def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
         fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
         swept = tuple((short_key(key), values_text(ordered_values(own[key]))) for key in axes)
         shared = tuple((key, value_text(value)) for key, value in fixed.items() if value is not None)
-        found.append(ArmWords(name, len(own), setup(fixed), swept, shared))
-    return found
+        words.append(ArmWords(name, len(own), setup(fixed), swept, shared))
+    return words
 
 
 def values_text(values: list[Any]) -> str:

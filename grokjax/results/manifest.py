@@ -16,15 +16,16 @@ from typing import Any
 from grokjax.plan.plan import Bucket, Chunk, Device, Plan, Schedule
 from grokjax.plan.tuning import Tuned, tuned_from
 from grokjax.results.files import Damaged, read_json, write_json, write_whole
-from grokjax.results.formats import FORMAT, as_columns, as_rows, upgraded
+from grokjax.results.formats import FORMAT, as_columns, rows_apart, upgraded
 from grokjax.results.lock import NAME as LOCK
 from grokjax.results.plan_check import check_plan
 from grokjax.results.rebuild import SpecMaker
+from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.run import RunSpec
-from grokjax.spec.section import Families
+from grokjax.spec.section import Families, Section
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.spec.walk import plain
+from grokjax.spec.walk import fields_of, plain
 from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.load import Mistake, SweepError
 
@@ -34,12 +35,13 @@ FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report",
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run with its resolved values by their dotted keys."""
+    """A run with its resolved values by their dotted keys; `apart` are those that not all runs of its bucket share."""
 
     run_id: str
     arms: tuple[str, ...]
     values: dict[str, Any]
     origin: Origin | None
+    apart: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,8 @@ class StoredBucket:
     memory: int
     tuned: bool
     parameters: dict[str, tuple[int, ...]]  # name -> shape
+    common: dict[str, Any]  # values that all its runs share
+    runs: tuple[StoredRun, ...]  # in the order of its chunks
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,10 @@ class Manifest:
 
     def run(self, run_id: str) -> Run:
         """A run with its spec; families of a user's file are taken as they stand."""
-        return _run(self.every_run[run_id], SpecMaker())
+        stored, specs = self.every_run[run_id], SpecMaker()
+        (spec,) = specs.specs_of(stored.values, [{}])
+        specs.check_id(run_id, spec, stored.origin)
+        return Run(run_id, spec, stored.arms, stored.origin)
 
     @cached_property
     def plan(self) -> Plan:
@@ -150,8 +157,8 @@ def refuse_links(out: Path) -> None:
 
 
 def _manifest(path: Path, raw: dict[str, Any]) -> Manifest:
-    by_bucket = [list(_stored_runs(bucket["runs"])) for bucket in raw["buckets"]]
-    waiting = [iter(runs) for runs in by_bucket]
+    buckets = tuple(_stored_bucket(bucket) for bucket in raw["buckets"])
+    waiting = [iter(bucket.runs) for bucket in buckets]
     chunks = []
     for chunk in raw["chunks"]:
         run_ids = tuple(next(waiting[chunk["bucket"]]).run_id for _ in range(chunk["runs"]))
@@ -166,35 +173,42 @@ def _manifest(path: Path, raw: dict[str, Any]) -> Manifest:
         device=Device(**raw["device"]),
         machines=tuple(Device(**machine) for machine in raw["machines"]),
         tuning=tuned_from(raw["tuning"]),
-        buckets=tuple(_stored_bucket(bucket) for bucket in raw["buckets"]),
+        buckets=buckets,
         chunks=tuple(chunks),
         continues=raw["continues"],
         run_ids=tuple(raw["runs"]),
-        every_run={run.run_id: run for runs in by_bucket for run in runs},
+        every_run={run.run_id: run for bucket in buckets for run in bucket.runs},
     )
 
 
 def _stored_bucket(raw: dict[str, Any]) -> StoredBucket:
-    parameters = {name: tuple(shape) for name, shape in raw["parameters"].items()}
     numbers = {key: raw[key] for key in ("width", "queue", "memory", "tuned")}
-    return StoredBucket(schedule=Schedule(**raw["schedule"]), parameters=parameters, **numbers)
+    return StoredBucket(
+        schedule=Schedule(**raw["schedule"]),
+        parameters={name: tuple(shape) for name, shape in raw["parameters"].items()},
+        common=raw["runs"]["common"],
+        runs=tuple(_stored_runs(raw["runs"])),
+        **numbers,
+    )
 
 
 def _stored_runs(raw: dict[str, Any]) -> Iterator[StoredRun]:
     origins = raw.get("origin", [None] * len(raw["run_id"]))
-    for run_id, arms, values, origin in zip(raw["run_id"], raw["arms"], as_rows(raw), origins, strict=True):
-        yield StoredRun(run_id, tuple(arms), values, _origin(origin) if origin else None)
+    for run_id, arms, apart, origin in zip(raw["run_id"], raw["arms"], rows_apart(raw), origins, strict=True):
+        yield StoredRun(run_id, tuple(arms), raw["common"] | apart, _origin(origin) if origin else None, apart)
 
 
 def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
-    runs = {run_id: _run(run, specs) for run_id, run in manifest.every_run.items()}
-    members: list[list[Run]] = [[] for _ in manifest.buckets]
-    for chunk in manifest.chunks:
-        members[chunk.bucket] += [runs[run_id] for run_id in chunk.run_ids]
+    runs: dict[str, Run] = {}
     buckets = []
-    for index, (stored, own) in enumerate(zip(manifest.buckets, members, strict=True)):
+    for index, stored in enumerate(manifest.buckets):
+        made = specs.specs_of(stored.common, [run.apart for run in stored.runs])
+        for run, spec in zip(stored.runs, made, strict=True):
+            specs.check_id(run.run_id, spec, run.origin)
+            runs[run.run_id] = Run(run.run_id, spec, run.arms, run.origin)
+        members = tuple(runs[run.run_id] for run in stored.runs)
         numbers = (stored.width, stored.queue, stored.schedule, stored.memory, stored.tuned)
-        buckets.append(Bucket(index, own[0].spec, tuple(own), *numbers))
+        buckets.append(Bucket(index, members[0].spec, members, *numbers))
     chunks = [
         Chunk(index, buckets[chunk.bucket], tuple(runs[run_id] for run_id in chunk.run_ids))
         for index, chunk in enumerate(manifest.chunks)
@@ -202,12 +216,6 @@ def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
     now = tuple(runs[run_id] for run_id in manifest.run_ids)
     sweep = Sweep(manifest.name, manifest.text, manifest.overrides, now, manifest.axes, ())
     return Plan(sweep, manifest.device, tuple(buckets), tuple(chunks), manifest.tuning, manifest.continues)
-
-
-def _run(stored: StoredRun, specs: SpecMaker) -> Run:
-    spec = specs.spec_of(stored.values)
-    specs.check_id(stored.run_id, spec, stored.origin)
-    return Run(stored.run_id, spec, stored.arms, stored.origin)
 
 
 def _origin(row: dict[str, Any]) -> Origin:
@@ -223,9 +231,12 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
 
     machines: what it was trained on, one after the other.
     """
-    values = {run.run_id: dotted_values(run.spec) for bucket in plan.buckets for run in bucket.runs}
+    memo = Memo()
+    values = {run.run_id: dotted_values(run.spec, memo) for bucket in plan.buckets for run in bucket.runs}
     order = [run.run_id for run in plan.sweep.runs]
-    shown = [*order, *(run_id for run_id in values if run_id not in set(order))]
+    now = set(order)
+    shown = [*order, *(run_id for run_id in values if run_id not in now)]
+    arms = {run.run_id: run.arms for run in plan.sweep.runs}  # a sweep that has grown may name runs in more arms
     described = {
         "format": FORMAT,
         "name": plan.sweep.name,
@@ -236,7 +247,7 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
         "machines": [asdict(machine) for machine in machines],
         "tuning": {key: asdict(tuned) for key, tuned in plan.tuning.items()},
         "keys": list(dict.fromkeys(key for run_id in shown for key in values[run_id])),
-        "buckets": [_describe_bucket(bucket, plan, values) for bucket in plan.buckets],
+        "buckets": [_describe_bucket(bucket, plan, arms, values) for bucket in plan.buckets],
         "chunks": [{"bucket": chunk.bucket.index, "runs": len(chunk.runs)} for chunk in plan.chunks],
         "continues": plan.continues,
         "runs": order,
@@ -244,8 +255,9 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
     return json.loads(json.dumps(described, default=str))
 
 
-def _describe_bucket(bucket: Bucket, plan: Plan, values: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    arms = {run.run_id: run.arms for run in plan.sweep.runs}  # a sweep that has grown may name them in more arms
+def _describe_bucket(
+    bucket: Bucket, plan: Plan, arms: dict[str, tuple[str, ...]], values: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     rows = []
     for chunk in plan.chunks:
         for run in chunk.runs if chunk.bucket is bucket else ():
@@ -265,8 +277,23 @@ def _describe_bucket(bucket: Bucket, plan: Plan, values: dict[str, dict[str, Any
     }
 
 
-def dotted_values(spec: RunSpec) -> dict[str, Any]:
-    """Every resolved value by its dotted key; lists stay lists, empty mappings have none."""
+def dotted_values(spec: RunSpec, memo: Memo | None = None) -> dict[str, Any]:
+    """Every resolved value by its dotted key; lists stay lists, empty mappings have none.
+
+    memo: kept from run to run where many are described.
+    """
+    memo = memo or Memo()
+    flat: dict[str, Any] = {}
+    for name in fields_of(RunSpec):
+        value = getattr(spec, name)
+        if isinstance(value, Section):
+            flat |= {f"{name}.{key}": item for key, item in memo.of(_dotted, value).items()}
+        elif name != "uses":
+            flat[name] = value
+    return flat
+
+
+def _dotted(section: Section) -> dict[str, Any]:
     flat: dict[str, Any] = {}
 
     def walk(node: dict[str, Any], prefix: str) -> None:
@@ -276,7 +303,7 @@ def dotted_values(spec: RunSpec) -> dict[str, Any]:
             else:
                 flat[f"{prefix}{key}"] = value
 
-    walk(plain(spec), "")
+    walk(plain(section), "")
     return flat
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -10,11 +11,14 @@ from pydantic import ValidationError
 from grokjax.results.files import RUN_ID
 from grokjax.spec.families import FAMILIES, validate
 from grokjax.spec.identity import run_id
+from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import OPAQUE
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families
 from grokjax.sweep.keys import split_key
+
+Values = dict[str, Any]  # by dotted keys
 
 
 class SpecMaker:
@@ -23,29 +27,41 @@ class SpecMaker:
     def __init__(self, families: Families | None = None):
         self._families = families
         self._sections: dict[tuple[str, str], Any] = {}
+        self._memo = Memo()
 
-    def spec_of(self, values: dict[str, Any]) -> RunSpec:
-        """The spec of resolved values by their dotted keys. Raises ValueError for what is none."""
-        nested = _nested(values)
-        families = self._families or (OPAQUE if "uses" in nested else FAMILIES)
-        sections = {name: self._section(name, value, families) for name, value in nested.items()}
-        missing = RunSpec.model_fields.keys() - sections.keys() - {"uses"}
-        if missing:
-            raise ValueError(f"a run has no {', '.join(sorted(missing))}")
-        return RunSpec.model_construct(**sections)
+    def specs_of(self, common: Values, rows: list[Values]) -> Iterator[RunSpec]:
+        """The specs of runs that share values, and have others of their own. Raises ValueError for what is none."""
+        shared = _by_section(common)
+        families = self._families or (OPAQUE if "uses" in shared else FAMILIES)
+        made = {name: self._section(name, values, families) for name, values in shared.items()}
+        for row in rows:
+            sections = dict(made)
+            for name, values in _by_section(row).items():
+                sections[name] = self._section(name, shared.get(name, {}) | values, families)
+            missing = RunSpec.model_fields.keys() - sections.keys() - {"uses"}
+            if missing:
+                raise ValueError(f"a run has no {', '.join(sorted(missing))}")
+            yield RunSpec.model_construct(**sections)
 
-    def _section(self, name: str, value: Any, families: Families) -> Any:
-        stamp = (name, json.dumps(value))
+    def _section(self, name: str, values: Values, families: Families) -> Any:
+        stamp = (name, json.dumps(values, sort_keys=True))
         if stamp not in self._sections:
-            self._sections[stamp] = getattr(_validated({name: value}, families), name)
+            self._sections[stamp] = getattr(_validated(_nested(values), families), name)
         return self._sections[stamp]
 
     def check_id(self, stored: str, spec: RunSpec, origin: Origin | None) -> None:
         """Raises ValueError where an id is not that of its values: nothing else is used as a name later."""
         is_known = spec.init.from_file is None and spec.uses is None  # else a file's content counts, or its code
-        expected = run_id(spec, origin) if is_known else stored
+        expected = run_id(spec, origin, self._memo) if is_known else stored
         if expected != stored or not RUN_ID.fullmatch(expected):
             raise ValueError(f"run {stored} has the values of run {expected}")
+
+
+def _by_section(values: Values) -> dict[str, Values]:
+    sections: dict[str, Values] = {}
+    for key, value in values.items():
+        sections.setdefault(key.partition(".")[0], {})[key] = value
+    return sections
 
 
 def _validated(nested: dict[str, Any], families: Families) -> RunSpec:
@@ -56,7 +72,7 @@ def _validated(nested: dict[str, Any], families: Families) -> RunSpec:
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _nested(values: dict[str, Any]) -> dict[str, Any]:
+def _nested(values: Values) -> dict[str, Any]:
     nested: dict[str, Any] = {}
     for key, value in values.items():
         *above, last = split_key(key)

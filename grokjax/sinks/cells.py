@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from jaxtyping import Float, Int
 
+from grokjax.analysis.cells import values_of
+from grokjax.analysis.curve_batches import Curves, in_batches, read_curves
+from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
-from grokjax.sinks.curves import Curves, in_batches, read_curves, values_of
 from grokjax.sinks.page import Head, History
-from grokjax.sinks.thin import kept_records
 
 QUANTILES = {"": 0.5, "q25/": 0.25, "q75/": 0.75}  # prefix of the metric's name -> quantile; the median has none
 TOGETHER = 1000  # runs whose thinned curves are held at once
@@ -26,14 +27,15 @@ def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterat
             cell.wandb_id: cell_steps(values[cell.run_ids[0]], max(ends[run_id] for run_id in cell.run_ids), rows)
             for cell in group
         }
-        found: dict[str, list[Curves]] = {cell.wandb_id: [] for cell in group}
+        curves_of: dict[str, list[Curves]] = {cell.wandb_id: [] for cell in group}
         for batch in in_batches(results, list(dict.fromkeys(run_id for cell in group for run_id in cell.run_ids))):
             curves = read_curves(results, batch)
             for cell in group:
-                own = [curves[run_id] for run_id in cell.run_ids if run_id in curves]
-                found[cell.wandb_id] += [run.at(np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))) for run in own]
+                for run in (curves[run_id] for run_id in cell.run_ids if run_id in curves):
+                    kept = np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))
+                    curves_of[cell.wandb_id].append(run.at(kept))
         for cell in group:
-            yield cell, quartiles(found.pop(cell.wandb_id), steps[cell.wandb_id])
+            yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id])
 
 
 def _together(cells: Sequence[Head]) -> Iterator[list[Head]]:

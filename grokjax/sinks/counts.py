@@ -8,7 +8,7 @@ from typing import Any
 
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import Tally
-from grokjax.plan.plan import Bucket, Plan
+from grokjax.analysis.thinning import evenly_spaced
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 
@@ -68,28 +68,22 @@ class Counts:
         row |= {"speed/run_steps": float(self.run_steps)}
         if lanes:
             row |= {"speed/run_steps_per_second": steps / max(now - then, 1e-9), "speed/lanes_used": steps / lanes}
-        sampled = [some for rows in self.sampled.values() for some in thinned(rows)]
+        sampled = [some for rows in self.sampled.values() for some in evenly_spaced(rows, SAMPLED_ROWS)]
         self.sampled = {run_id: [] for run_id in self.sampled}
         return [row, *sampled]
 
 
 def sample(segment: Segment, at: Any, run_id: str) -> list[Row]:
     """Records of one run, under names of its own."""
-    rows, found = segment.rows, []
+    rows, records = segment.rows, []
     for record in at.tolist():
         row = {
             f"sampled/{name}/{run_id}": float(rows.metrics[name][record])
             for name in CURVES
             if name in rows.metrics and (name not in rows.recorded or rows.recorded[name][record])
         }
-        found.append(row | {"sampled/step": float(rows.step[record])})
-    return thinned(found)
-
-
-def thinned(rows: list[Row]) -> list[Row]:
-    """At most so many, the newest among them."""
-    stride = -(-len(rows) // SAMPLED_ROWS) or 1
-    return rows[::-1][::stride][::-1]
+        records.append(row | {"sampled/step": float(rows.step[record])})
+    return evenly_spaced(records, SAMPLED_ROWS)
 
 
 def done_before(results: Results) -> dict[str, set[str]]:

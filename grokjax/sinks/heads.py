@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -11,12 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.analysis.cells import SEEDS, by_values, runs_of, values_of, varied_keys
 from grokjax.results.read import Results
-from grokjax.sinks.curves import values_of
 from grokjax.sinks.page import Head, short_hash, wandb_id
 from grokjax.sweep.keys import split_key
 
-SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
 TOLD = ("status", "outcome", "fit_step", "generalization_step", "delay", "slingshots", "diverged_matrix")
 CELL = "cell"
 
@@ -47,19 +45,15 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
 def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every cell (an arm's runs that differ in seeds only) all of whose runs have ended. Its id is that of its runs: a
     cell that gains seeds is another."""
-    rows = {row["run_id"]: row for row in _rows(runs)}
     values, name = values_of(results), results.manifest.name
     heads = []
-    for arm, axes in results.manifest.axes.items():
-        keys = [key for key in axes if key not in SEEDS]
-        cells: dict[str, list[str]] = {}
-        for run_id, row in rows.items():
-            if arm in row["arms"]:
-                cells.setdefault(json.dumps([values[run_id].get(key) for key in keys]), []).append(run_id)
-        for members in cells.values():
-            own = [rows[run_id] for run_id in members]
-            if not any(pd.isna(row["outcome"]) for row in own):
-                heads.append(_cell(name, arm, keys, members, values[members[0]], own))
+    for arm in results.manifest.axes:
+        keys, of_arm = varied_keys(results, arm), runs_of(runs, arm)
+        for positions in by_values(of_arm, keys).values():
+            cell = of_arm.iloc[positions]
+            if cell["outcome"].notna().all():
+                run_ids = list(cell["run_id"])
+                heads.append(_cell(name, arm, keys, run_ids, values[run_ids[0]], _rows(cell)))
     return heads
 
 
@@ -135,12 +129,14 @@ def _final(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _median(values: Iterable[float]) -> float | None:
-    there = [value for value in values if not math.isnan(value)]
-    return float(np.median(there)) if there else None
+    known = [value for value in values if not math.isnan(value)]
+    return float(np.median(known)) if known else None
 
 
 def _plain(value: Any) -> Any:
     """As JSON has it: what is missing is None, whole numbers are whole."""
     if isinstance(value, float):
-        return None if math.isnan(value) else int(value) if value.is_integer() and abs(value) < 2**53 else value
+        if math.isnan(value):
+            return None
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
     return list(value) if isinstance(value, np.ndarray) else value

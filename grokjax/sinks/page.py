@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from grokjax.analysis.curve_batches import Curves
+
 History = list[tuple[int, dict[str, float]]]  # (step, metric -> value), by step
 
 
@@ -27,6 +29,15 @@ class Head:
         """Tells whether a run that was written says something else by now."""
         text = json.dumps([self.tags, self.config, self.summary], sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def history(curves: Curves) -> History:
+    """A row a record of a run, with the metrics that it recorded there."""
+    rows = []
+    for row, step in enumerate(curves.step.tolist()):
+        recorded = [name for name, known in curves.recorded.items() if known[row]]
+        rows.append((step, {name: float(curves.values[name][row]) for name in recorded}))
+    return rows
 
 
 def wandb_id(own: str, sweep: str) -> str:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from grokjax.analysis.curve_batches import in_batches, read_curves
+from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
 from grokjax.results.written import FOLDER, Mark, Written, add_marks, is_uploaded, log_files, place, read_written
 from grokjax.results.written import writing as alone
 from grokjax.sinks import logs
 from grokjax.sinks.cells import cell_histories
-from grokjax.sinks.curves import in_batches, read_curves
 from grokjax.sinks.heads import CELL, cell_heads, run_heads
-from grokjax.sinks.page import Head, History
-from grokjax.sinks.thin import kept_records
+from grokjax.sinks.page import Head, History, history
 
 Mode = Literal["offline", "online"]
 Say = Callable[[str], None]
@@ -168,14 +168,14 @@ def _pages(results: Results, heads: Sequence[Head], rows: int) -> Iterator[tuple
     events = results.events()
     around = {run_id: sorted(set(some)) for run_id, some in events.groupby("run_id")["step"]}
     for batch in in_batches(results, list(of_runs)):
-        found = read_curves(results, batch)
+        curves_of = read_curves(results, batch)
         for run_id in batch:
-            if run_id not in found:  # it diverged before its first record
+            if run_id not in curves_of:  # it diverged before its first record
                 yield of_runs[run_id], []
                 continue
-            curves = found.pop(run_id)
+            curves = curves_of.pop(run_id)
             kept = kept_records(curves.step, curves.evaluated, rows, around.get(run_id, ()))
-            yield of_runs[run_id], curves.at(kept).history()
+            yield of_runs[run_id], history(curves.at(kept))
     yield from cell_histories(results, [head for head in heads if head.job_type == CELL], rows)
 
 

@@ -11,20 +11,21 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.roles import Role
 from grokjax.spec.run import FromRun, RunSpec
 from grokjax.spec.section import Family, Section
 from grokjax.spec.shapes import by_matrix, is_bias, parameter_shapes
-from grokjax.spec.walk import plain, stored
+from grokjax.spec.walk import decisive, plain
 
 
-def run_id(spec: RunSpec, origin: Origin | None = None) -> str:
+def run_id(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> str:
     """12 hex digits of the SHA-256 of everything that decides the trajectory of a resolved spec.
 
-    origin: of a run with init.from_run.
+    origin: of a run with init.from_run. memo: kept from run to run where ids of many are made.
     """
-    return _digest(trajectory(spec, origin))[:12]
+    return _digest(trajectory(spec, origin, memo))[:12]
 
 
 def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
@@ -56,12 +57,13 @@ def _program(section: Section, is_kept: Any, top: dict[str, Any] | None = None) 
     """The fields that are kept, nested as they are; those with a name of their own stand at the top."""
     kept: dict[str, Any] = {}
     top = kept if top is None else top
-    for name, value, role in stored(section):
+    for decision, value in decisive(section):
+        name, role = decision.name, decision.role
         if isinstance(value, Section) and not (isinstance(value, Family) and value.written_as_name):
             inner = _program(value, is_kept, top)
             if inner:
                 kept[name] = inner
-        elif role.kind == "hyper" and role.is_number and role.null is None and _may_be_null(section, name):
+        elif role.kind == "hyper" and role.is_number and role.null is None and decision.may_be_null:
             top[role.program_name or name] = value is not None  # whether there is one decides the code
         elif is_kept(role):
             into, key = (top, role.program_name) if role.program_name else (kept, name)
@@ -76,24 +78,22 @@ def _static(value: Any, is_kept: Any, top: dict[str, Any]) -> Any:
     return plain(value)
 
 
-@cache
-def _may_be_null_in(section: type[Section]) -> frozenset[str]:
-    return frozenset(name for name, field in section.model_fields.items() if field.default is None)
-
-
-def _may_be_null(section: Section, name: str) -> bool:
-    return name in _may_be_null_in(type(section))
-
-
-def trajectory(spec: RunSpec, origin: Origin | None = None) -> dict[str, Any]:
+def trajectory(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> dict[str, Any]:
     """The resolved spec less every value that cannot change this run; where it starts from counts by content."""
-    kept = _decisive(spec)
+    memo = memo or Memo()
+    kept: dict[str, Any] = {}
+    for decision, value in decisive(spec):
+        if isinstance(value, Section):
+            of_section = memo.of(_decisive, value)
+            if of_section:
+                kept[decision.name] = dict(of_section)
+        else:
+            kept[decision.name] = value
     names = list(parameter_shapes(spec))
-    optimizer = kept["optimizer"]
     kept["init"] |= _start(spec, names, origin)
     for table in ("lr_by_matrix", "weight_decay_by_matrix"):
-        if table in optimizer:
-            optimizer[table] = by_matrix(getattr(spec.optimizer, table), names)
+        if table in kept["optimizer"]:
+            kept["optimizer"][table] = by_matrix(getattr(spec.optimizer, table), names)
     if spec.init.is_stored and spec.train.batch is None:
         del kept["seed"]  # the split carries its own
     if spec.constraint.undoes_scale:
@@ -108,8 +108,9 @@ def _decisive(section: Section) -> dict[str, Any]:
     """All fields that are no mere observation, nested, without a family's idle ones."""
     idle = section.idle() if isinstance(section, Family) else set()
     kept: dict[str, Any] = {}
-    for name, value, role in stored(section):
-        if name in idle or role.kind == "observed":
+    for decision, value in decisive(section):
+        name = decision.name
+        if name in idle or decision.role.kind == "observed":
             continue
         if isinstance(value, Section):
             inner = _decisive(value)

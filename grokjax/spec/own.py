@@ -38,7 +38,7 @@ BASES: dict[str, type[Family]] = {
     "constraint": Constraint,
     "probe": Probe,
 }
-DICTIONARIES = {f"{kind.upper()}S": kind for kind in BASES}  # TASKS -> task
+DICTIONARIES = {f"{kind.upper()}S": kind for kind in BASES if kind != "loss"} | {"LOSSES": "loss"}  # TASKS -> task
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic.fields import FieldInfo
 
@@ -56,8 +56,3 @@ Later = Annotated[T, Role(later=True)]
 def role_of(field: FieldInfo) -> Role:
     """The role that is written on a field; static where none is."""
     return next((item for item in field.metadata if isinstance(item, Role)), STATIC)
-
-
-def is_left_out(field: FieldInfo, value: Any) -> bool:
-    """Whether a value is left out of ids and of what is stored: the field is a later one, and has its default."""
-    return role_of(field).later and value == field.get_default(call_default_factory=True)

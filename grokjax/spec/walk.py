@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from pydantic.fields import FieldInfo
 
-from grokjax.spec.roles import Role, is_left_out, role_of
+from grokjax.spec.roles import Role, role_of
 from grokjax.spec.section import Family, Section
 
 
@@ -32,12 +32,34 @@ def section_of(annotation: Any) -> type[Section] | None:
     return next((option for option in options if issubclass(option, Section)), None)
 
 
-def stored(section: Section) -> Iterator[tuple[str, Any, Role]]:
-    """Name, value and role of each field, without later ones that have their default."""
-    for name, field in fields_of(type(section)).items():
-        value = getattr(section, name)
-        if not is_left_out(field, value):
-            yield name, value, role_of(field)
+class Decision(NamedTuple):
+    """A field as ids and keys see it."""
+
+    name: str
+    role: Role
+    default: Any  # with which a later field is left out; SET for one that never is
+    may_be_null: bool
+
+
+SET = object()
+
+
+@cache
+def decisions_of(section: type[Section]) -> tuple[Decision, ...]:
+    decisions = []
+    for name, field in fields_of(section).items():
+        role = role_of(field)
+        default = field.get_default(call_default_factory=True) if role.later else SET
+        decisions.append(Decision(name, role, default, field.default is None))
+    return tuple(decisions)
+
+
+def decisive(section: Section) -> Iterator[tuple[Decision, Any]]:
+    """Each field that ids and keys are made of with its value: without later ones that have their default."""
+    for decision in decisions_of(type(section)):
+        value = getattr(section, decision.name)
+        if decision.default is SET or value != decision.default:
+            yield decision, value
 
 
 def plain(value: Any) -> Any:
@@ -45,7 +67,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, Family) and value.written_as_name:
         return value.name
     if isinstance(value, Section):
-        return {name: plain(item) for name, item, _ in stored(value)}
+        return {name: plain(getattr(value, name)) for name in fields_of(type(value))}
     if isinstance(value, list):
         return [plain(item) for item in value]
     return dict(value) if isinstance(value, dict) else value

@@ -17,6 +17,7 @@ from grokjax.sweep.nodes import Keys, describe, or_out
 ARM = ("base", "parameters", "zip")
 MAX_RUNS = 1_000_000
 # keys of W&B's sweep files that mean nothing here
+FAMILIAR = tuple(word for word in TOP if word != "uses")  # nobody who writes `seeds` means `uses`
 WANDB_ONLY = ("program", "metric", "early_terminate", "project", "entity", "command", "description", "controller")
 NAME = "must be letters, digits, '-', '_' and '.' (at most 100), starting with a letter or digit"
 
@@ -35,7 +36,7 @@ def check_top(data: dict, mistakes: Mistakes) -> str:
         if key in WANDB_ONLY:
             mistakes.at((key,), key, f"unknown key: W&B's {key} has no meaning here; leave it out")
         elif key not in TOP:
-            near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, TOP)
+            near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, FAMILIAR)
             near = near or suggest(key, mistakes.families, prefix="base.")
             mistakes.at((key,), key, f"unknown key{near}; the top level has {', '.join(TOP)}")
     _check_method(data, mistakes)

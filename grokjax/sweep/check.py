@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from safetensors import SafetensorError, safe_open
 
-from grokjax.spec.run import FromRun, RunSpec
-from grokjax.spec.section import Problem
+from grokjax.spec.memo import Memo
+from grokjax.spec.optimizers import Optimizer
+from grokjax.spec.run import FromRun, Init, Log, RunSpec
+from grokjax.spec.section import Family, Problem
 from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
-from grokjax.spec.tasks import Split
+from grokjax.spec.tasks import Split, Task
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
@@ -25,26 +27,52 @@ class Report(Protocol):
         """related: keys that take part, where the mistake stands if `key` itself was not given."""
 
 
-def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None) -> RunSpec:
+def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, memo: Memo | None = None) -> RunSpec:
     """Fill in the values that follow from others: d_head, init scheme, split seed, eval_every, weight decay.
 
     explicit: the dotted keys that the user gave. parent: what a run with init.from_run starts from; it hands on its
-    seed and its split.
+    seed and its split. memo: kept from run to run where many are resolved.
     """
     if parent is not None:
         spec = _inherit(spec, explicit, parent)
-    task, model, init, log, optimizer = spec.task.resolved(), spec.model.resolved(), spec.init, spec.log, spec.optimizer
-    if init.scheme is None and model.schemes:
-        init = init.model_copy(update={"scheme": model.schemes[0]})
-    if task.split.seed is None:
-        task = task.model_copy(update={"split": task.split.model_copy(update={"seed": spec.seed})})
+    memo = memo or Memo()
+    optimizer = spec.optimizer
+    if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
+        optimizer = memo.of(_without_decay, optimizer)
+    update = {
+        "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
+        "model": memo.of(_resolved, spec.model),
+        "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
+        "log": memo.of(_resolved_log, spec.log),
+        "optimizer": optimizer,
+    }
+    return spec.model_copy(update=update)
+
+
+def _resolved(family: Family) -> Any:
+    return family.resolved()
+
+
+def _without_decay(optimizer: Optimizer) -> Optimizer:
+    return optimizer.model_copy(update={"weight_decay": 0.0})
+
+
+def _with_split_seed(task: Task, seed: int) -> Task:
+    if task.split.seed is not None:
+        return task
+    return task.model_copy(update={"split": task.split.model_copy(update={"seed": seed})})
+
+
+def _with_scheme(init: Init, schemes: tuple[str, ...]) -> Init:
+    if init.scheme is not None or not schemes:
+        return init
+    return init.model_copy(update={"scheme": schemes[0]})
+
+
+def _resolved_log(log: Log) -> Log:
     by_name = {probe.name: probe for probe in log.probes}  # in whatever order, they are one program
     probes = [by_name[name] for name in sorted(by_name)]
-    log = log.model_copy(update={"eval_every": log.evaluation_steps, "probes": probes})
-    if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
-        optimizer = optimizer.model_copy(update={"weight_decay": 0.0})
-    update = {"model": model, "init": init, "task": task, "log": log, "optimizer": optimizer}
-    return spec.model_copy(update=update)
+    return log.model_copy(update={"eval_every": log.evaluation_steps, "probes": probes})
 
 
 def _inherit(spec: RunSpec, explicit: set[str], parent: Parent) -> RunSpec:

@@ -11,6 +11,7 @@ from typing import Any
 
 from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
+from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import RunSpec, Uses
@@ -321,13 +322,14 @@ def _make(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[_
     if wrong or mistakes.found:
         return []
     notes = [*check.warnings(spec, set(layer)), *answer.notes]
-    return [_Made(_run(arm, spec, set(layer), parent), notes) for parent in answer.parents or (None,)]
+    explicit = set(layer)
+    return [_Made(_run(arm, spec, explicit, parent, mistakes.memo), notes) for parent in answer.parents or (None,)]
 
 
-def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None) -> Run:
-    wanted, spec = spec.init.from_run, check.resolve(spec, explicit, parent)
+def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, memo: Memo) -> Run:
+    wanted, spec = spec.init.from_run, check.resolve(spec, explicit, parent, memo)
     origin = origin_of(parent, wanted) if parent and wanted else None
-    return Run(identity.run_id(spec, origin), spec, (arm.name,), origin)
+    return Run(identity.run_id(spec, origin, memo), spec, (arm.name,), origin)
 
 
 def _located(item: Value, mistakes: Mistakes) -> Value:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grokjax.spec.families import FAMILIES
+from grokjax.spec.memo import Memo
 from grokjax.spec.section import Families, Family
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, RUN_KEYS, SELECT, key_problem, split_key
 from grokjax.sweep.load import Document, Mistake
@@ -39,6 +40,7 @@ class Mistakes:
     found: set[Mistake] = field(default_factory=set)
     families: Families = field(default_factory=lambda: FAMILIES)
     built: dict[tuple, Any] = field(default_factory=dict)  # sections that were found right, by their values
+    memo: Memo = field(default_factory=Memo)
 
     def at(self, path: Keys | None, key: str, what: str) -> None:
         if path is None:
@@ -96,23 +98,28 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
         name = next(iter(families[kind])) if named is None else named.value
         if isinstance(name, str) and name in families[kind]:
             named_in = -1 if named is None else rank[f"{path}.name"]
-            for key in _of_other_families(merged, path, families[kind], name):
-                inherited = named_in > rank[key] and not merged[key].from_axis
-                if inherited or merged[key].key_path is None:
+            for key in _replaceable(merged, rank, path, named_in):
+                if _is_of_another(key.removeprefix(f"{path}."), families[kind], name):
                     del merged[key]
     return merged
 
 
-def _of_other_families(layer: Layer, path: str, options: Mapping[str, type[Family]], name: str) -> list[str]:
-    """Keys below a family's path that only other families of its kind have."""
+def _replaceable(layer: Layer, rank: dict[str, int], path: str, named_in: int) -> list[str]:
+    """Keys below a family's path that it may drop: of layers before the one that names it, or of --set."""
+    prefix = f"{path}."
     keys = []
-    for key in layer:
-        if key.startswith(f"{path}."):
-            word = key.removeprefix(f"{path}.").partition(".")[0]
-            elsewhere = any(word in family.model_fields for family in options.values())
-            if word not in options[name].model_fields and elsewhere:
-                keys.append(key)
+    for key, item in layer.items():
+        inherited = rank[key] < named_in and not item.from_axis
+        if (inherited or item.key_path is None) and key.startswith(prefix):
+            keys.append(key)
     return keys
+
+
+def _is_of_another(key: str, options: Mapping[str, type[Family]], name: str) -> bool:
+    """Whether only other families of the kind have a key."""
+    word = key.partition(".")[0]
+    elsewhere = any(word in family.model_fields for family in options.values())
+    return word not in options[name].model_fields and elsewhere
 
 
 def _with_from_run(layer: Layer, merged: Layer, families: Families) -> Layer:

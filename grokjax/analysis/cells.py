@@ -1,0 +1,70 @@
+"""Runs grouped into cells: those of equal hyperparameters but for the seeds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grokjax.results.read import Results
+
+SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
+ENDED = ("ended", "diverged")
+
+
+def varied_keys(results: Results, arm: str) -> list[str]:
+    """The axes of an arm other than seeds."""
+    return [key for key in results.manifest.axes[arm] if key not in SEEDS]
+
+
+def values_of(results: Results) -> dict[str, dict[str, Any]]:
+    """run id -> every resolved value by its dotted key."""
+    return {run.run_id: run.values for run in results.manifest.runs}
+
+
+def runs_of(runs: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The rows of an arm; a run of two arms is in both."""
+    return runs[[arm in arms for arms in runs["arms"]]]
+
+
+def ended_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of runs that have ended or diverged."""
+    return runs[runs["status"].isin(ENDED)]
+
+
+def by_values(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+    """Values of the keys -> positions of the rows that have them, in the order in which the values first occur."""
+    columns = [[plain_value(value) for value in runs[key]] for key in keys]
+    rows: dict[tuple[Any, ...], list[int]] = {}
+    for position in range(len(runs)):
+        values = tuple(column[position] for column in columns)
+        rows.setdefault(values, []).append(position)
+    return rows
+
+
+def ordered_values(column: pd.Series) -> list[Any]:
+    """Distinct values: none first, numbers by size, others in the order of the sweep."""
+    values = list(dict.fromkeys(plain_value(value) for value in column))
+    known = [value for value in values if value is not None]
+    if all(is_number(value) for value in known):
+        known = sorted(known)
+    return [None, *known] if None in values else known
+
+
+def plain_value(value: Any) -> Any:
+    """A value that can be compared and hashed: nan is None, lists are tuples."""
+    if isinstance(value, list):
+        return tuple(value)
+    value = value.item() if isinstance(value, np.generic) else value
+    return None if is_missing(value) else value
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not is_missing(value)

@@ -1,0 +1,122 @@
+"""`grokjax figure KIND`: a command a kind, its options read off the signature and docstring of the kind's `draw`."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from grokjax.cli.app import Directory, bad_value, exit_codes, usage_errors
+from grokjax.figures import KINDS, figure_module, make
+
+Stem = Annotated[
+    Path | None, typer.Option(metavar="STEM", help="Where to write, without ending; default DIR/figures/KIND.")
+]
+
+
+class Kinds(TyperGroup):
+    """Makes a kind's command when it is called: only then its module, and Matplotlib, are imported."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, kind_command(name) if name else None, rest
+
+
+def figure_group() -> typer.Typer:
+    """The commands of all kinds, each in a line."""
+    group = typer.Typer(
+        cls=Kinds,
+        help="Draw a picture as PNG and SVG, its numbers as CSV.",
+        subcommand_metavar="KIND DIR [OPTIONS]",
+        epilog="Example: grokjax figure curves runs/quickstart --by optimizer.weight_decay",
+        no_args_is_help=True,
+    )
+    for kind, shows in KINDS.items():
+        group.command(kind, help=shows)(lambda: None)
+    return group
+
+
+def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
+    """The command that draws one kind.
+
+    about: its help, instead of the docstring of `draw`. defaults: of options whose default is not that of `draw`.
+    """
+    draw = figure_module(kind).draw
+    summary, texts = read_docstring(draw)
+    written = "Writes STEM.png, STEM.svg and the numbers drawn as STEM.csv."
+    about = about or f"{summary}\n\n{written}\n\nExample: {texts['Example']}"
+
+    def command(directory: Path, out: Path | None, **options: Any) -> list[Path]:
+        return draw_and_write(kind, directory, out, options)
+
+    parameters = [
+        inspect.Parameter("directory", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Directory),
+        *options_of(draw, texts, defaults),
+        inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=Stem, default=None),
+    ]
+    command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
+    command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    one.command(kind, help=about)(command)
+    return typer.main.get_command(one)
+
+
+def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[str, Any]) -> list[Path]:
+    """Draw a kind with the options that are given (None: not), say and return the paths written."""
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, replay
+
+        given = {name: value for name, value in options.items() if value is not None}
+        if "replay" in inspect.signature(figure_module(kind).draw).parameters:
+            given["replay"] = replay
+        paths = make(kind, open_results(directory), out or directory / "figures" / kind, **given)
+        for path in paths:
+            typer.echo(path)
+        return paths
+
+
+def options_of(draw: Callable, texts: dict[str, str], defaults: dict[str, Any]) -> list[inspect.Parameter]:
+    """The options of a figure: every parameter of `draw` but its results and what is no value."""
+    options = []
+    for parameter in list(inspect.signature(draw, eval_str=True).parameters.values())[1:]:
+        if parameter.name == "replay":  # a function, which every figure that replays steps is given
+            continue
+        annotation = Annotated[parameter.annotation, typer.Option(help=_sentence(texts.get(parameter.name, "")))]
+        default = defaults.get(parameter.name, parameter.default)
+        options.append(parameter.replace(annotation=annotation, default=default, kind=parameter.KEYWORD_ONLY))
+    return options
+
+
+def read_docstring(function: Callable) -> tuple[str, dict[str, str]]:
+    """The first paragraph of a docstring, and its lines of the form `name: text`, which may go on in the next line."""
+    summary, _, rest = inspect.cleandoc(function.__doc__ or "").partition("\n\n")
+    texts: dict[str, str] = {}
+    for line in rest.splitlines():
+        named = re.match(r"(\w+): (.*)", line)
+        if named:
+            texts[named[1]] = named[2]
+        elif texts:
+            texts[next(reversed(texts))] += f" {line.strip()}"
+    return summary, texts
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def run_script(kind: str, about: str, **defaults: Any) -> list[Path]:
+    """Run the command of a kind as a script of its own; return the paths written. Arguments as of `kind_command`."""
+    try:
+        with usage_errors():
+            ended = kind_command(kind, about, **defaults).main(prog_name=Path(sys.argv[0]).name, standalone_mode=False)
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
+    if isinstance(ended, int):
+        raise SystemExit(ended)
+    return ended

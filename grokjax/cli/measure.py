@@ -1,0 +1,185 @@
+"""Commands that measure stored networks, and write what they find as CSV."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from grokjax.cli.app import Directory, bad_value, exit_codes, write_rows
+
+Runs = Annotated[list[str] | None, typer.Option("--run", metavar="RUN", help="Only this run; repeatable.")]
+Steps = Annotated[list[int] | None, typer.Option("--step", help="Only at this step (0: the start); repeatable.")]
+AtEnd = Annotated[bool, typer.Option("--last", help="Only each run's end (the newest snapshot while it trains).")]
+Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
+Out = Annotated[Path | None, typer.Option(help="CSV file to write; default in DIR.")]
+
+
+def progress(
+    directory: Directory,
+    run_id: Runs = None,
+    step: Steps = None,
+    by_frequency: Annotated[bool, typer.Option("--frequencies", help="One row a frequency instead.")] = False,
+    out: Out = None,
+) -> None:
+    """Measure progress of stored parameters, as CSV.
+
+    Progress measures as of Nanda et al. 2023; the key frequencies are the final network's.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis.progress import frequencies
+        from grokjax.analysis.progress import progress as measures
+
+        results = open_results(directory)
+        if by_frequency:
+            write_rows(frequencies(results, run_id, step), out or directory / "frequencies.csv")
+        else:
+            write_rows(measures(results, run_id, step), out or directory / "progress.csv")
+
+
+def reduced(
+    directory: Directory,
+    run_id: Runs = None,
+    pace: Annotated[
+        float | None,
+        typer.Option(help="Decades of train loss a decade of steps, beyond which it has not settled; default 0.3."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Measure the final loss at a fixed norm, as CSV.
+
+    The reduced loss (Liu et al. 2022), of runs with constraint.name fixed_norm.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.analysis.reduced import PACE
+        from grokjax.analysis.reduced import reduced as reduced_loss
+        from grokjax.launch import open_results
+
+        rows = reduced_loss(open_results(directory), run_id, PACE if pace is None else pace)
+        write_rows(rows, out or directory / "reduced.csv")
+
+
+def efficiency(
+    directory: Directory,
+    run_id: Runs = None,
+    step: Steps = None,
+    last: AtEnd = False,
+    memorized: Annotated[
+        float | None,
+        typer.Option(help="Test accuracy below which a network that fits counts as memorizing; default 0.5."),
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Measure logits per norm of the parameters, as CSV.
+
+    The circuit efficiency (Varma et al. 2023) of stored parameters.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis.efficiency import MEMORIZED
+        from grokjax.analysis.efficiency import efficiency as circuit_efficiency
+
+        below = MEMORIZED if memorized is None else memorized
+        rows = circuit_efficiency(open_results(directory), run_id, _steps(step, last), below)
+        write_rows(rows, out or directory / "efficiency.csv")
+
+
+def neurons(
+    directory: Directory,
+    run_id: Runs = None,
+    step: Steps = None,
+    last: AtEnd = False,
+    each: Annotated[bool, typer.Option("--each", help="One row a neuron instead of one a layer.")] = False,
+    out: Out = None,
+) -> None:
+    """Measure how nearly neurons compute a square, as CSV.
+
+    Over all pairs of operands, of the neurons of stored networks.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis.neurons import each_neuron
+        from grokjax.analysis.neurons import neurons as layers
+
+        results, steps = open_results(directory), _steps(step, last)
+        if each:
+            write_rows(each_neuron(results, run_id, steps), out or directory / "each_neuron.csv")
+        else:
+            write_rows(layers(results, run_id, steps), out or directory / "neurons.csv")
+
+
+def learning_coefficient(
+    directory: Directory,
+    run_id: Runs = None,
+    step: Steps = None,
+    chains: Annotated[int, typer.Option(help="Chains of each snapshot.")] = 4,
+    draws: Annotated[int, typer.Option(help="Draws of a chain, one a step.")] = 300,
+    burn_in: Annotated[int, typer.Option(help="Steps before the first draw.")] = 300,
+    batch: Annotated[int, typer.Option(help="Train examples a step; more than there are is all.")] = 256,
+    step_size: Annotated[float, typer.Option(help="Of the Langevin dynamics; smaller where chains diverge.")] = 1e-4,
+    gamma: Annotated[float, typer.Option(help="Pull to the stored parameters; larger where chains lose them.")] = 100.0,
+    seed: Seed = 0,
+    traces: Annotated[
+        bool, typer.Option("--traces", help="One row a draw instead: the losses along the chains.")
+    ] = False,
+    out: Out = None,
+) -> None:
+    """Measure the local learning coefficient, as CSV.
+
+    Of stored parameters, by Langevin chains, with what its chains are worth.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis import learning_coefficient as chains_of
+
+        results = open_results(directory)
+        sampling = chains_of.Sampling(step_size, gamma, chains, draws, burn_in, batch, seed)
+        if traces:
+            rows = chains_of.traces(results, run_id, step, sampling)
+            write_rows(rows, out or directory / "learning_coefficient_traces.csv")
+            return
+        rows = chains_of.learning_coefficient(results, run_id, step, sampling)
+        write_rows(rows, out or directory / "learning_coefficient.csv")
+        doubted = int((~rows["trusted"]).sum())
+        if doubted:
+            typer.echo(f"{doubted} of them are not to be trusted; the column `why` says why", err=True)
+
+
+def kernel(
+    directory: Directory,
+    run_id: Runs = None,
+    step: Steps = None,
+    examples: Annotated[int, typer.Option(help="Examples that it is taken on.")] = 128,
+    part: Annotated[str, typer.Option(help="Whose examples: train, test or all.")] = "train",
+    seed: Seed = 0,
+    out: Out = None,
+) -> None:
+    """Measure the tangent kernel's fit to labels, as CSV.
+
+    Its alignment with the labels, and how far it moved from the start, of stored parameters.
+    """
+    with exit_codes(), bad_value():
+        from grokjax.launch import open_results, prepare_jax
+
+        prepare_jax()
+        from grokjax.analysis.kernel import Sample
+        from grokjax.analysis.kernel import kernel as tangent_kernel
+
+        rows = tangent_kernel(open_results(directory), run_id, step, Sample(examples, part, seed))
+        write_rows(rows, out or directory / "kernel.csv")
+
+
+def _steps(step: list[int] | None, last: bool) -> list[int] | Literal["last"] | None:
+    if step and last:
+        raise ValueError("--step names steps and --last takes each run's end: give one of them")
+    return "last" if last else step

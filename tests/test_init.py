@@ -1,0 +1,117 @@
+"""`grokjax init`: the template and every shipped sweep are accepted as they are written, and nothing is lost."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
+
+from grokjax.cli import app
+from grokjax.cli.templates import shipped_sweeps
+from grokjax.spec.run import RunSpec
+from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.keys import TOP
+from grokjax.sweep.load import SweepError
+
+SWEEPS = Path(__file__).parents[1] / "sweeps"
+SHIPPED = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+FORKS = [name for name in SHIPPED if "from_run" in (SWEEPS / f"{name}.yaml").read_text()]
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def call(*words):
+    return CliRunner().invoke(app, list(words))
+
+
+def comments(text):
+    return [line for line in text.splitlines() if line.startswith("#")]
+
+
+def test_the_template_is_a_sweep_that_plan_accepts():
+    assert call("init", "mine").exit_code == 0
+    done = call("plan", "mine.yaml")
+    assert done.exit_code == 0, done.output
+    assert "sweep mine: 8 runs, 1 buckets" in done.output
+
+
+def test_the_template_has_every_section_and_a_comment_on_every_value():
+    call("init", "mine")
+    lines = Path("mine.yaml").read_text().splitlines()
+    data = YAML(typ="safe").load("\n".join(lines))
+    observed = {"log", "events", "engine"}
+    assert set(data["base"]) == set(RunSpec.model_fields) - observed
+    assert {"name", "base", "method", "parameters", *observed} <= set(data) <= set(TOP)
+    assert "# arms:" in "\n".join(lines)
+    values = [line for line in lines if ": " in line and not line.startswith(("#", "name:"))]
+    assert not [
+        line for line in values if "#" not in line and "optimizer.weight_decay" not in line and "name:" not in line
+    ]
+    assert 40 <= len(lines) <= 70
+
+
+def test_the_template_s_comments_name_its_own_file_and_results():
+    call("init", "mine")
+    text = Path("mine.yaml").read_text()
+    assert "grokjax run mine.yaml" in text
+    assert "grokjax figure curves runs/mine" in text
+    assert "template" not in text
+
+
+def test_an_installed_grokjax_ships_the_sweeps_of_the_checkout():
+    assert sorted(shipped_sweeps()) == SHIPPED
+    assert {"nanda", "quickstart", "weight_decay"} <= set(SHIPPED)
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in FORKS])
+def test_a_shipped_sweep_under_another_name_trains_the_same_runs(name):
+    done = call("init", "copy", "--from", name)
+    assert done.exit_code == 0, done.output
+    copy, original = load_sweep("copy.yaml"), load_sweep(SWEEPS / f"{name}.yaml")
+    assert copy.name == "copy"
+    assert [run.run_id for run in copy.runs] == [run.run_id for run in original.runs]
+    kept = comments(Path("copy.yaml").read_text())
+    assert len(kept) == len(comments((SWEEPS / f"{name}.yaml").read_text()))
+
+
+@pytest.mark.parametrize("name", FORKS)
+def test_a_shipped_fork_lacks_nothing_but_its_parents_which_it_looks_for_beside_it(name, tmp_path):
+    asked = []
+
+    def find_parents(wanted):
+        asked.append(wanted)
+        raise SweepError([])
+
+    call("init", "copy", "--from", name)
+    with pytest.raises(SweepError):
+        load_sweep("copy.yaml", None, find_parents)
+    assert "grokjax init quickstart --from quickstart; grokjax run quickstart.yaml" in Path("copy.yaml").read_text()
+    assert f"{tmp_path}/runs/quickstart" in str(asked)
+
+
+def test_a_file_that_exists_is_kept_unless_forced():
+    Path("mine.yaml").write_text("mine: true\n")
+    done = call("init", "mine")
+    assert (done.exit_code, done.output) == (2, "mine.yaml exists; --force writes over it\n")
+    assert Path("mine.yaml").read_text() == "mine: true\n"
+    assert call("init", "mine", "--force").exit_code == 0
+    assert "name: mine\n" in Path("mine.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["copy", "--from", "nandaa"], "no shipped sweep 'nandaa' (did you mean nanda?)"),
+        (["../mine"], "'../mine' is no name of a sweep"),
+        (["a b"], "'a b' is no name of a sweep"),
+    ],
+)
+def test_a_wrong_name_is_one_line_and_writes_nothing(words, said):
+    done = call("init", *words)
+    assert done.exit_code == 2
+    assert said in done.output
+    assert len(done.output.splitlines()) == 1
+    assert not list(Path().iterdir())
