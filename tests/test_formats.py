@@ -15,7 +15,7 @@ from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
 from grokjax.results.files import read_json, write_json
-from grokjax.results.formats import as_columns, as_rows
+from grokjax.results.formats import as_columns, rows_apart
 from grokjax.results.manifest import Manifest, dotted_values, read_manifest, write_manifest
 from grokjax.spec.identity import tuning_key
 from grokjax.sweep.expand import Sweep, expand
@@ -25,6 +25,7 @@ CPU = Device("cpu", "cpu", 4, 2**34, "jax 0")
 OTHER = Device("gpu", "gpu", 1, 2**36, "jax 1")
 SWEEP: dict[str, Any] = {  # several programs; some values that only some runs have; a list; tables by matrix
     "base": {"task": {"p": 7, "train_fraction": 0.6}, "train": {"steps": 20}},
+    "log": {"every": 5, "eval_every": 10},
     "arms": {
         "mlp": {"base": {"model": {"name": "mlp", "widths": [9, 8]}}, "parameters": {"seed": {"min": 0, "max": 9}}},
         "slow": {
@@ -184,7 +185,8 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, ma
 def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
     rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
     columns = json.loads(json.dumps(as_columns(rows)))
-    assert list(map(typed, as_rows(columns))) == list(map(typed, values))
+    read = [columns["common"] | row for row in rows_apart(columns)]
+    assert list(map(typed, read)) == list(map(typed, values))
     assert columns["run_id"] == [row["run_id"] for row in rows]
 
 
