@@ -25,6 +25,7 @@ CPU = Device("cpu", "cpu", 4, 2**34, "jax 0")
 OTHER = Device("gpu", "gpu", 1, 2**36, "jax 1")
 SWEEP: dict[str, Any] = {  # several programs; some values that only some runs have; a list; tables by matrix
     "base": {"task": {"p": 7, "train_fraction": 0.6}, "train": {"steps": 20}},
+    "log": {"every": 5, "eval_every": 10},
     "arms": {
         "mlp": {"base": {"model": {"name": "mlp", "widths": [9, 8]}}, "parameters": {"seed": {"min": 0, "max": 9}}},
         "slow": {
@@ -184,8 +185,8 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, ma
 def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
     rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
     columns = json.loads(json.dumps(as_columns(rows)))
-    rows = [columns["common"] | apart for apart in rows_apart(columns)]
-    assert list(map(typed, rows)) == list(map(typed, values))
+    read = [columns["common"] | row for row in rows_apart(columns)]
+    assert list(map(typed, read)) == list(map(typed, values))
     assert columns["run_id"] == [row["run_id"] for row in rows]
 
 

@@ -141,13 +141,13 @@ PLANS: dict[str, Callable[[dict[str, Any]], Any]] = {
     "no buckets": lambda plan: plan.update(buckets=[]),
     "text for runs": lambda plan: plan.update(runs="../../x"),
     "values that are none": lambda plan: runs_of(plan).update(columns=[1]),
-    "a column that is too short": lambda plan: runs_of(plan)["columns"]["seed"].pop(),
+    "a column that is too short": lambda plan: runs_of(plan)["columns"]["seed"].remove(0),
     "a column that is too long": lambda plan: runs_of(plan)["columns"]["seed"].append(9),
     "values of no run": lambda plan: runs_of(plan)["partial"].update({"seed": {"rows": [4], "values": [1]}}),
     "values of a run from the end": lambda plan: runs_of(plan)["partial"].update(
         {"optimizer.lr_by_matrix.W.0": {"rows": [-1], "values": [1.0]}}
     ),
-    "fewer arms than runs": lambda plan: runs_of(plan)["arms"].pop(),
+    "fewer arms than runs": lambda plan: runs_of(plan)["arms"].remove(["main"]),
     "keys that are paths": lambda plan: runs_of(plan)["common"].update({"../../x": 1, "a.b.c": 2}),
     "keys that are none of its runs'": lambda plan: plan["keys"].append("../../x"),
     "another format": lambda plan: plan.update(format="../4"),

@@ -71,12 +71,14 @@ class _Moments(Optimizer):
 
 class AdamW(_Moments):
     name: Literal["adamw"] = "adamw"
+    lr: Hyper[NonNegative] = 1e-3
     weight_decay: Hyper[NonNegative] = 1.0
     """Decoupled: W loses lr * weight_decay * W a step."""
 
 
 class Adam(_Moments):
     name: Literal["adam"] = "adam"
+    lr: Hyper[NonNegative] = 1e-3
     weight_decay: Hyper[NonNegative] = 0.0
     """Coupled: weight_decay * W is added to the gradient."""
 
