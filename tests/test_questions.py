@@ -48,7 +48,7 @@ def test_every_question_has_its_sweeps_script_module_and_picture(name: str):
     assert (ROOT / f"sweeps/questions/gallery/{name}.png").stat().st_size < 150_000
     module = importlib.import_module(name)
     assert all(callable(getattr(module, part)) for part in ("data", "answer", "figure"))
-    assert f"`{name}`" in (ROOT / "README.md").read_text()
+    assert f"`{name}`" in (ROOT / "sweeps/questions/README.md").read_text()
 
 
 @pytest.mark.parametrize("path", SWEEPS, ids=lambda path: str(path.relative_to(ROOT / "sweeps/questions")))
