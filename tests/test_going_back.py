@@ -104,6 +104,7 @@ def test_parameters_at_a_step_without_a_snapshot_say_where_there_are_some(parent
 # --- replay ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.as_shipped
 @pytest.mark.parametrize("arm", ["seeds", "short", "diverges", "stops", "sphere"])
 def test_a_replay_meets_every_stored_record_to_the_bit(parents: Results, arm: str):
     run_id = run_of(parents, arm)
@@ -114,6 +115,7 @@ def test_a_replay_meets_every_stored_record_to_the_bit(parents: Results, arm: st
     assert whole.compared == len(parents.curves("train/loss", run_id))
 
 
+@pytest.mark.as_shipped
 def test_a_replay_restarts_from_the_nearest_snapshot_and_gives_the_states_asked_for(parents: Results):
     run_id = run_of(parents, "seeds", seed=3)
     later = grokjax.replay(parents, run_id, 61, 75, every=7, probes=["margin"])
@@ -132,6 +134,7 @@ def test_a_replay_restarts_from_the_nearest_snapshot_and_gives_the_states_asked_
         assert state.record["margin/min"] <= state.record["margin/median"]
 
 
+@pytest.mark.as_shipped
 def test_the_probes_of_a_replay_do_not_change_its_trajectory(parents: Results):
     run_id = run_of(parents, "seeds", seed=1)
     plain, probed = (grokjax.replay(parents, run_id, 20, 40, probes=probes) for probes in ([], ["margin", "drift"]))
@@ -150,6 +153,7 @@ def test_the_margin_is_that_of_the_right_answer_over_the_best_other():
     assert margins(logits, labels).tolist() == [4.0 - 2.0, 1.0, 6.5]
 
 
+@pytest.mark.as_shipped
 def test_a_changed_record_is_the_first_difference_that_a_replay_names(parents: Results):
     run_id = run_of(parents, "seeds")
     made = grokjax.replay(parents, run_id, 30, 60)
@@ -175,6 +179,7 @@ def test_a_replay_that_cannot_be_is_refused(parents: Results, asked: tuple, said
         grokjax.replay(parents, run_of(parents, "seeds"), *asked)
 
 
+@pytest.mark.as_shipped
 def test_replay_saves_states_that_params_and_forks_then_find(folder: Path, parents: Results):
     runs = parents.runs().query("arm == 'seeds' and fit_step > 5 and fit_step < 80")
     run_id = runs["run_id"].iloc[-1]
@@ -219,6 +224,7 @@ def fork(folder: Path, name: str, origin: dict[str, Any], **base: Any) -> Result
                                   | {"init": {"from_run": origin}}}, name)  # fmt: skip
 
 
+@pytest.mark.as_shipped
 @pytest.mark.parametrize(("arm", "base"), [("seeds", {}), ("sphere", {"constraint": {"name": "fixed_norm"}})])
 def test_a_fork_that_changes_nothing_goes_on_as_its_parent_did(
     folder: Path, parents: Results, arm: str, base: dict[str, Any]

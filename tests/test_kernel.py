@@ -95,7 +95,7 @@ def test_the_kernel_of_a_transformer_is_that_of_its_jacobian(results: grokjax.Re
     params = {name: jnp.asarray(value) for name, value in results.params(run_id).items()}
     tokens = jnp.asarray(FEW.of(spec).inputs)
     with precision(spec, matmul="highest"):
-        jacobian = jax.jacobian(lambda params: forward(spec, params, tokens).T * 2.0)(params)
+        jacobian = jax.jit(jax.jacobian(lambda params: forward(spec, params, tokens).T * 2.0))(params)
         flat = np.concatenate([np.asarray(part).reshape(12, 8, -1) for part in jacobian.values()], axis=-1)
         found = tangent_kernel(lambda params, one: forward(spec, params, one[None])[:, 0] * 2.0, params, tokens)
     wanted = np.einsum("icp,jcp->ij", flat, flat)

@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quickly import QUICK
 from safetensors.numpy import save_file
 
 import grokjax
@@ -221,7 +222,7 @@ def test_lanes_are_spread_over_all_devices(eight: Lanes):
 
 def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
     """Against a loop over the unbatched step, within float32's tolerance: widths may differ in the last bits."""
-    one = jax.jit(partial(step, eight.bucket.spec))
+    one = jax.jit(partial(step, eight.bucket.spec), compiler_options=QUICK)
     for name in ("seed0", "seed5"):
         spec = eight.named[name].spec
         table = eight.program.table
@@ -230,7 +231,7 @@ def test_a_lane_is_its_run_alone(eight: Lanes, together: dict[str, Seen]):
         hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
         values = eight.program.starts.stack([eight.named[name]])
         params = {matrix: jnp.asarray(value[0]) for matrix, value in values.items()}
-        state = jax.jit(partial(start, eight.bucket.spec))(params, hyper)
+        state = jax.jit(partial(start, eight.bucket.spec), compiler_options=QUICK)(params, hyper)
         losses = []
         for _ in range(41):
             state, view = one(state, hyper, train)

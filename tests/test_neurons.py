@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import reference
 import slow_progress
+from quickly import QUICK
 from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
@@ -32,7 +33,6 @@ from grokjax.spec.tasks import Modular
 from grokjax.tasks.all import table
 
 P = 7
-QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
 SWEEP = {
     "name": "neurons",
     "base": {"task": {"p": P, "train_fraction": 0.6}, "train": {"steps": 20}, "optimizer": {"lr": 0.02}},

@@ -233,6 +233,7 @@ def test_softmax_is_that_of_plain_numpy(adam_seen):
     assert found["softmax/grad_sum_share"] < 1e-14
 
 
+@pytest.mark.as_shipped
 @pytest.mark.parametrize(("precision", "collapse"), [("float32", 1.0), ("exact", 1.0), ("float64", 0.0)])
 def test_a_planted_collapse_is_seen_in_the_precision_that_has_it(precision, collapse):
     """All margins between 23 ln 2 = 16 and 52 ln 2 = 36: the sum over classes is 1 in float32, and more in float64."""
@@ -359,6 +360,7 @@ def probed(tmp_path_factory) -> Results:
     return train(tmp_path_factory.mktemp("probed"), [*reversed(ALL), "progress", "radial"])
 
 
+@pytest.mark.as_shipped
 def test_probes_change_no_bit_of_the_trajectory(probed, tmp_path):
     plain = train(tmp_path, [])
     assert plain.run_ids == probed.run_ids
@@ -370,6 +372,7 @@ def test_probes_change_no_bit_of_the_trajectory(probed, tmp_path):
             assert value.tobytes() == probed.params(run)[name].tobytes()
 
 
+@pytest.mark.as_shipped
 def test_what_describes_an_update_is_null_at_the_end(probed):
     curves = probed.curves()
     assert any(name.startswith("radial_share/update") for name in curves.columns)
@@ -382,6 +385,7 @@ def test_what_describes_an_update_is_null_at_the_end(probed):
             assert known.all(), name
 
 
+@pytest.mark.as_shipped
 def test_drift_begins_at_nothing_and_grows(probed):
     curves = probed.curves(["drift/W.0", "init_cosine/W.0"])
     at_start = curves[curves["step"] == 0]
@@ -391,6 +395,7 @@ def test_drift_begins_at_nothing_and_grows(probed):
     assert (ends["drift/W.0"] > 0.01).all()
 
 
+@pytest.mark.as_shipped
 def test_progress_in_the_step_is_that_of_the_stored_parameters(probed):
     from grokjax.analysis.progress import progress
 
@@ -403,7 +408,7 @@ def test_progress_in_the_step_is_that_of_the_stored_parameters(probed):
     assert list(evaluated) == [0, 10, 20, 30, 40]
 
 
-def test_a_run_given_more_steps_keeps_its_start(probed, tmp_path):
+def test_a_run_given_more_steps_keeps_its_start(tmp_path):
     train(tmp_path, ["drift"])
     longer = {"train": {"steps": 60, "batch": 8}}
     extended = train(tmp_path, ["drift"], base=BASE | longer)
@@ -414,6 +419,7 @@ def test_a_run_given_more_steps_keeps_its_start(probed, tmp_path):
         assert both[0][name].to_numpy() == pytest.approx(both[1][name].to_numpy(), rel=1e-6)
 
 
+@pytest.mark.as_shipped
 def test_a_replay_meets_probes_to_the_bit_and_can_add_others(probed, tmp_path):
     run = probed.run_ids[1]
     made = grokjax.replay(probed, run, 20, 40, every=5)

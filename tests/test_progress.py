@@ -12,6 +12,7 @@ import reference
 import slow_progress
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from quickly import QUICK
 
 from grokjax.probes.fourier import gini, neuron_shares, participation, power, waves
 from grokjax.probes.progress import PURE, SQUARED, progress, spectrum
@@ -23,10 +24,7 @@ from grokjax.spec.tasks import Modular
 from grokjax.tasks.all import table
 from grokjax.tasks.cycle import cycle_of
 
-# most of the time here is the compiler's
-quick = partial(
-    jax.jit, compiler_options={"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-)
+quick = partial(jax.jit, compiler_options=QUICK)  # most of the time here is the compiler's
 
 
 def run_spec(op="add", p=7, model=None, mse=False):

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from quickly import QUICK
 
 from grokjax.models import features, network, textbook
 from grokjax.models.features import linear, spread, total
@@ -28,13 +29,6 @@ from grokjax.tasks.all import table
 from grokjax.train.losses import exact
 
 Params = dict[str, Any]
-
-# no optimization by LLVM, XLA's older and quicker code generator, one piece of code: a fourth of the time to compile
-QUICK: dict[str, Any] = {
-    "xla_backend_optimization_level": 0,
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_cpu_parallel_codegen_split_count": 1,
-}
 
 
 # --- networks -------------------------------------------------------------------------------------------------
@@ -138,8 +132,14 @@ CASES |= {
     "mlp, as many examples as classes": Case(mlp("one_hot", True, (9,), "tanh"), n=7),
 }
 
+SLOW = {  # two layers hold the same
+    "transformer, 3 layers, layernorm none, identity",
+    "transformer, 3 layers, layernorm none, attention only",
+    "transformer, 3 layers, layernorm pre, attention only",
+}
 
-@pytest.mark.parametrize("name", CASES)
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
 def test_the_trained_form_is_the_textbook_s_function_with_its_gradient(name: str):
     case = CASES[name]
     loss, gradient = case.loss_and_gradient("textbook", "float64")

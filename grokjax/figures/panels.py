@@ -62,7 +62,8 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, log: bool) -> None:
         group = int(index)  # pyright: ignore[reportArgumentType]
         color, dashes = colors[group], line_style(arm, group)
         if arm.sizes[group] > 1 and not thin:
-            bounds = envelope(*(part[name].to_numpy(np.float64) for name in (arm.across, "low", "high")), MOST_POINTS)
+            x, low, high = (part[name].to_numpy(np.float64) for name in (arm.across, "low", "high"))
+            bounds = envelope(x, low, high, MOST_POINTS)
             axes.fill_between(*bounds, color=color, alpha=0.18, linewidth=0)
         axes.plot(part[arm.across], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
     if log:

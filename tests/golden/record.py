@@ -232,7 +232,17 @@ PARTS = {
     "questions": questions,
 }
 
+
+def prepare() -> None:
+    """JAX as in tests/conftest.py: four CPU devices, quick compilation, no tuning table of this user."""
+    os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp()
+    import jax
+
+    jax.config.update("jax_disable_most_optimizations", True)
+
+
 if __name__ == "__main__":
-    os.environ |= {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}  # as in tests
+    prepare()
     for part in sys.argv[1:]:
         PARTS[part]()
