@@ -81,6 +81,11 @@ def question(name: str) -> Any:
     return importlib.import_module(name)  # scripts/questions stands in sys.path (conftest.py)
 
 
+def question_table(module: Any, tables: Any) -> Any:
+    """What a question's script writes as CSV."""
+    return importlib.import_module("answers").csv_table(tables, module.CSV)
+
+
 def command(*arguments: Any) -> tuple[int, str]:
     """Exit status and output of a grokjax command."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
