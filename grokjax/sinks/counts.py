@@ -9,6 +9,7 @@ from typing import Any
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import Tally
 from grokjax.analysis.thinning import evenly_spaced
+from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 
