@@ -107,11 +107,11 @@ def _fit(design: np.ndarray, y: np.ndarray, event: np.ndarray) -> tuple[np.ndarr
     start = np.linalg.lstsq(design, y)[0]
     spread = max(float(np.std((y - design @ start)[event])), 1e-3)
     first = np.append(start, math.log(spread))
-    found = minimize(
+    optimum = minimize(
         _loss, first, (design, y, event), "trust-exact", jac=_gradient, hess=_curvature,
         options={"gtol": 1e-7, "maxiter": 1000},
     )  # fmt: skip
-    return found.x, float(found.fun)
+    return optimum.x, float(optimum.fun)
 
 
 def _edge(b: float, step: float, allowed: float, z: np.ndarray, y: np.ndarray, event: np.ndarray) -> float:

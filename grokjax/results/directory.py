@@ -29,8 +29,8 @@ def enter(out: Path) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file; give another --out")])
     if out.is_dir() and not (out / "plan.json").exists():
-        others = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
-        if others:  # a kill before the plan was written leaves nothing else
+        entries = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
+        if entries:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -90,14 +90,14 @@ def metas_until(out: Path, chunk: int, segment: int) -> int:
 def stamp_of(chunk: Chunk) -> str:
     """Digest of what a chunk's checkpoints belong to: its runs, its lanes, its program."""
     bucket = chunk.bucket
-    kept = {
+    identity = {
         "runs": [run.run_id for run in chunk.runs],
         "program": program_key(bucket.spec),
         "width": bucket.width,
         "queue": bucket.queue,
         "schedule": asdict(bucket.schedule),
     }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def drop_checkpoints(out: Path, chunk: int) -> None:

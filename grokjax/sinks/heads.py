@@ -12,6 +12,7 @@ import pandas as pd
 
 from grokjax.analysis.cells import SEEDS, by_values, runs_of, values_of, varied_keys
 from grokjax.results.read import Results
+from grokjax.results.rebuild import nested
 from grokjax.sinks.page import Head, short_hash, wandb_id
 from grokjax.sweep.keys import split_key
 
@@ -93,18 +94,6 @@ _FRACTIONS = {
     "slingshot": lambda row: row["slingshots"] > 0,
     "diverged": lambda row: row["outcome"] == "diverged",
 }
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested mappings, by which W&B filters and groups: config.optimizer.lr"""
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        *above, last = split_key(key)
-        node = tree
-        for part in above:
-            node = node.setdefault(part, {})
-        node[last] = value
-    return tree
 
 
 def _tags(row: Mapping[str, Any], arms: list[str]) -> tuple[str, ...]:

@@ -21,10 +21,10 @@ def await_whole(log: Path, rows: int, sleep: Callable[[float], None] = time.slee
     """Wait until a log holds its exit, and all rows of the history. Raises OSError where it does not come to that."""
     for _ in range(int(PATIENCE / POLL)):
         if ends(log.read_bytes()):
-            there = rows_of(log.read_bytes())
-            if there == rows:
+            count = rows_of(log.read_bytes())
+            if count == rows:
                 return
-            raise OSError(errno.EIO, f"W&B kept {there} of {rows} rows (is the disk full?)", str(log))
+            raise OSError(errno.EIO, f"W&B kept {count} of {rows} rows (is the disk full?)", str(log))
         sleep(POLL)
     raise OSError(errno.EIO, f"W&B did not finish this log within {PATIENCE:.0f} s", str(log))
 
