@@ -15,7 +15,6 @@ parameters by c scales the logits by c^k exactly (the model's `degree`), margin 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -30,7 +29,6 @@ from grokjax.analysis.stored import (
     Values,
     all_pairs_bytes,
     asked_snapshots,
-    by_program,
     examples_of,
     logit_scale,
     measured,
@@ -43,7 +41,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.tasks.cycle import cycle_of
 from grokjax.tasks.examples import accuracy
 from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.step import loss_and_logits
 
 MEMORIZED = 0.5  # test accuracy below which a network that fits counts as memorizing
 LOGITS = ("logit/correct", "logit/margin", "trig/correct", "trig/margin")
@@ -73,19 +71,17 @@ def efficiency(
     if not 0 <= memorized <= 1:
         raise ValueError(f"memorized is a test accuracy, from 0 to 1, not {memorized}")
     chosen = asked_snapshots(results, run_ids, steps)
-    row_of: dict[tuple[str, int], dict[str, Any]] = {}
-    for alike in by_program(chosen):
-        spec = alike[0].spec
-        with precision(spec):
-            keys = final_keys(results, alike) if cycle_of(spec.task).sign else {}
+    keys = final_keys(results, [snapshot for snapshot in chosen if cycle_of(snapshot.spec.task).sign])
 
-            def inputs(snapshot: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
-                params = results.params(snapshot.run_id, snapshot.step)
-                return params, *examples_of(snapshot.spec), logit_scale(snapshot.spec), keys.get(snapshot.run_id)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = results.params(snapshot.run_id, snapshot.step)
+        return params, *examples_of(snapshot.spec), logit_scale(snapshot.spec), keys.get(snapshot.run_id)
 
-            for snapshot, values in measured(partial(logits_of, spec), alike, inputs, all_pairs_bytes(spec)):
-                row_of[snapshot.run_id, snapshot.step] = _row(results, snapshot, values, memorized)
-    return pd.DataFrame([row_of[snapshot.run_id, snapshot.step] for snapshot in chosen])
+    rows = {
+        (snapshot.run_id, snapshot.step): _row(results, snapshot, values, memorized)
+        for snapshot, values in measured(logits_of, chosen, inputs, all_pairs_bytes)
+    }
+    return pd.DataFrame([rows[snapshot.run_id, snapshot.step] for snapshot in chosen])
 
 
 def logits_of(

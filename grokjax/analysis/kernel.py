@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -104,15 +103,17 @@ def _grams(results: Results, snapshots: list[Snapshot], sample: Sample) -> Itera
     with precision(spec, matmul="highest"):
         starts = start_params(results, list({snapshot.run_id: None for snapshot in snapshots}))
 
-        def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
-            params = starts[snapshot.run_id] if snapshot.step == 0 else results.params(snapshot.run_id, snapshot.step)
-            return params, sample.of(snapshot.spec).inputs, logit_scale(snapshot.spec)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = starts[snapshot.run_id] if snapshot.step == 0 else results.params(snapshot.run_id, snapshot.step)
+        return params, sample.of(snapshot.spec).inputs, logit_scale(snapshot.spec)
 
+    def bytes_of(spec: RunSpec) -> int:
         count = len(sample.of(spec).targets)
         width = np.dtype(spec.numerics.params).itemsize
-        each = width * count * (3 * parameter_count(parameter_shapes(spec)) + count)
-        for snapshot, values in measured(partial(_of_run, spec), snapshots, inputs, each):
-            yield snapshot, values["kernel"].astype(np.float64)
+        return width * count * (3 * parameter_count(parameter_shapes(spec)) + count)
+
+    for snapshot, values in measured(_of_run, snapshots, inputs, bytes_of, matmul="highest"):
+        yield snapshot, values["kernel"].astype(np.float64)
 
 
 def _of_run(spec: RunSpec, params: Params, tokens: Array, scale: Float[Array, ""]) -> dict[str, Array]:

@@ -20,7 +20,6 @@ from grokjax.analysis.stored import (
     Snapshot,
     Values,
     all_pairs_bytes,
-    by_program,
     examples_of,
     logit_scale,
     measured,
@@ -31,7 +30,7 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import accuracy
 from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.step import loss_and_logits
 
 SCALES = tuple(np.geomspace(0.25, 4, 41).tolist())
 METRICS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
@@ -57,12 +56,12 @@ def ray(
     rows = [results.snapshot(run_id, step) for run_id in run_ids]
     specs = specs_of(results)
     snapshots = [Snapshot(run_id, row.step, specs[run_id]) for run_id, row in zip(run_ids, rows, strict=True)]
-    frames = {}
-    for alike in by_program(snapshots):
-        with precision(spec := alike[0].spec):
-            factors = np.asarray(scales, spec.numerics.params)
-            measures = measured(partial(_along, spec, factors), alike, partial(_inputs, results), all_pairs_bytes(spec))
-            frames |= {snapshot.run_id: _frame(results, snapshot, scales, values) for snapshot, values in measures}
+    frames = {
+        snapshot.run_id: _frame(results, snapshot, scales, values)
+        for snapshot, values in measured(
+            partial(_along, scales=scales), snapshots, partial(_inputs, results), all_pairs_bytes
+        )
+    }
     return pd.concat([frames[run_id] for run_id in run_ids], ignore_index=True)
 
 
@@ -78,11 +77,11 @@ def _frame(results: Results, snapshot: Snapshot, scales: Sequence[float], values
 
 def _along(
     spec: RunSpec,
-    scales: Float[np.ndarray, " scales"],
     params: Params,
     train: Examples,
     test: Examples,
     logit_scale: Float[Array, ""],
+    scales: Sequence[float],
 ) -> dict[str, Float[Array, " scales"]]:
     """One run, one scale after another."""
 
@@ -94,4 +93,4 @@ def _along(
             measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
         return measures
 
-    return jax.lax.map(at, jnp.asarray(scales))
+    return jax.lax.map(at, jnp.asarray(scales, spec.numerics.params))

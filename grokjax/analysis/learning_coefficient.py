@@ -22,7 +22,6 @@ from grokjax.analysis.sgld import Langevin, batch_rows, chain
 from grokjax.analysis.stored import (
     Snapshot,
     Steps,
-    by_program,
     chosen_snapshots,
     examples_of,
     in_order,
@@ -33,7 +32,7 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.step import loss_and_logits
 
 MOST_RHAT = 1.1
 MOST_DRIFT = 0.2  # of lambda, over the draws
@@ -130,7 +129,7 @@ def _row(snapshot: Snapshot, loss: float, losses: Float[np.ndarray, "chains draw
         "ess": effective_size(finite) if len(finite) else np.nan,
         "drift": n_beta * drift(finite) if len(finite) else np.nan,
     }
-    doubts = "; ".join(_doubts(estimate, guess_loss(snapshot.spec)))
+    doubts = "; ".join(_doubts(estimate, snapshot.spec.loss.of_guess(snapshot.spec.task.classes)))
     return {"run_id": snapshot.run_id, "step": snapshot.step} | estimate | {"trusted": not doubts, "why": doubts}
 
 
@@ -139,13 +138,8 @@ def inverse_temperature(n: int) -> float:
     return n / np.log(n) if n > 1 else float("nan")
 
 
-def guess_loss(spec: RunSpec) -> float:
-    """The loss of one and the same guess for every example, all answers being as frequent."""
-    return spec.loss.of_guess(spec.task.classes)
-
-
 def _doubts(estimate: dict[str, Any], guess: float) -> Iterator[str]:
-    """Why an estimate is not to be trusted."""
+    """Why an estimate is not to be trusted. guess: the loss of one and the same guess for every example."""
     if estimate["diverged"]:
         yield f"{estimate['diverged']:.0%} of the chains diverged: take a smaller step size"
     if estimate["diverged"] == 1:
@@ -164,21 +158,16 @@ def _sampled(
     results: Results, run_ids: str | Iterable[str] | None, steps: Steps, sampling: Sampling
 ) -> Iterator[tuple[Snapshot, float, Float[np.ndarray, "chains draws"]]]:
     """Each snapshot with its full train loss, and the losses of its chains after the burn-in, in float64."""
-    for alike in by_program(chosen_snapshots(results, run_ids, steps)):
-        spec = alike[0].spec
 
-        def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
-            train, _ = examples_of(snapshot.spec)
-            return (
-                results.params(snapshot.run_id, snapshot.step),
-                train,
-                logit_scale(snapshot.spec),
-                _entropy(snapshot, sampling.seed),
-            )
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = results.params(snapshot.run_id, snapshot.step)
+        train, _ = examples_of(snapshot.spec)
+        return params, train, logit_scale(snapshot.spec), _entropy(snapshot, sampling.seed)
 
-        with precision(spec):
-            for snapshot, values in measured(partial(_chains, spec, sampling), alike, inputs, _bytes(spec, sampling)):
-                yield snapshot, float(values["loss"]), values["losses"][:, sampling.burn_in :].astype(np.float64)
+    snapshots = chosen_snapshots(results, run_ids, steps)
+    chains, bytes_of = partial(_chains, sampling=sampling), partial(_bytes, sampling=sampling)
+    for snapshot, values in measured(chains, snapshots, inputs, bytes_of):
+        yield snapshot, float(values["loss"]), values["losses"][:, sampling.burn_in :].astype(np.float64)
 
 
 def _entropy(snapshot: Snapshot, seed: int) -> np.ndarray:
@@ -187,7 +176,7 @@ def _entropy(snapshot: Snapshot, seed: int) -> np.ndarray:
 
 
 def _chains(
-    spec: RunSpec, sampling: Sampling, params: Params, train: Examples, scale: Float[Array, ""], entropy: Array
+    spec: RunSpec, params: Params, train: Examples, scale: Float[Array, ""], entropy: Array, sampling: Sampling
 ) -> dict[str, Array]:
     n = len(train.targets)
     size = n if sampling.batch is None else min(sampling.batch, n)

@@ -11,7 +11,6 @@ is reached.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Int
 
-from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, by_program, measured
+from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, measured
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.network import preactivations
 from grokjax.probes.fourier import share
@@ -27,7 +26,6 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import table
 from grokjax.train.state import Params
-from grokjax.train.step import precision
 
 DEAD = 1e-3  # of the std of its layer's most active neuron, below which a neuron's activation is that of a dead one
 QUANTILES = (0.1, 0.5, 0.9)
@@ -107,19 +105,19 @@ def _measured(
     with_neurons = [snapshot for snapshot in chosen if snapshot.spec.model.has_neurons]
     if not with_neurons:
         raise ValueError(f"no network of these in {results.path} has neurons: they are attention only")
-    layers_of: dict[tuple[str, int], dict[int, pd.DataFrame]] = {}
-    for alike in by_program(with_neurons):
-        spec = alike[0].spec
-        with precision(spec):
-            measure = partial(fits, spec, np.asarray(table(spec.task).inputs))
-            for snapshot, values in measured(measure, alike, partial(_inputs, results), all_pairs_bytes(spec)):
-                layers_of[snapshot.run_id, snapshot.step] = _layers(values)
-    each = [((snapshot.run_id, snapshot.step), layers_of[snapshot.run_id, snapshot.step]) for snapshot in with_neurons]
-    return [((*at, layer), frame) for at, layers in each for layer, frame in layers.items()]
 
+    def measure(spec: RunSpec, params: Params) -> dict[str, Array]:
+        return fits(spec, np.asarray(table(spec.task).inputs), params)
 
-def _inputs(results: Results, snapshot: Snapshot) -> tuple[Any, ...]:
-    return (results.params(snapshot.run_id, snapshot.step),)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        return (results.params(snapshot.run_id, snapshot.step),)
+
+    layers_of = {
+        (snapshot.run_id, snapshot.step): _layers(values)
+        for snapshot, values in measured(measure, with_neurons, inputs, all_pairs_bytes)
+    }
+    keys = [(snapshot.run_id, snapshot.step) for snapshot in with_neurons]
+    return [((*key, layer), frame) for key in keys for layer, frame in layers_of[key].items()]
 
 
 def _layers(values: dict[str, np.ndarray]) -> dict[int, pd.DataFrame]:

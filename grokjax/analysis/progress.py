@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from grokjax.analysis.stored import (
     Snapshot,
     Steps,
     all_pairs_bytes,
-    by_program,
     chosen_snapshots,
     examples_of,
     last_snapshots,
@@ -25,7 +23,6 @@ from grokjax.probes.fourier import neuron_shares, waves
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.cycle import cycle_of
-from grokjax.train.step import precision
 
 
 def progress(results: Results, run_ids: str | Iterable[str] | None = None, steps: Steps = None) -> pd.DataFrame:
@@ -70,40 +67,34 @@ def _measured(
     measure: Callable[..., Any],
     with_train: bool,
 ) -> dict[tuple[str, int], dict[str, np.ndarray]]:
-    values_of: dict[tuple[str, int], dict[str, np.ndarray]] = {}
-    for alike in by_program(chosen_snapshots(results, run_ids, steps)):
-        spec = alike[0].spec
-        with precision(spec, matmul="highest"):
-            keys = final_keys(results, alike)
+    snapshots = chosen_snapshots(results, run_ids, steps)
+    keys = final_keys(results, snapshots, matmul="highest")
 
-            def inputs(snapshot: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
-                tokens = (examples_of(snapshot.spec)[0].inputs,) if with_train else ()
-                return (
-                    results.params(snapshot.run_id, snapshot.step),
-                    *tokens,
-                    logit_scale(snapshot.spec),
-                    keys.get(snapshot.run_id),
-                )
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        tokens = (examples_of(snapshot.spec)[0].inputs,) if with_train else ()
+        params = results.params(snapshot.run_id, snapshot.step)
+        return params, *tokens, logit_scale(snapshot.spec), keys.get(snapshot.run_id)
 
-            for snapshot, values in measured(partial(measure, spec), alike, inputs, all_pairs_bytes(spec)):
-                values_of[snapshot.run_id, snapshot.step] = values
-    return values_of
+    values_of = measured(measure, snapshots, inputs, all_pairs_bytes, matmul="highest")
+    return {(snapshot.run_id, snapshot.step): values for snapshot, values in values_of}
 
 
-def final_keys(results: Results, snapshots: list[Snapshot]) -> dict[str, np.ndarray]:
-    """run id -> key frequencies of its last network, of runs of one program; empty where it has none to find."""
-    spec = snapshots[0].spec
-    if not spec.model.has_neurons or cycle_of(spec.task).n <= 2:
-        return {}
-    last = last_snapshots(results, {snapshot.run_id: snapshot.spec for snapshot in snapshots})
+def final_keys(results: Results, snapshots: list[Snapshot], matmul: str | None = None) -> dict[str, np.ndarray]:
+    """run id -> key frequencies of its last network; runs without neurons, or in a group of two, are left out.
+
+    matmul: as of `measured`.
+    """
+    specs = {
+        snapshot.run_id: snapshot.spec
+        for snapshot in snapshots
+        if snapshot.spec.model.has_neurons and cycle_of(snapshot.spec.task).n > 2
+    }
 
     def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
         return (results.params(snapshot.run_id, snapshot.step),)
 
-    return {
-        snapshot.run_id: value["keys"]
-        for snapshot, value in measured(partial(_keys, spec), last, inputs, all_pairs_bytes(spec))
-    }
+    keys_of = measured(_keys, last_snapshots(results, specs), inputs, all_pairs_bytes, matmul)
+    return {snapshot.run_id: values["keys"] for snapshot, values in keys_of}
 
 
 def _keys(spec: RunSpec, params: measures.Params) -> dict[str, Any]:

@@ -36,7 +36,8 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
     planned = results.planned().set_index("run_id")
     run_ids = list(planned.index) if runs is None else list(runs)
     curves = results.curves([*METRICS, "norm/total"], run_ids)  # says if there is no such run
-    free = [run_id for run_id in run_ids if not _holds_norm(str(planned.loc[run_id, "constraint.name"]))]
+    names = planned["constraint.name"]
+    free = [run_id for run_id in run_ids if not CONSTRAINTS.get(str(names[run_id]), Constraint).holds_norm]
     if free:
         raise ValueError(
             f"the reduced loss is that of runs with constraint.name fixed_norm; {len(free)} of {len(run_ids)} in"
@@ -47,10 +48,6 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
         raise ValueError(f"no run in {results.path} has ended yet without diverging")
     of_run = dict(list(curves.groupby("run_id", sort=False)))
     return pd.DataFrame([_row(run_id, of_run[run_id], pace) for run_id in ended])
-
-
-def _holds_norm(name: str) -> bool:
-    return CONSTRAINTS.get(name, Constraint).holds_norm
 
 
 def _row(run_id: str, curves: pd.DataFrame, pace: float) -> dict[str, object]:

@@ -22,7 +22,7 @@ from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.all import table
 from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, State
-from grokjax.train.step import start
+from grokjax.train.step import precision, start
 
 BATCH_BYTES = 2**28  # of what a batch holds at once
 Steps = int | Iterable[int] | None
@@ -139,24 +139,28 @@ def total_norm(params: dict[str, np.ndarray]) -> float:
 
 def measured(
     measure: Callable[..., dict[str, Any]],
-    snapshots: Sequence[Snapshot],
+    snapshots: Iterable[Snapshot],
     inputs: Callable[[Snapshot], tuple[Any, ...]],
-    each: int,
+    bytes_of: Callable[[RunSpec], int],
+    matmul: str | None = None,
 ) -> Iterator[tuple[Snapshot, Values]]:
-    """Each snapshot, all of one program, with measure(*inputs(snapshot)): in batches of one size, the last filled up.
+    """Each snapshot with measure(spec, *inputs(snapshot)), program by program, in the precision of the runs.
 
-    each: bytes that the measure of one holds at once. To be gone through within a precision
-    (`grokjax.train.step.precision`).
+    Snapshots of one program are measured in batches of one size; the last batch is filled up. bytes_of: what the
+    measure of one snapshot of such a run holds at once. matmul: the precision of products, by default the runs' own.
     """
-    many = jax.jit(jax.vmap(measure))
-    size = max(1, min(len(snapshots), BATCH_BYTES // each))
-    for begin in range(0, len(snapshots), size):
-        batch = snapshots[begin : begin + size]
-        rows = [inputs(snapshot) for snapshot in batch]
-        rows += rows[-1:] * (size - len(rows))
-        values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
-        for at, snapshot in enumerate(batch):
-            yield snapshot, {name: np.asarray(value[at]) for name, value in values.items()}
+    for alike in by_program(snapshots):
+        spec = alike[0].spec
+        many = jax.jit(jax.vmap(partial(measure, spec)))
+        size = max(1, min(len(alike), BATCH_BYTES // bytes_of(spec)))
+        for begin in range(0, len(alike), size):
+            batch = alike[begin : begin + size]
+            with precision(spec, matmul):
+                rows = [inputs(snapshot) for snapshot in batch]
+                rows += rows[-1:] * (size - len(rows))
+                values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
+            for index, snapshot in enumerate(batch):
+                yield snapshot, {name: np.asarray(value[index]) for name, value in values.items()}
 
 
 def all_pairs_bytes(spec: RunSpec) -> int:

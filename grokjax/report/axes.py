@@ -93,7 +93,7 @@ def _arm_views(results: Results, runs: pd.DataFrame, arm: str) -> list[View]:
     if len(table) == 0:
         return []
     keys: list[tuple[str, ...]] = [(key,) for key in varied]
-    if len(varied) != 1 and _count(table, varied) <= MOST_GROUPS:
+    if len(varied) != 1 and len(by_values(table, varied)) <= MOST_GROUPS:
         keys.insert(0, tuple(varied))
     keys += [("seed",)] if "seed" in results.manifest.axes[arm] else []
     of = dict.fromkeys(table[ARM], varied)
@@ -104,7 +104,7 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
     varied = list(dict.fromkeys(key for arm in arms for key in varied_keys(results, arm)))
     keys: list[tuple[str, ...]] = [(ARM,), *((key,) for key in varied)]
     for some in (varied, varied[:1]):
-        if some and _count(runs, [ARM, *some]) <= MOST_GROUPS:
+        if some and len(by_values(runs, [ARM, *some])) <= MOST_GROUPS:
             keys.insert(0, (ARM, *some))
             break
     of = {arm: varied_keys(results, arm) for arm in arms}
@@ -114,10 +114,6 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
 def _fitting(views: list[View]) -> list[View]:
     """The first stays however many groups it has: something must be shown."""
     return [view for index, view in enumerate(views) if index == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
-
-
-def _count(table: pd.DataFrame, keys: list[str]) -> int:
-    return len(by_values(table, keys))
 
 
 def _view(table: pd.DataFrame, arm: str | None, keys: tuple[str, ...], varied: dict[str, list[str]]) -> View:
@@ -135,7 +131,8 @@ def _view(table: pd.DataFrame, arm: str | None, keys: tuple[str, ...], varied: d
     for index, label_ranks in enumerate(sorted(members)):
         run_ids = tuple(members[label_ranks])
         label = _label(axes, label_ranks, varied[arm_of[run_ids[0]]])
-        groups.append(Group(label, run_ids, colors[index], _dash(numeric, index)))
+        dash = "solid" if numeric else DASHES[index % len(DASHES)]
+        groups.append(Group(label, run_ids, colors[index], dash))
     uncolored = dict.fromkeys(key for arm_keys in varied.values() for key in arm_keys if key not in keys)
     pooled = [key for key in uncolored if _splits(groups, run_axis(table, key))]
     name = "arm and values" if ARM in keys and len(keys) > 2 else ", ".join(axis.name for axis in axes)
@@ -149,10 +146,6 @@ def _label(axes: list[RunAxis], label_ranks: tuple[int, ...], varied: list[str])
         told = [f"{axis.name} {values[axis.key]}" for axis in axes if axis.key in varied]
         return ", ".join([values[ARM], *told])
     return ", ".join(values.values()) or "all runs"
-
-
-def _dash(numeric: bool, index: int) -> str:
-    return "solid" if numeric else DASHES[index % len(DASHES)]
 
 
 def _splits(groups: list[Group], axis: RunAxis) -> bool:

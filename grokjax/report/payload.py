@@ -32,11 +32,12 @@ def payload(results: Results) -> dict[str, Any]:
     last = int(runs["train.steps"].max())
     few = thinned(results, metrics, events, last)
     steps = StepLists()
+    recorded = few.curves["step"].to_numpy(np.int64)
     arms = list(results.manifest.axes)
-    value = {
+    return {
         "name": results.manifest.name,
         "arms": arms,
-        "metrics": [_metric(name) for name in metrics],
+        "metrics": [{"name": name, "log": "loss" in name, "norm": name.startswith("norm/")} for name in metrics],
         "runs": _runs(results, runs, arms),
         "columns": _columns(results, runs),
         "events": _events(events, run_index),
@@ -46,9 +47,9 @@ def payload(results: Results) -> dict[str, Any]:
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
         "loss_unit": "nats" if set(runs["loss.name"]) == {"cross_entropy"} else "",
-        "first": _first(few.curves["step"].to_numpy(np.int64)),
+        "first": int(min(recorded[recorded > 0], default=1)),
+        "steps": steps.texts,  # the last: views and curves add to them
     }
-    return value | {"steps": steps.texts}
 
 
 def _metrics(results: Results) -> list[str]:
@@ -58,15 +59,6 @@ def _metrics(results: Results) -> list[str]:
     total = [name for name in norms if name == "norm/total"]
     names = [*CURVES, SPIKE, *(name for name in norms if name not in total), *total]
     return [name for name in names if name in known]
-
-
-def _metric(name: str) -> dict[str, Any]:
-    return {"name": name, "log": "loss" in name, "norm": name.startswith("norm/")}
-
-
-def _first(steps: np.ndarray) -> int:
-    later = steps[steps > 0]
-    return int(later.min()) if len(later) else 1
 
 
 def number(value: Any) -> float | int | None:

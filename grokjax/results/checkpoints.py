@@ -81,6 +81,8 @@ class Checkpoints:
         names = sorted(arrays)
         metadata = {"segment": segment, "stamp": self.stamp, "names": names}
         metadata["sha256"] = [_digest(arrays[name]) for name in names]
+        # by number, since Orbax joins names with dots, and ours have some
+        numbered = {f"{index:05d}": np.asarray(arrays[name]) for index, name in enumerate(names)}
         try:
             # made by a thread of its own, a folder that cannot be made lets all others wait for it, for minutes
             folders = ocp.options.AsyncOptions(create_directories_asynchronously=False)
@@ -88,7 +90,7 @@ class Checkpoints:
                 ocp.Context(async_options=folders),
                 ocp.training.Checkpointer(str(self.folder.absolute())) as orbax,
             ):
-                orbax.save(segment, _numbered(arrays, names), custom_metadata=metadata, overwrite=True)
+                orbax.save(segment, numbered, custom_metadata=metadata, overwrite=True)
         except Exception as error:  # what Orbax and its storage raise is no closed set
             raise as_os_error(self.folder / str(segment), error) from error
         saved = self.folder / str(segment)
@@ -212,11 +214,6 @@ def as_os_error(path: Path, error: Exception) -> OSError:
             return OSError(int(code[1]), os.strerror(int(code[1])), str(path))
         cause = cause.__cause__ or cause.__context__
     return OSError(None, f"a checkpoint could not be written: {str(error).splitlines()[0][:200]}", str(path))
-
-
-def _numbered(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """By number, since Orbax joins names with dots, and ours have some."""
-    return {f"{at:05d}": np.asarray(arrays[name]) for at, name in enumerate(names)}
 
 
 def _digest(value: np.ndarray) -> str:

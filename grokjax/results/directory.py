@@ -66,7 +66,8 @@ def resume(
     the chunk is finished its checkpoints are too."""
     checkpoints = Checkpoints(out, chunk.index, stamp_of(chunk), say)
     loaded = checkpoints.newest()
-    if loaded and metas_until(out, chunk.index, loaded[0]) != loaded[0]:
+    recorded = {meta["last"] for meta in metas_of(out, chunk.index)} if loaded else set()
+    if loaded and loaded[0] not in recorded:
         say(f"chunk {chunk.index}: the records before its checkpoint are not there, so it begins again")
         loaded = None
     segment, stored = loaded or (-1, None)
@@ -80,11 +81,6 @@ def resume(
         checkpoints.close()
     if len(ends_of(out, chunk.index).get(chunk.index, {})) == len(chunk.runs):
         checkpoints.drop()
-
-
-def metas_until(out: Path, chunk: int, segment: int) -> int:
-    """The newest segment recorded that is not past `segment`; -1: none."""
-    return max((meta["last"] for meta in metas_of(out, chunk) if meta["last"] <= segment), default=-1)
 
 
 def stamp_of(chunk: Chunk) -> str:

@@ -32,17 +32,13 @@ def _from_rows(raw: dict[str, Any]) -> dict[str, Any]:
     if sum(map(len, members)) != len(rows):
         raise ValueError("its runs are not those of its chunks")
     buckets = [
-        bucket | {"runs": as_columns([_whole_row(row, raw["common"]) for row in rows_of_bucket])}
+        bucket | {"runs": as_columns([row | {"values": raw["common"] | row["values"]} for row in rows_of_bucket])}
         for bucket, rows_of_bucket in zip(raw["buckets"], members, strict=True)
     ]
     chunks = [{"bucket": chunk["bucket"], "runs": len(chunk["runs"])} for chunk in raw["chunks"]]
     rest = {key: value for key, value in raw.items() if key not in ("common", "earlier")}
     order = [row["run_id"] for row in raw["runs"]]
     return rest | {"format": FORMAT, "buckets": buckets, "chunks": chunks, "runs": order}
-
-
-def _whole_row(row: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    return row | {"values": common | row["values"]}
 
 
 def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:

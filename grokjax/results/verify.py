@@ -189,12 +189,9 @@ def _check_of_checkpoint(folder: Path, parts: tuple[str, ...], plan: Plan, files
 
 def chunks_of(out: Path, paths: set[Path]) -> set[int]:
     """Chunks whose records or snapshots are among some files."""
-    named = (CURVES.fullmatch(path.name) or SNAPSHOTS.fullmatch(path.name) for path in paths if _is_of_chunk(out, path))
-    return {int(name[1]) for name in named if name}
-
-
-def _is_of_chunk(out: Path, path: Path) -> bool:
-    return path.relative_to(out).parts[0] in CHUNK
+    names = [path.name for path in paths if path.relative_to(out).parts[0] in CHUNK]
+    matches = (CURVES.fullmatch(name) or SNAPSHOTS.fullmatch(name) for name in names)
+    return {int(match[1]) for match in matches if match}
 
 
 def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: bool) -> list[Damaged]:

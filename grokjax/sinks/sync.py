@@ -182,7 +182,9 @@ def _pages(results: Results, heads: Sequence[Head], rows: int) -> Iterator[tuple
 def _upload(out: Path, written: Written, say: Say) -> str:
     """Upload what is not uploaded yet, and mark it."""
     files = log_files(out)
-    ours = {wandb_id: path for wandb_id, path in files.items() if wandb_id in written.runs or _is_live(wandb_id)}
+    ours = {
+        wandb_id: path for wandb_id, path in files.items() if wandb_id in written.runs or wandb_id.startswith(SWEEP)
+    }
     done = {wandb_id for wandb_id, mark in written.runs.items() if mark.uploaded}
     left = {wandb_id: path for wandb_id, path in ours.items() if wandb_id not in done and not is_uploaded(path)}
     problem = ""
@@ -200,10 +202,6 @@ def _upload(out: Path, written: Written, say: Say) -> str:
         say(f"all are uploaded to project {written.project}")
         return ""
     return f"{waiting} W&B runs are not uploaded ({problem}); they are kept in {out / FOLDER}, later: {_command(out)}"
-
-
-def _is_live(wandb_id: str) -> bool:
-    return wandb_id.startswith(SWEEP)
 
 
 def _later(out: Path, say: Say) -> str:
