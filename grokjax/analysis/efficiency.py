@@ -24,9 +24,9 @@ from jaxtyping import Array, Bool, Float
 
 from grokjax.analysis.progress import final_keys
 from grokjax.analysis.stored import (
+    Measures,
     Snapshot,
     Steps,
-    Values,
     all_pairs_bytes,
     asked_snapshots,
     examples_of,
@@ -98,8 +98,10 @@ def logits_of(
         loss, logits = loss_and_logits(spec, params, part, jnp.asarray(scale))
         measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
         correct, margin = _correct(logits[: spec.task.classes], part.targets)
-        measures |= {"logit/correct": correct, "logit/margin": margin} if name == "train" else {}
-        measures |= {"logit/test_correct": correct} if name == "test" else {}
+        if name == "train":
+            measures |= {"logit/correct": correct, "logit/margin": margin}
+        else:
+            measures["logit/test_correct"] = correct
     cycle = cycle_of(spec.task)
     if keys is None or not cycle.sign:
         return measures
@@ -118,7 +120,7 @@ def _correct(logits: Float[Array, "classes n"], labels: Any) -> tuple[Float[Arra
     return (right - logits.mean(0)).mean(), (right - largest_other).mean()
 
 
-def _row(results: Results, snapshot: Snapshot, values: Values, memorized: float) -> dict[str, Any]:
+def _row(results: Results, snapshot: Snapshot, values: Measures, memorized: float) -> dict[str, Any]:
     norm = total_norm(results.params(snapshot.run_id, snapshot.step))
     measures = {name: float(values.get(name, np.nan)) for name in MEASURES}
     degree = snapshot.spec.model.degree

@@ -17,8 +17,8 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from grokjax.analysis.stored import (
+    Measures,
     Snapshot,
-    Values,
     all_pairs_bytes,
     examples_of,
     logit_scale,
@@ -69,7 +69,7 @@ def _inputs(results: Results, snapshot: Snapshot) -> tuple[Any, ...]:
     return results.params(snapshot.run_id, snapshot.step), *examples_of(snapshot.spec), logit_scale(snapshot.spec)
 
 
-def _frame(results: Results, snapshot: Snapshot, scales: Sequence[float], values: Values) -> pd.DataFrame:
+def _frame(results: Results, snapshot: Snapshot, scales: Sequence[float], values: Measures) -> pd.DataFrame:
     norm = total_norm(results.params(snapshot.run_id, snapshot.step))
     columns = {"run_id": snapshot.run_id, "step": snapshot.step, "scale": list(scales), "norm": norm * np.array(scales)}
     return pd.DataFrame(columns | {name: values[name] for name in METRICS})

@@ -26,7 +26,7 @@ from grokjax.train.step import precision, start
 
 BATCH_BYTES = 2**28  # of what a batch holds at once
 Steps = int | Iterable[int] | None
-Values = dict[str, np.ndarray]
+Measures = dict[str, np.ndarray]
 
 
 class Snapshot(NamedTuple):
@@ -53,7 +53,9 @@ def chosen_snapshots(
     with_start: step 0 counts as stored (`start_params` has it). Raises ValueError for an unknown run, or a step without
     a snapshot.
     """
-    chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
+    chosen = results.run_ids if run_ids is None else run_ids
+    if isinstance(chosen, str):
+        chosen = [chosen]
     first = [0] if with_start else []
     stored = {run_id: sorted({*first, *results.snapshots(run_id)}) for run_id in chosen}  # says if there is no such run
     steps_of = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
@@ -80,7 +82,7 @@ def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot
     ]
 
 
-def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
+def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Measures]:
     """run id -> parameters before step 0, computed as training did, of runs of one program; of a fork, those that it
     began with. To be called within a precision (`grokjax.train.step.precision`). Raises SweepError where a fork's
     parent is gone."""
@@ -143,7 +145,7 @@ def measured(
     inputs: Callable[[Snapshot], tuple[Any, ...]],
     bytes_of: Callable[[RunSpec], int],
     matmul: str | None = None,
-) -> Iterator[tuple[Snapshot, Values]]:
+) -> Iterator[tuple[Snapshot, Measures]]:
     """Each snapshot with measure(spec, *inputs(snapshot)), program by program, in the precision of the runs.
 
     Snapshots of one program are measured in batches of one size; the last batch is filled up. bytes_of: what the

@@ -25,7 +25,7 @@ from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, Params, State
 from grokjax.train.step import apply_stop_rule, is_active, start, step
 
-Metrics = dict[str, Array]
+Columns = dict[str, Array]
 Scalar = Int[Array, ""]
 
 
@@ -148,7 +148,7 @@ def _segment(
         now = clock + i
         is_due = now % schedule.round == 0
 
-        def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
+        def tested(state: State, seen: Columns) -> tuple[State, Columns]:
             metrics = many_evaluations(state.params, train, test, hyper)
             stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
             return stopped, _put(seen, metrics, now // schedule.round - first_in(clock, schedule.round))
@@ -222,12 +222,12 @@ def examples_of(table: Table, indices: Indices) -> tuple[Examples, Examples]:
 
 
 def _blank(
-    schedule: Schedule, state: State, record: Callable[[State], Metrics], evaluation: Callable[[State], Metrics]
+    schedule: Schedule, state: State, record: Callable[[State], Columns], evaluation: Callable[[State], Columns]
 ) -> Records:
     """Records of a segment before its first step."""
     lanes = state.step.shape[0]
 
-    def rows(length: int, names: Any, dtype: Any = jnp.float32) -> Metrics:
+    def rows(length: int, names: Any, dtype: Any = jnp.float32) -> Columns:
         return {name: jnp.zeros((length, lanes), dtype) for name in names}
 
     at = rows(schedule.rows, ["step"], jnp.int32) | rows(schedule.rows, ["counts"], bool)
@@ -236,7 +236,7 @@ def _blank(
     return Records(train, test, **at, taken=jnp.zeros(1, jnp.int32))
 
 
-def _put(rows: Metrics, values: Metrics, at: Scalar) -> Metrics:
+def _put(rows: Columns, values: Columns, at: Scalar) -> Columns:
     return {name: rows[name].at[at].set(value.astype(rows[name].dtype)) for name, value in values.items()}
 
 

@@ -36,10 +36,10 @@ def segment_rows(
     # with a record computed at every step, there are some that are none: between those at log.every, past dense_first
     is_record = counts & ((every > 1) | (step < log.dense_first) | (step % log.every == 0))
     loss_max, pending = train["train/loss_max"].copy(), carried[status.run]
-    for row in range(len(step)) if (is_record != counts).any() or (pending > -np.inf).any() else ():
-        largest = np.maximum(pending, loss_max[row])
-        loss_max[row] = largest
-        pending = np.where(is_record[row], -np.inf, np.where(counts[row], largest, pending))
+    if (is_record != counts).any() or (pending > -np.inf).any():
+        for row in range(len(step)):
+            loss_max[row] = np.maximum(pending, loss_max[row])
+            pending = np.where(is_record[row], -np.inf, np.where(counts[row], loss_max[row], pending))
     carried[status.run[status.run >= 0]] = pending[status.run >= 0]
     lane, row = np.nonzero(is_record.T)
     metrics = {name: values[row, lane] for name, values in train.items()}

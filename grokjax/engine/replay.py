@@ -12,13 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.inputs import stack_hyper
-from grokjax.engine.lanes import Lanes, Metrics, Queue, examples_of
+from grokjax.engine.lanes import Lanes, Queue, examples_of
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.progress import Progress
 from grokjax.engine.records import segment_rows, with_close
 from grokjax.engine.states import Flat, flatten, named
 from grokjax.plan.plan import Chunk
 from grokjax.probes.all import at_evaluation, at_record
+from grokjax.probes.core import Metrics
 from grokjax.results.segment import Rows
 from grokjax.spec.probes import Probe
 from grokjax.train.step import evaluate, step

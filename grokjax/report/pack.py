@@ -37,7 +37,9 @@ def pack(curves: list[np.ndarray], log: bool) -> tuple[float, float, str]:
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log10(values) if log else values
     is_finite = np.isfinite(scaled)
-    low, high = (float(scaled[is_finite].min()), float(scaled[is_finite].max())) if is_finite.any() else (0.0, 1.0)
+    low, high = 0.0, 1.0
+    if is_finite.any():
+        low, high = float(scaled[is_finite].min()), float(scaled[is_finite].max())
     span = high - low or 1.0
     codes = np.full(len(values), MISSING, np.int64)
     codes[is_finite] = np.rint((scaled[is_finite] - low) / span * 2 * LARGEST).astype(np.int64) - LARGEST

@@ -120,7 +120,8 @@ def happened(runs: pd.DataFrame, events: pd.DataFrame) -> str:
         "not_fit": "did not fit", "diverged": "diverged",
     }  # fmt: skip
     parts = [f"{counts[key]} {text}" for key, text in names.items() if counts.get(key, 0)]
-    parts += [f"{going} have not ended" if going > 1 else "1 has not ended"] if going else []
+    if going:
+        parts.append(f"{going} have not ended" if going > 1 else "1 has not ended")
     text = f"Of {len(runs):,} run{'' if len(runs) == 1 else 's'}, {', '.join(parts)}."
     step, delay = runs["generalization_step"].median(), runs["delay"].median()
     if step > 0:  # not nan, and no forks of runs that had generalized
