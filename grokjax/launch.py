@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
-    from grokjax.results.verify import Report
+    from grokjax.results.verify import Verification
 
 
 class Interrupted(Exception):
@@ -173,8 +173,8 @@ def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) 
     """Write the plan where it is new, and this machine where it is another. Raises SweepError unless that is
     allowed."""
     from grokjax.engine.devices import describe_device
+    from grokjax.results.describe import write_manifest
     from grokjax.results.directory import check_machine
-    from grokjax.results.manifest import write_manifest
 
     here = describe_device()
     machines = check_machine(out, stored.machines, here, other_device) if stored else [here]
@@ -236,14 +236,14 @@ def replay(
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
-def verify_results(out: Path) -> Report:
+def verify_results(out: Path) -> Verification:
     """Read every byte of a results directory. Raises Damaged where its plan is broken."""
     from grokjax.results.verify import verify
 
     return verify(out)
 
 
-def repair(out: Path, report: Report, screen: Screen | None = None, other_device: bool = False) -> Results:
+def repair(out: Path, report: Verification, screen: Screen | None = None, other_device: bool = False) -> Results:
     """Remove what is damaged, and train the chunks again that it was a part of."""
     prepare_jax()
     from grokjax.results.directory import enter
@@ -312,10 +312,10 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
     manifest: what its plan.json says, where that was read already.
     """
     from grokjax.analysis.summary import derive
-    from grokjax.results.derived import kept
+    from grokjax.results.derived import cached
     from grokjax.results.read import Results
 
-    return Results(path, kept(derive), manifest)
+    return Results(path, cached(derive), manifest)
 
 
 @contextmanager

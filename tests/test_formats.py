@@ -14,9 +14,10 @@ import grokjax
 from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
+from grokjax.results.describe import dotted_values, write_manifest
 from grokjax.results.files import read_json, write_json
 from grokjax.results.formats import as_columns, rows_apart
-from grokjax.results.manifest import Manifest, dotted_values, read_manifest, write_manifest
+from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.spec.identity import tuning_key
 from grokjax.sweep.expand import Sweep, expand
 from grokjax.sweep.load import parse_sweep

@@ -101,7 +101,9 @@ def _norm_jump(step: np.ndarray, last_norm: np.ndarray | None, t: int) -> float 
         return None
     before = last_norm[(step >= t - SLINGSHOT_WINDOW) & (step < t)]
     after = last_norm[(step >= t) & (step <= t + SLINGSHOT_APART)]
-    return float(after.max() / np.median(before) - 1) if len(before) and np.median(before) > 0 else None
+    if not len(before) or not np.median(before) > 0:
+        return None
+    return float(after.max() / np.median(before) - 1)
 
 
 def find_events(

@@ -18,11 +18,11 @@ from grokjax.engine.measure import stepper
 from grokjax.models import textbook
 from grokjax.plan.plan import Plan
 from grokjax.spec.run import RunSpec
+from grokjax.train.state import Params
 
 # Train every lane by so many steps, wait, return lane 0's loss before them; after one step all contestants must agree.
 Advance = Callable[[int], float]
 Contestant = Callable[[Plan], Advance]
-Params = dict[str, Array]
 
 
 def starting_values(plan: Plan) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
 from grokjax.probes.adam import adam
 from grokjax.probes.balance import balance
@@ -57,11 +58,15 @@ def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Exa
 
 
 def at_record(probe: Probe, spec: RunSpec, view: View) -> Metrics:
-    return implementation(PROBES, probe)(spec, view)
+    return _as_float32(implementation(PROBES, probe)(spec, view))
 
 
 def at_evaluation(probe: Probe, spec: RunSpec, params: Params, train: Examples, hyper: Hyper) -> Metrics:
-    return implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"])
+    return _as_float32(implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"]))
+
+
+def _as_float32(metrics: Metrics) -> Metrics:
+    return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
 
 def is_of_update(name: str) -> bool:

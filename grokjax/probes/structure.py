@@ -13,8 +13,8 @@ from jaxtyping import Array, Float, Int
 from grokjax.models import textbook
 from grokjax.probes.fourier import share
 from grokjax.spec import models as spec
+from grokjax.train.state import Params
 
-Params = dict[str, Array]
 SQUARINGS = 12
 TRIPLES, TRIPLES_SEED = 100, 42  # as in the code of Zhong et al.
 
@@ -65,8 +65,8 @@ def gradient_symmetricity(
     tokens = np.stack([np.arange(m), m + np.arange(m), np.full(m, 2 * m)], axis=1)
 
     def chosen(embedded: Float[Array, "both d"]) -> Float[Array, ""]:
-        own = jnp.concatenate([embedded, table[-1:]])  # each example its own rows; the last is the transformer's `=`
-        logits = textbook.forward(params | {"W_E": own}, jnp.asarray(tokens), model)
+        rows = jnp.concatenate([embedded, table[-1:]])  # each example its own rows; the last is the transformer's `=`
+        logits = textbook.forward(params | {"W_E": rows}, jnp.asarray(tokens), model)
         return logit_scale * logits[np.arange(m), c].sum()
 
     of_a, of_b = jax.grad(chosen)(table[np.concatenate([a, b])]).reshape(2, m, -1)

@@ -56,29 +56,29 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     W_Q|W_K|W_V [heads, d_head, d_model], W_O [d_model, heads d_head], W_in [d_mlp, d_model], W_out [d_model, d_mlp].
     Biases that grokjax has not must be 0 (b_U: all equal). A W_U without an output for `=` gets one that is always 0.
     """
-    found: dict[str, np.ndarray] = {}
+    params: dict[str, np.ndarray] = {}
     for name, value in state.items():
-        own = _own_name(name)
-        if own is not None:
-            found[own] = _as_float(name, value)
+        ours = _own_name(name)
+        if ours is not None:
+            params[ours] = _as_float(name, value)
         elif BIASES.fullmatch(name):
             _check_no_bias(name, value)
         elif not SKIPPED.fullmatch(name):
             raise ValueError(f"{name} is no parameter that grokjax knows; known are {', '.join([*TOP, *IN_LAYER])}")
-    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in found]
+    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in params]
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
-    if found["W_O.0"].ndim == 2:
-        found = {name: _turned(name, value, found) for name, value in found.items()}
-    for name, value in found.items():
+    if params["W_O.0"].ndim == 2:
+        params = {name: _turned(name, value, params) for name, value in params.items()}
+    for name, value in params.items():
         if value.ndim != AXES.get(name.partition(".")[0], 1):
             raise ValueError(f"{name} has {value.ndim} axes, {list(value.shape)}")
-    lacking = len(found["W_E"]) - found["W_U"].shape[1]
+    lacking = len(params["W_E"]) - params["W_U"].shape[1]
     if lacking == 1:
-        found["W_U"] = np.pad(found["W_U"], ((0, 0), (0, 1)))
+        params["W_U"] = np.pad(params["W_U"], ((0, 0), (0, 1)))
     elif lacking:
-        raise ValueError(f"W_E has {len(found['W_E'])} tokens and W_U {found['W_U'].shape[1]}: it may lack `=` only")
-    return {name: np.ascontiguousarray(value) for name, value in found.items()}
+        raise ValueError(f"W_E has {len(params['W_E'])} tokens and W_U {params['W_U'].shape[1]}: it may lack `=` only")
+    return {name: np.ascontiguousarray(value) for name, value in params.items()}
 
 
 def _own_name(name: str) -> str | None:
@@ -100,7 +100,7 @@ def _check_no_bias(name: str, value: np.ndarray) -> None:
         raise ValueError(f"{name} is not 0, and grokjax has no such bias")
 
 
-def _turned(name: str, value: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
+def _turned(name: str, value: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
     """Nanda's layout in grokjax's."""
     kind, _, layer = name.partition(".")
     turn: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -112,7 +112,7 @@ def _turned(name: str, value: np.ndarray, found: dict[str, np.ndarray]) -> np.nd
         "W_V": lambda W: W.swapaxes(-1, -2),
     }
     if kind == "W_O" and value.ndim == 2:
-        heads = found.get(f"W_Q.{layer}", value).shape[:2]
+        heads = params.get(f"W_Q.{layer}", value).shape[:2]
         if math.prod(heads) != value.shape[1]:
             raise ValueError(f"{name} of shape {list(value.shape)} does not fit W_Q's heads {list(heads)}")
         return value.T.reshape(*heads, len(value))
