@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -146,6 +147,6 @@ def new_progress(chunk: Chunk, devices: int) -> Progress:
 
 def stored_progress(chunk: Chunk, arrays: dict[str, np.ndarray]) -> Progress:
     """The progress that a checkpoint holds."""
-    values = {field: np.array(arrays[stored]) for field, stored in STORED.items()}
+    values: dict[str, Any] = {field: np.array(arrays[stored]) for field, stored in STORED.items()}
     numbers = {field: int(value) for field, value in values.items() if value.ndim == 0}
     return Progress(chunk, **(values | numbers))
