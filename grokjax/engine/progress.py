@@ -148,5 +148,6 @@ def new_progress(chunk: Chunk, devices: int) -> Progress:
 def stored_progress(chunk: Chunk, arrays: dict[str, np.ndarray]) -> Progress:
     """The progress that a checkpoint holds."""
     values: dict[str, Any] = {field: np.array(arrays[stored]) for field, stored in STORED.items()}
-    numbers = {field: int(value) for field, value in values.items() if value.ndim == 0}
-    return Progress(chunk, **(values | numbers))
+    numbers: dict[str, Any] = {field: int(value) for field, value in values.items() if value.ndim == 0}
+    values |= numbers
+    return Progress(chunk, **values)
