@@ -18,8 +18,9 @@ from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
 from grokjax.spec.own import Own, OwnError, load_own
-from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay

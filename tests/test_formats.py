@@ -19,8 +19,9 @@ from grokjax.results.files import read_json, write_json
 from grokjax.results.formats import as_columns, rows_apart
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.spec.identity import tuning_key
-from grokjax.sweep.expand import Sweep, expand
+from grokjax.sweep.expand import expand
 from grokjax.sweep.load import parse_sweep
+from grokjax.sweep.run import Sweep
 
 CPU = Device("cpu", "cpu", 4, 2**34, "jax 0")
 OTHER = Device("gpu", "gpu", 1, 2**36, "jax 1")

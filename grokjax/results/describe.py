@@ -18,7 +18,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Section
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.walk import fields_of, plain
-from grokjax.sweep.expand import Run
+from grokjax.sweep.run import Run
 
 
 def _describe_origin(origin: Origin) -> dict[str, Any]:
