@@ -55,6 +55,8 @@ class StoredBucket:
 
 @dataclass(frozen=True)
 class StoredChunk:
+    """The runs that one process trains, and the number of their bucket."""
+
     bucket: int
     run_ids: tuple[str, ...]
 
