@@ -58,7 +58,7 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """
     params: dict[str, np.ndarray] = {}
     for name, value in state.items():
-        ours = _own_name(name)
+        ours = _grokjax_name(name)
         if ours is not None:
             params[ours] = _as_float(name, value)
         elif BIASES.fullmatch(name):
@@ -69,7 +69,7 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
     if params["W_O.0"].ndim == 2:
-        params = {name: _turned(name, value, params) for name, value in params.items()}
+        params = {name: _from_nanda(name, value, params) for name, value in params.items()}
     for name, value in params.items():
         if value.ndim != AXES.get(name.partition(".")[0], 1):
             raise ValueError(f"{name} has {value.ndim} axes, {list(value.shape)}")
@@ -81,7 +81,7 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(value) for name, value in params.items()}
 
 
-def _own_name(name: str) -> str | None:
+def _grokjax_name(name: str) -> str | None:
     if name in TOP:
         return TOP[name]
     layer = re.fullmatch(r"blocks\.(0|[1-9]\d{0,2})\.(.+)", name)
@@ -100,7 +100,7 @@ def _check_no_bias(name: str, value: np.ndarray) -> None:
         raise ValueError(f"{name} is not 0, and grokjax has no such bias")
 
 
-def _turned(name: str, value: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
+def _from_nanda(name: str, value: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
     """Nanda's layout in grokjax's."""
     kind, _, layer = name.partition(".")
     if kind == "W_O" and value.ndim == 2:
