@@ -16,7 +16,7 @@ from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
 from grokjax.results.describe import dotted_values, write_manifest
 from grokjax.results.files import read_json, write_json
-from grokjax.results.formats import as_columns, rows_apart
+from grokjax.results.formats import as_columns, unshared_values
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.spec.identity import tuning_key
 from grokjax.sweep.expand import expand
@@ -187,7 +187,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, ma
 def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
     rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
     columns = json.loads(json.dumps(as_columns(rows)))
-    read = [columns["common"] | row for row in rows_apart(columns)]
+    read = [columns["common"] | row for row in unshared_values(columns)]
     assert list(map(typed, read)) == list(map(typed, values))
     assert columns["run_id"] == [row["run_id"] for row in rows]
 

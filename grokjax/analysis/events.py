@@ -18,6 +18,8 @@ SLINGSHOT_APART = 200  # hits at most this many steps apart are one event
 
 @dataclass(frozen=True)
 class Thresholds:
+    """Accuracies from which on a run has fit and has generalized, and for how many records they must hold."""
+
     fit: float = 0.99
     generalization: float = 0.99
     hold: int = 1
@@ -25,6 +27,8 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Event:
+    """Something found in the curves of a run."""
+
     kind: str  # fit | generalization | loss_of_generalization | slingshot | divergence
     step: int
     value: float  # the accuracy; the spike's largest train loss; the last train loss before divergence

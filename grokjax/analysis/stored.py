@@ -30,6 +30,8 @@ Measures = dict[str, np.ndarray]
 
 
 class Snapshot(NamedTuple):
+    """A stored run at a step."""
+
     run_id: str
     step: int
     spec: RunSpec
@@ -131,6 +133,7 @@ def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
 
 
 def logit_scale(spec: RunSpec) -> np.ndarray:
+    """What the logits are multiplied by, in the precision of the run."""
     return np.asarray(spec.model.logit_scale, spec.numerics.params)
 
 

@@ -100,16 +100,16 @@ def around(step: Int[np.ndarray, " n"], events: Sequence[int]) -> Int[np.ndarray
 
 
 def largest_since(
-    values: Float[np.ndarray, " n"], recorded: Bool[np.ndarray, " n"], kept: Int[np.ndarray, " kept"]
+    values: Float[np.ndarray, " n"], recorded: Bool[np.ndarray, " n"], indices: Int[np.ndarray, " kept"]
 ) -> Float[np.ndarray, " kept"]:
     """At each kept record the largest value since the one kept before: a maximum loses no spike when it is thinned.
 
     -inf where nothing was recorded since.
     """
-    if not len(kept):
+    if not len(indices):
         return np.zeros(0, values.dtype)
-    known = np.where(recorded, values, -np.inf)[: kept[-1] + 1]
-    return np.maximum.reduceat(known, np.concatenate([[0], kept[:-1] + 1])).astype(values.dtype)
+    known = np.where(recorded, values, -np.inf)[: indices[-1] + 1]
+    return np.maximum.reduceat(known, np.concatenate([[0], indices[:-1] + 1])).astype(values.dtype)
 
 
 def envelope(

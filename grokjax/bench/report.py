@@ -24,6 +24,7 @@ HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}"
 
 
 def local_device() -> Device:
+    """The device that JAX computes on here."""
     prepare_jax()
     from grokjax.engine.devices import describe_device
 
@@ -105,4 +106,5 @@ def timing_text(timing: Timing, grokjax: Timing) -> str:
 
 
 def write_json(results: dict[str, Any], path: Path) -> None:
+    """Write what `bench` returned."""
     path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

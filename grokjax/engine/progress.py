@@ -138,6 +138,7 @@ def _padded(values: np.ndarray, length: int) -> np.ndarray:
 
 
 def new_progress(chunk: Chunk, devices: int) -> Progress:
+    """That of a chunk of which no run has begun."""
     runs = len(chunk.runs)
     queues = distribute(runs, chunk.bucket.queue, devices)
     step, ended = np.zeros(runs, np.int32), np.zeros(runs, bool)

@@ -44,11 +44,11 @@ def segment_rows(
     lane, row = np.nonzero(is_record.T)
     metrics = {name: values[row, lane] for name, values in train.items()}
     metrics["train/loss_max"] = loss_max[row, lane]
-    at = step[row, lane]
+    steps = step[row, lane]
     evaluation = (first_in(clock, every) + row) * every // schedule.round - first_in(clock, schedule.round)
     metrics |= {name: values[evaluation, lane] for name, values in test.items()}
-    due: np.ndarray = at % log.evaluation_steps == 0
-    return Rows(status.run[lane].astype(np.int32), at, metrics, dict.fromkeys(test, due))
+    due: np.ndarray = steps % log.evaluation_steps == 0
+    return Rows(status.run[lane].astype(np.int32), steps, metrics, dict.fromkeys(test, due))
 
 
 def with_close(rows: Rows, close: Close, status: LaneStatus, carried: np.ndarray) -> Rows:

@@ -90,7 +90,7 @@ def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Seq
         track = _Track(program, program.refill(lanes, queue), queue, progress)
         needs_start = any(probe.needs_start for probe in probes)
         first = program.starts.first(chunk.runs, stack_hyper(chunk.runs, [True])) if needs_start else {}
-        measure = jax.jit(partial(_apart, program, tuple(probes), first))
+        measure = jax.jit(partial(_measure_separately, program, tuple(probes), first))
     for target in asked:
         over = False
         while not over:
@@ -127,7 +127,9 @@ def _is_recorded(rows: Rows, name: str) -> bool:
     return len(rows.step) > 0 and (name not in rows.recorded or bool(rows.recorded[name][-1]))
 
 
-def _apart(program: Program, probes: tuple[Probe, ...], first: dict[str, Any], lanes: Lanes, queue: Queue) -> Metrics:
+def _measure_separately(
+    program: Program, probes: tuple[Probe, ...], first: dict[str, Any], lanes: Lanes, queue: Queue
+) -> Metrics:
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec

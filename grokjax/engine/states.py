@@ -64,6 +64,7 @@ def unflatten(flat: Flat, like: State) -> State:
 
 
 def as_snapshots(run_ids: list[str], flat: Flat) -> Snapshots:
+    """Flat states [runs, ...] as the results store them."""
     state = {name: value for name, value in flat.items() if name not in NUMBERS}
     step, end, held, finite, loss_max = (flat[name] for name in NUMBERS)
     return Snapshots(tuple(run_ids), step, end, held, finite, loss_max, state)

@@ -58,10 +58,12 @@ def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Exa
 
 
 def at_record(probe: Probe, spec: RunSpec, view: View) -> Metrics:
+    """Name -> float32 scalar of one probe, of the step that a record describes."""
     return _as_float32(implementation(PROBES, probe)(spec, view))
 
 
 def at_evaluation(probe: Probe, spec: RunSpec, params: Params, train: Examples, hyper: Hyper) -> Metrics:
+    """Name -> float32 scalar of one probe, at a test evaluation."""
     return _as_float32(implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"]))
 
 

@@ -21,6 +21,7 @@ class Waves(NamedTuple):
 
 
 def waves(n: int, dtype: Any = jnp.float32) -> Waves:
+    """The waves of a cyclic group of n elements."""
     angle = 2 * np.pi * (np.arange(1, n // 2 + 1)[:, None] * np.arange(n) % n) / n
     cos, sin = np.cos(angle), np.sin(angle)
     if n % 2 == 0:

@@ -76,6 +76,7 @@ def gradient_symmetricity(
 
 
 def triples(p: int) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """(a, b, c), each within 0 and p - 1, as the code of Zhong et al. draws them."""
     drawn = random.Random(TRIPLES_SEED).sample(range(p**3), min(TRIPLES, p**3))
     rest, c = np.divmod(np.array(drawn), p)
     return *np.divmod(rest, p), c

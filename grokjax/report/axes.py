@@ -33,6 +33,8 @@ class RunAxis:
 
 @dataclass(frozen=True)
 class Group:
+    """Runs that share a color."""
+
     label: str
     run_ids: tuple[str, ...]
     color: str

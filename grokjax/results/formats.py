@@ -70,7 +70,7 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return runs | ({"origin": origins} if any(origins) else {})
 
 
-def rows_apart(runs: dict[str, Any]) -> list[dict[str, Any]]:
+def unshared_values(runs: dict[str, Any]) -> list[dict[str, Any]]:
     """The values of each run, by key, that not all share: `common` with these is the inverse of `as_columns`."""
     rows: list[dict[str, Any]] = [{} for _ in runs["run_id"]]
     for key, column in runs["columns"].items():

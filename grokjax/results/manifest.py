@@ -15,7 +15,7 @@ from typing import Any
 from grokjax.plan.plan import Bucket, Chunk, Device, Plan, Schedule
 from grokjax.plan.tuning import Tuned, tuned_from
 from grokjax.results.files import Damaged, read_json
-from grokjax.results.formats import as_columns, rows_apart, upgraded
+from grokjax.results.formats import as_columns, unshared_values, upgraded
 from grokjax.results.lock import NAME as LOCK
 from grokjax.results.plan_check import check_plan
 from grokjax.results.rebuild import SpecMaker
@@ -30,13 +30,13 @@ FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report",
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run with its resolved values by their dotted keys; `apart` are those that not all runs of its bucket share."""
+    """A run with its resolved values by their dotted keys; `unshared` are those not shared by its whole bucket."""
 
     run_id: str
     arms: tuple[str, ...]
     values: dict[str, Any]
     origin: Origin | None
-    apart: dict[str, Any]
+    unshared: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ class StoredBucket:
 
 @dataclass(frozen=True)
 class StoredChunk:
+    """The runs that one process trains, and the number of their bucket."""
+
     bucket: int
     run_ids: tuple[str, ...]
 
@@ -190,15 +192,15 @@ def _stored_bucket(raw: dict[str, Any]) -> StoredBucket:
 
 def _stored_runs(raw: dict[str, Any]) -> Iterator[StoredRun]:
     origins = raw.get("origin", [None] * len(raw["run_id"]))
-    for run_id, arms, apart, origin in zip(raw["run_id"], raw["arms"], rows_apart(raw), origins, strict=True):
-        yield StoredRun(run_id, tuple(arms), raw["common"] | apart, _origin(origin) if origin else None, apart)
+    for run_id, arms, unshared, origin in zip(raw["run_id"], raw["arms"], unshared_values(raw), origins, strict=True):
+        yield StoredRun(run_id, tuple(arms), raw["common"] | unshared, _origin(origin) if origin else None, unshared)
 
 
 def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
     runs: dict[str, Run] = {}
     buckets = []
     for index, stored in enumerate(manifest.buckets):
-        bucket_specs = specs.specs_of(stored.common, [run.apart for run in stored.runs])
+        bucket_specs = specs.specs_of(stored.common, [run.unshared for run in stored.runs])
         for run, spec in zip(stored.runs, bucket_specs, strict=True):
             specs.check_id(run.run_id, spec, run.origin)
             runs[run.run_id] = Run(run.run_id, spec, run.arms, run.origin)

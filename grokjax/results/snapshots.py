@@ -42,6 +42,8 @@ class StoredSnapshot:
 
 @dataclass(frozen=True)
 class Tensor:
+    """Where one tensor of all rows lies in a snapshot file."""
+
     dtype: np.dtype
     shape: tuple[int, ...]  # of one row
     begin: int  # in the file, of the first row
@@ -53,6 +55,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
+    """What the header of a snapshot file says, checked."""
+
     rows: tuple[StoredSnapshot, ...]
     tensors: dict[str, Tensor]
     length: int  # bytes of the whole file

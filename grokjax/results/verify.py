@@ -42,6 +42,8 @@ NOT_PLANNED = "the plan has no such chunk: it is of another results directory"
 
 @dataclass(frozen=True)
 class Verification:
+    """What `verify` read, and what of it is not as it was written."""
+
     files: int
     bytes: int
     damaged: tuple[Damaged, ...]

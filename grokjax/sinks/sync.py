@@ -108,6 +108,7 @@ def destination(results: Results, options: Options) -> Written:
 
 
 def target_of(written: Written) -> logs.Target:
+    """Where in W&B the runs belong that were written."""
     return logs.Target(written.project, written.entity, written.group or "")
 
 

@@ -152,6 +152,7 @@ def define(run: Any) -> None:
 
 
 def sweep_head(name: str, results: Results, part: str) -> Head:
+    """The W&B run that shows a sweep live. part: 0 online, else the number of a local one."""
     counts = Counter(run.arms[0] for run in results.manifest.runs)
     config = {"sweep": name, "runs": len(results.run_ids), "arms": dict(counts), "axes": results.manifest.axes}
     wandb_id = f"{SWEEP}{short_hash(name + str(sorted(results.run_ids)))}-{part}"
