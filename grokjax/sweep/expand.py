@@ -190,7 +190,7 @@ def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[M
     if mistakes.found:
         return []
     if random:
-        checkdraws(arm, seed, lambda layer: run_ids(make_runs(arm, layer, mistakes, lookup)), mistakes)
+        check_draws(arm, seed, lambda layer: run_ids(make_runs(arm, layer, mistakes, lookup)), mistakes)
     else:
         check_grid(arm, points, mistakes)
     return made

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from grokjax import figures
 from grokjax.cli import app
 from grokjax.launch import load
+from grokjax.spec.families import FAMILIES
 from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.load import SweepError, parse_sweep
@@ -70,6 +71,11 @@ def refusal(path: Path, settings: list[str] | None = None, parents: bool = False
         lines = [str(mistake).removeprefix(f"{path}:") for mistake in error.mistakes]
         return [line.replace(f"{path.parent}/", "").replace(str(path.parent), "FOLDER") for line in lines]
     return []
+
+
+def names_of_kinds() -> dict[str, list[str]]:
+    """Kind -> the names of its families."""
+    return {kind: list(families) for kind, families in FAMILIES.items()}
 
 
 def make_figure(kind: str, results: Any, stem: Path, **options: Any) -> list[Path]:
