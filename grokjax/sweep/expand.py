@@ -14,7 +14,7 @@ from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import Uses
 from grokjax.sweep import check
 from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
-from grokjax.sweep.effects import check_grid
+from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
 from grokjax.sweep.layers import Layer, Mistakes, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
