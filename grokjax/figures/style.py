@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,43 +31,8 @@ PALE = "#9CC3E0"  # blue, for what lies behind it
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
-RC: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 1.3,
-    "ytick.minor.size": 1.3,
-    "axes.titlepad": 3,
-    "lines.linewidth": 1.1,
-    "hatch.linewidth": 0.5,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "grokjax",
-}
-
-
-@contextmanager
-def paper() -> Iterator[None]:
-    """Matplotlib's settings while a picture is drawn or written; they are restored afterwards."""
-    with matplotlib.rc_context(RC):
-        yield
+# Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
+paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 
 
 def write(figure: Figure, stem: Path) -> list[Path]:
