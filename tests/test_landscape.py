@@ -100,7 +100,8 @@ def test_the_picture_has_the_medians_and_marks_where_the_runs_were(results: grok
     (arm,) = landscape.data(results, arm="decay")
     rays = ray(results, [run_id for group in arm.grouping.groups for run_id in group.run_ids])
     for index, group in enumerate(arm.grouping.groups):
-        trained = arm.bands.query("group == @index and metric == 'test/loss' and scale == 1").iloc[0]
+        losses = arm.bands[(arm.bands["group"] == index) & (arm.bands["metric"] == "test/loss")]
+        trained = losses[losses["scale"] == 1.0].iloc[0]
         as_trained = rays[rays["run_id"].isin(group.run_ids) & (rays["scale"] == 1.0)]
         assert trained["median"] == pytest.approx(as_trained["test/loss"].median())
         assert trained["norm"] == pytest.approx(as_trained["norm"].median())

@@ -38,8 +38,9 @@ def plan(
     from grokjax.launch import measure_plan, plan_sweep
     from grokjax.tables import plan_text
 
-    made = plan_sweep(load_sweep(sweep, settings))
-    typer.echo(plan_text(made, measure_plan(made) if measure else None))
+    planned = plan_sweep(load_sweep(sweep, settings))
+    seconds = measure_plan(planned) if measure else None
+    typer.echo(plan_text(planned, seconds))
 
 
 def run(
@@ -121,13 +122,13 @@ def replay(
 
     results = open_results(directory)
     start, stop = stretch(results, run_id, start, stop, around, before, after)
-    made = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
+    moments = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
     folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
-    typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.restarted_from}")
-    for path in save(made, folder):
+    typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {moments.restarted_from}")
+    for path in save(moments, folder):
         typer.echo(path)
-    typer.echo(made.verdict)
-    if made.difference:
+    typer.echo(moments.verdict)
+    if moments.difference:
         raise typer.Exit(FAULT)
 
 
