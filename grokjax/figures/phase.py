@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.analysis.censored import median_time
@@ -142,11 +142,10 @@ def figure(data: PhaseData) -> Figure:
         axes.set_title(f"step of {panel}")
         axes.set_xlabel(short_key(data.x))
     panels[0].set_ylabel(short_key(data.y) if data.y else "")
-    bar = picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=list(panels), label="step", pad=0.02, aspect=15)
-    bar.locator = LogLocator(10, (1, 2, 5))
-    bar.formatter = FuncFormatter(lambda value, _: steps_text(value))
-    bar.minorformatter = NullFormatter()
-    bar.update_ticks()
+    ticks, texts = LogLocator(10, (1, 2, 5)), FuncFormatter(lambda value, _: steps_text(value))
+    mappable = ScalarMappable(norm, SEQUENTIAL)
+    bar = picture.colorbar(mappable, ax=list(panels), label="step", ticks=ticks, format=texts, pad=0.02, aspect=15)
+    bar.minorticks_off()
     picture.suptitle(_title(data), fontsize=7.5)
     explain_marked(picture, cells, "fewer than half of the runs got there (how many / runs)")
     return picture
