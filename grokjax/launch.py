@@ -18,8 +18,9 @@ from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
 from grokjax.spec.own import Own, OwnError, load_own
-from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay
@@ -141,7 +142,7 @@ def train(
     say: Callable[[str], None] | None = None,
     planned: Callable[[Plan], None] = lambda plan: None,
 ) -> Results:
-    """Train what `out` still lacks of a sweep. It is planned once, while the directory is held.
+    """Train what `out` still lacks of a sweep. What goes on with earlier chunks is planned while the directory is held.
 
     say: as for `plan_sweep`. planned: is told the plan before anything is trained.
     """
@@ -149,9 +150,10 @@ def train(
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
 
+    afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
     with enter(out):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
-        plan = plan_sweep(sweep, say, stored)
+        plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
         planned(plan)
         done = finished_chunks(plan, out)

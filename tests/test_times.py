@@ -5,6 +5,7 @@ import runpy
 import sys
 from pathlib import Path
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd

@@ -14,7 +14,7 @@ from grokjax.plan.plan import Device, make_plan
 from grokjax.plan.tuning import Tuned, write_tuning
 from grokjax.spec.identity import tuning_key
 from grokjax.spec.run import Engine, Train
-from grokjax.sweep.expand import Run, Sweep
+from grokjax.sweep.run import Run, Sweep
 
 WORSE = 1.1  # a width that is so much slower than the best
 PATIENCE = 2  # so many times in a row ends the search

@@ -15,7 +15,7 @@ from grokjax.engine.states import Flat, flat_names, unflatten
 from grokjax.results.segment import Stored
 from grokjax.spec.hypers import Hyper, hyper_of
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.expand import Run
+from grokjax.sweep.run import Run
 from grokjax.tasks.examples import Indices, split
 from grokjax.train.state import Params, State
 from grokjax.train.step import start

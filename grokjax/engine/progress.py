@@ -148,8 +148,7 @@ def new_progress(chunk: Chunk, devices: int) -> Progress:
 
 def stored_progress(chunk: Chunk, arrays: dict[str, np.ndarray]) -> Progress:
     """The progress that a checkpoint holds."""
-    values: dict[str, Any] = {}
-    for field, stored in STORED.items():
-        value = np.array(arrays[stored])
-        values[field] = int(value) if value.ndim == 0 else value
+    values: dict[str, Any] = {field: np.array(arrays[stored]) for field, stored in STORED.items()}
+    numbers: dict[str, Any] = {field: int(value) for field, value in values.items() if value.ndim == 0}
+    values |= numbers
     return Progress(chunk, **values)

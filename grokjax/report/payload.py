@@ -17,6 +17,7 @@ from grokjax.report.axes import View, arm_axes, views
 from grokjax.report.curves import Thinned, thinned
 from grokjax.report.pack import StepLists, pack
 from grokjax.results.read import Results
+from grokjax.spec.losses import LOSSES, Loss
 from grokjax.spec.shapes import last_layer
 
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
@@ -46,10 +47,15 @@ def payload(results: Results) -> dict[str, Any]:
         "curves": _curves(few, metrics, list(runs["run_id"]), steps),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
-        "loss_unit": "nats" if set(runs["loss.name"]) == {"cross_entropy"} else "",
+        "loss_unit": _loss_unit(runs),
         "first": int(min(recorded[recorded > 0], default=1)),
         "steps": steps.texts,  # the last: views and curves add to them
     }
+
+
+def _loss_unit(runs: pd.DataFrame) -> str:
+    units = {LOSSES.get(name, Loss).unit for name in runs["loss.name"].unique()}
+    return units.pop() if len(units) == 1 else ""
 
 
 def _metrics(results: Results) -> list[str]:

@@ -18,6 +18,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Section
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.walk import fields_of, plain
+from grokjax.sweep.run import Run
 
 
 def _describe_origin(origin: Origin) -> dict[str, Any]:
@@ -30,11 +31,10 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
     machines: what it was trained on, one after the other.
     """
     memo = Memo()
-    values = {run.run_id: dotted_values(run.spec, memo) for bucket in plan.buckets for run in bucket.runs}
-    order = [run.run_id for run in plan.sweep.runs]
-    now = set(order)
-    shown = [*order, *(run_id for run_id in values if run_id not in now)]
-    arms = {run.run_id: run.arms for run in plan.sweep.runs}  # a sweep that has grown may name runs in more arms
+    now = {run.run_id: run for run in plan.sweep.runs}
+    planned = {run.run_id: run for bucket in plan.buckets for run in bucket.runs}
+    runs = now | {run_id: run for run_id, run in planned.items() if run_id not in now}  # thresholds and arms as of now
+    values = {run_id: dotted_values(run.spec, memo) for run_id, run in runs.items()}
     described = {
         "format": FORMAT,
         "name": plan.sweep.name,
@@ -44,26 +44,26 @@ def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
         "device": asdict(plan.device),
         "machines": [asdict(machine) for machine in machines],
         "tuning": {key: asdict(tuned) for key, tuned in plan.tuning.items()},
-        "keys": list(dict.fromkeys(key for run_id in shown for key in values[run_id])),
-        "buckets": [_describe_bucket(bucket, plan, arms, values) for bucket in plan.buckets],
+        "keys": list(dict.fromkeys(key for row in values.values() for key in row)),
+        "buckets": [_describe_bucket(bucket, plan, runs, values) for bucket in plan.buckets],
         "chunks": [{"bucket": chunk.bucket.index, "runs": len(chunk.runs)} for chunk in plan.chunks],
         "continues": plan.continues,
-        "runs": order,
+        "runs": list(now),
     }
     return json.loads(json.dumps(described, default=str))
 
 
 def _describe_bucket(
-    bucket: Bucket, plan: Plan, arms: dict[str, tuple[str, ...]], values: dict[str, dict[str, Any]]
+    bucket: Bucket, plan: Plan, runs: dict[str, Run], values: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     rows = []
-    for chunk in plan.chunks:
-        for run in chunk.runs if chunk.bucket is bucket else ():
-            row: dict[str, Any] = {"run_id": run.run_id, "arms": list(arms.get(run.run_id, run.arms))}
-            row["values"] = values[run.run_id]
-            if run.origin:
-                row["origin"] = _describe_origin(run.origin)
-            rows.append(row)
+    members = [run.run_id for chunk in plan.chunks if chunk.bucket is bucket for run in chunk.runs]
+    for run_id in members:
+        run = runs[run_id]
+        row: dict[str, Any] = {"run_id": run_id, "arms": list(run.arms), "values": values[run_id]}
+        if run.origin:
+            row["origin"] = _describe_origin(run.origin)
+        rows.append(row)
     return {
         "width": bucket.width,
         "queue": bucket.queue,

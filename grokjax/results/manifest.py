@@ -21,8 +21,8 @@ from grokjax.results.plan_check import check_plan
 from grokjax.results.rebuild import SpecMaker
 from grokjax.spec.origin import Origin
 from grokjax.spec.section import Families
-from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Run, Sweep
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
 FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")

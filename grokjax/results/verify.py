@@ -33,7 +33,7 @@ from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
-from grokjax.sweep.expand import Run
+from grokjax.sweep.run import Run
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
 CHUNK = ("curves", "snapshots")  # folders whose files cost training to make again

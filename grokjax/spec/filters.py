@@ -24,7 +24,7 @@ class GrokfastEMA(Filter):
 
     name: Literal["grokfast_ema"] = "grokfast_ema"
     alpha: Hyper[Decay] = 0.98
-    """Of the running mean, kept each step."""
+    """Share of the running mean that is kept each step."""
     lamb: Hyper[NonNegative] = 2.0
     """How much of the running mean is added."""
 

@@ -94,14 +94,19 @@ class Model(Family):
 class Transformer(Model):
     name: Literal["transformer"] = "transformer"
     layers: Annotated[Int, Field(ge=1, le=256)] = 1
+    """Blocks of attention and MLP, one after the other."""
     d_model: Count = 128
+    """Width of the residual stream; a multiple of heads, unless d_head is given."""
     heads: Count = 4
+    """Attention heads of a layer."""
     d_head: Count | None = None
-    """null is d_model / heads."""
+    """Width of a head; null is d_model / heads."""
     d_mlp: Natural = 512
-    """0 is attention-only."""
+    """Neurons of a layer; 0 is attention-only."""
     activation: Activation = "relu"
+    """Of the neurons. square is x^2; with identity the MLP is linear."""
     layernorm: Literal["none", "pre"] = "none"
+    """pre: before attention, before the MLP and before the unembedding."""
 
     schemes: ClassVar[tuple[str, ...]] = ("paper", "fan_in", "torch_linear")
     has_parts: ClassVar[bool] = True
@@ -215,13 +220,15 @@ class Transformer(Model):
 class MLP(Model):
     name: Literal["mlp"] = "mlp"
     widths: Annotated[list[Count], Field(min_length=1, max_length=256)] = [200, 200]
-    """Hidden layers."""
+    """Neurons of each hidden layer, the first one first."""
     input: Literal["one_hot", "embedded"] = "one_hot"
     """Both operands side by side, as one-hot vectors or through one learned table W_E."""
     d_model: Count = 128
     """Width of W_E; read with `input: embedded` only."""
     activation: Activation = "relu"
+    """Of the neurons. square is x^2; with identity the network is linear."""
     bias: bool = True
+    """Whether every layer adds a bias."""
 
     schemes: ClassVar[tuple[str, ...]] = ("torch_linear", "fan_in")
     has_parts: ClassVar[bool] = True

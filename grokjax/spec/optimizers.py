@@ -21,6 +21,7 @@ class Optimizer(Family):
     """
 
     lr: Hyper[NonNegative] = 1e-3
+    """Learning rate."""
     warmup_steps: Hyper[Natural] = 0
     """Learning rate times min(step / warmup_steps, 1): with a warm-up, step 0 changes nothing."""
     schedule: Annotated[SerializeAsAny[Schedule], *family_field("schedule"), Role(later=True)] = Constant()
@@ -30,10 +31,11 @@ class Optimizer(Family):
     clip_norm: Annotated[Positive | None, Role("hyper", program_name="clips")] = None
     """Largest norm of the whole gradient; null does not clip."""
     lr_by_matrix: Hyper[ByMatrix] = {}
-    """Factors on lr; 0 freezes the matrix (its weight decay too)."""
+    """Factors on lr, by matrix; 0 freezes it (its weight decay too)."""
     weight_decay: Hyper[NonNegative] = 0.0
+    """How fast the parameters shrink: see the optimizer."""
     weight_decay_by_matrix: Hyper[ByMatrix] = {}
-    """Factors on weight_decay."""
+    """Factors on weight_decay, by matrix."""
 
     copies: ClassVar[int] = 1  # of the parameters, that its state holds
     state: ClassVar[str] = ""  # runs go on with the state of another whose optimizer says the same here; "": its name
@@ -60,9 +62,13 @@ class Optimizer(Family):
 
 class _Moments(Optimizer):
     b1: Hyper[Decay] = 0.9
+    """Share of the first moment (the mean of the gradients) that is kept each step."""
     b2: Hyper[Decay] = 0.98
+    """Share of the second moment (the mean of their squares) that is kept each step."""
     eps: Hyper[NonNegative] = 1e-8
+    """Added to the root of the second moment, which divides the step."""
     warmup_steps: Hyper[Natural] = 10
+    """Learning rate times min(step / warmup_steps, 1): with a warm-up, step 0 changes nothing."""
 
     copies: ClassVar[int] = 2
     state: ClassVar[str] = "moments"
@@ -72,6 +78,7 @@ class _Moments(Optimizer):
 class AdamW(_Moments):
     name: Literal["adamw"] = "adamw"
     lr: Hyper[NonNegative] = 1e-3
+    """Learning rate."""
     weight_decay: Hyper[NonNegative] = 1.0
     """Decoupled: W loses lr * weight_decay * W a step."""
 
@@ -79,6 +86,7 @@ class AdamW(_Moments):
 class Adam(_Moments):
     name: Literal["adam"] = "adam"
     lr: Hyper[NonNegative] = 1e-3
+    """Learning rate."""
     weight_decay: Hyper[NonNegative] = 0.0
     """Coupled: weight_decay * W is added to the gradient."""
 
@@ -90,10 +98,15 @@ class Adam(_Moments):
 class SGD(Optimizer):
     name: Literal["sgd"] = "sgd"
     lr: Hyper[NonNegative] = 0.1
+    """Learning rate."""
     momentum: Hyper[Decay] = 0.0
+    """Share of the sum of the gradients that is kept each step; 0 is plain SGD."""
     nesterov: bool = False
+    """Nesterov's momentum; without momentum it changes nothing."""
     weight_decay: Hyper[NonNegative] = 0.0
+    """How fast the parameters shrink; `decay` says how."""
     decay: Literal["coupled", "decoupled"] = "coupled"
+    """coupled: weight_decay * W is added to the gradient; decoupled: W loses lr * weight_decay * W a step."""
 
     @property
     def decays(self) -> str:

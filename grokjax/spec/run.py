@@ -39,6 +39,7 @@ class Init(Section):
     scale: Start[Positive] = 1.0
     """Multiplies every parameter at the start (Omnigrok's alpha)."""
     scale_by_matrix: Annotated[ByMatrix, Role("hyper", times="scale")] = {}
+    """Factors on scale, by matrix: `W_O` is every layer's, `W_O.0` the first layer's."""
     from_file: Start[str | None] = None
     """A safetensors file of starting weights; scales apply to it too. Relative to the YAML."""
     from_run: Start[FromRun | None] = None
@@ -57,6 +58,7 @@ class Init(Section):
 
 class Train(Section):
     steps: HyperCount[Annotated[Int, Field(ge=1, lt=2**31)]] = 40_000
+    """Updates of the parameters."""
     batch: Annotated[Count | None, Role(program_name="batch")] = None
     """Examples a step, drawn without replacement within an epoch; null is the full batch."""
 
@@ -68,6 +70,7 @@ class Stop(Section):
 
 class Numerics(Section):
     params: Literal["float32", "float64"] = "float32"
+    """Precision of parameters, activations and gradients; the loss has its own, `loss.precision`."""
     matmul: Literal["highest", "high", "default"] = "highest"
     """JAX's matmul precision; anything but highest may use TF32 or bf16 passes on an accelerator."""
 
@@ -84,8 +87,7 @@ class Log(Section):
     snapshot_steps: Observed[LogSpaced | None] = None
     """`log:100`: snapshots at 100 log-spaced steps too, from 1 to train.steps."""
     probes: ObservedProgram[list[Annotated[SerializeAsAny[Probe], *family_field("probe")]]] = []
-    """Further metrics: margin, radial, drift, softmax, adam, balance, sharpness (at records), progress (at test
-    evaluations)."""
+    """Further metrics, by the names of their probes."""
 
     @property
     def evaluation_steps(self) -> int:
@@ -124,6 +126,7 @@ class RunSpec(Section):
     """One run, resolved: every key has its value."""
 
     seed: Annotated[Seed, Role("hyper", dtype="uint32")] = 0
+    """Decides starting weights, split and batches: the same ones at every width, precision and optimizer."""
     task: Annotated[SerializeAsAny[Task], *family_field("task")] = Modular()
     model: Annotated[SerializeAsAny[Model], *family_field("model")] = Transformer()
     init: Init = Init()

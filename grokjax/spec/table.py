@@ -1,9 +1,14 @@
-"""The key table of the documentation: every key of a run with its type, default, role and meaning, from the spec."""
+"""The key table of the documentation: every key of a run with its type, default, role and meaning, from the spec.
+
+`python -m grokjax.spec.table` writes it into sweeps/README.md, between its markers.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -12,11 +17,12 @@ from pydantic.fields import FieldInfo
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.roles import Role, role_of
 from grokjax.spec.run import RunSpec
-from grokjax.spec.section import Family, Section, kind_of
+from grokjax.spec.section import Family, PickFamily, Section, kind_of
 from grokjax.spec.walk import fields_of, plain, section_of
 
 BOUNDS = {Ge: ("from", "ge"), Gt: ("above", "gt"), Le: ("up to", "le"), Lt: ("below", "lt")}
-PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", dict: "mapping", Any: "any value"}
+PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", Any: "any value"}
+BEGIN, END = "<!-- keys: begin -->\n", "<!-- keys: end -->"
 ROLES = {"static": "program", "hyper": "dynamic", "observed": "observed"}
 
 
@@ -38,8 +44,7 @@ def keys_of(section: type[Section], prefix: str = "") -> Iterator[Key]:
         path, kind = f"{prefix}{name}", kind_of(field)
         inner = section_of(field.annotation)
         if kind and isinstance(field.annotation, type):
-            options = ", ".join(FAMILIES[kind])
-            yield Key(path, f"a mapping with `name`: {options}", _default(field), "program", _meaning(field))
+            yield Key(path, _families_text(kind), _default(field), "program", _meaning(field))
         elif inner and issubclass(inner, Section) and not issubclass(inner, Family):
             yield from keys_of(inner, f"{path}.")
         else:
@@ -76,23 +81,32 @@ def _type_text(annotation: Any, metadata: list[Any]) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
         return ", ".join(map(str, arguments))
-    forms = [form for item in metadata if (form := getattr(item, "what", None))]
-    if forms:
-        return forms[0]
+    picked = [item.kind for item in metadata if isinstance(item, PickFamily)]
+    if picked:
+        return _families_text(picked[0])
     if origin is list:
-        return "list"
+        return f"list of: {_type_text(arguments[0], [])}"
+    if origin is dict:
+        return f"mapping of names to: {_type_text(arguments[1], [])}"
     if hasattr(annotation, "__metadata__"):
         return _type_text(arguments[0], [*metadata, *_flat(annotation.__metadata__)])
     if type(None) in arguments:
         others = [_type_text(other, metadata) for other in arguments if other is not type(None)]
         return ", or ".join([" or ".join(others), "null"])
-    if arguments and origin is not dict:
+    if arguments:
         return " or ".join(_type_text(other, metadata) for other in arguments)
-    text = PLAIN.get(dict if origin is dict else annotation, str(annotation))
+    text = PLAIN.get(annotation, str(annotation))
     bounds = dict.fromkeys(
         f" {BOUNDS[type(item)][0]} {_bound(item)}" for item in _flat(metadata) if type(item) in BOUNDS
     )
     return text + "".join(bounds)
+
+
+def _families_text(kind: str) -> str:
+    families = FAMILIES[kind]
+    names = ", ".join(families)
+    by_name = all(family.written_as_name for family in families.values())
+    return names if by_name else f"mapping with `name`: {names}"
 
 
 def _flat(metadata: Any) -> list[Any]:
@@ -148,3 +162,17 @@ def _markdown(title: str, rows: list[Key]) -> str:
         cells = (f"`{row.path}`", row.values, f"`{row.default}`", row.role, row.meaning)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def with_table(text: str) -> str:
+    """A text with the key table between its markers. Raises ValueError where it has no markers."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"no {BEGIN.strip()} with {END} after it")
+    return f"{before}{begin}\n{key_table()}\n{end}{after}"
+
+
+if __name__ == "__main__":
+    page = Path(sys.argv[1] if len(sys.argv) > 1 else "sweeps/README.md")
+    page.write_text(with_table(page.read_text(encoding="utf-8")), encoding="utf-8")
