@@ -29,7 +29,7 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     for row in rows:
         run_id, arms = row["run_id"], list(row["arms"])
         about = {"sweep": name, "run_id": run_id, "arm": arms[0], "arms": arms, "lineage": _plain(row["lineage"])}
-        summary = {key: _plain(row[key]) for key in row if key in TOLD or key.startswith("final/")}
+        summary = {key: _plain(row[key]) for key in row if key in TOLD or str(key).startswith("final/")}
         heads.append(
             Head(
                 wandb_id(run_id, name),
