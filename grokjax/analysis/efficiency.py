@@ -34,13 +34,14 @@ from grokjax.analysis.stored import (
     measured,
     total_norm,
 )
+from grokjax.models.params import Params
 from grokjax.probes.fourier import waves
 from grokjax.probes.progress import key_part, see
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.cycle import cycle_of
 from grokjax.tasks.examples import accuracy
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
 MEMORIZED = 0.5  # test accuracy below which a network that fits counts as memorizing

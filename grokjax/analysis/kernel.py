@@ -33,10 +33,11 @@ from grokjax.analysis.stored import (
     start_params,
 )
 from grokjax.models.network import forward
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import precision
 
 PARTS = ("train", "test", "all")

@@ -26,10 +26,11 @@ from grokjax.analysis.stored import (
     specs_of,
     total_norm,
 )
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import accuracy
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
 SCALES = tuple(np.geomspace(0.25, 4, 41).tolist())

@@ -28,10 +28,11 @@ from grokjax.analysis.stored import (
     logit_scale,
     measured,
 )
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
 MOST_RHAT = 1.1

@@ -21,11 +21,11 @@ from jaxtyping import Array, Float, Int
 from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, measured
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.network import preactivations
+from grokjax.models.params import Params
 from grokjax.probes.fourier import share
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import table
-from grokjax.train.state import Params
 
 DEAD = 1e-3  # of the std of its layer's most active neuron, below which a neuron's activation is that of a dead one
 QUANTILES = (0.1, 0.5, 0.9)

@@ -12,12 +12,13 @@ from safetensors.numpy import load_file
 
 from grokjax.engine.lanes import draw_params
 from grokjax.engine.states import Flat, flat_names, unflatten
+from grokjax.models.params import Params
 from grokjax.results.segment import Stored
 from grokjax.spec.hypers import Hyper, hyper_of
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.run import Run
 from grokjax.tasks.examples import Indices, split
-from grokjax.train.state import Params, State
+from grokjax.train.state import State
 from grokjax.train.step import start
 
 

@@ -16,13 +16,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
 from grokjax.models.network import starting_params
+from grokjax.models.params import Params
 from grokjax.plan.plan import Schedule
 from grokjax.probes.all import is_of_update, observe, observe_evaluation
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import Indices, Table
 from grokjax.train.constraints import norm
-from grokjax.train.state import Examples, Params, State
+from grokjax.train.state import Examples, State
 from grokjax.train.step import apply_stop_rule, is_active, start, step
 
 Columns = dict[str, Array]

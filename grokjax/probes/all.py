@@ -7,6 +7,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from grokjax.models.params import Params
 from grokjax.probes.adam import adam
 from grokjax.probes.balance import balance
 from grokjax.probes.core import Metrics, core
@@ -20,7 +21,7 @@ from grokjax.spec.hypers import Hyper
 from grokjax.spec.probes import Probe
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
-from grokjax.train.state import Examples, Params, View
+from grokjax.train.state import Examples, View
 from grokjax.train.step import evaluate
 
 # Name -> metrics. At records: of (spec, view). At test evaluations: of (spec, parameters, train inputs, logit scale).

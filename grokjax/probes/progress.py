@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.network import hidden_and_logits, input_weights, output_map
+from grokjax.models.params import Params
 from grokjax.probes.core import Metrics
 from grokjax.probes.fourier import Waves, fourier_norms, gini, neuron_shares, participation, power, share, waves
 from grokjax.probes.structure import distance_irrelevance, gradient_symmetricity, stable_rank
@@ -25,7 +26,6 @@ from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import is_matrix
 from grokjax.tasks.cycle import Cycle, cycle_of
 from grokjax.train.losses import each_loss
-from grokjax.train.state import Params
 
 PURE = 0.85  # share of a neuron's variance in one frequency, beyond which it is of that frequency (Nanda et al.)
 SQUARED = 0.8  # of a wave in a plus one in b, squared, this share is in their frequency, the rest in twice it

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.models.params import Params
 from grokjax.probes.core import Metrics
 from grokjax.spec.run import RunSpec
-from grokjax.train.state import Params, View
+from grokjax.train.state import View
 from grokjax.train.step import loss_and_logits
 
 TURNS = 10  # power iterations

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from grokjax.models import textbook
+from grokjax.models.params import Params
 from grokjax.probes.fourier import share
 from grokjax.spec import models as spec
-from grokjax.train.state import Params
 
 SQUARINGS = 12
 TRIPLES, TRIPLES_SEED = 100, 42  # as in the code of Zhong et al.
