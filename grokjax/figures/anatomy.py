@@ -53,7 +53,7 @@ def data(
     event: int = 1,
     before: int = 200,
     after: int = 200,
-    replay: Callable[..., Replay] | None = None,
+    replay: Callable[..., Any] | None = None,
 ) -> AnatomyData:
     """One slingshot step by step: loss, last layer, Adam's gain, margin and accuracy.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,12 +31,13 @@ def draw_heat_map(
 
     cells: one row a cell: x, y, shown (what is colored; nan: nothing), text, marked (hatched).
     """
+    least = norm.vmin or 0.0
     texts = len(x_values) <= MOST_TEXTS and len(y_values) <= MOST_TEXTS
     for cell in cells.to_dict("records"):
         column, row = x_values.index(cell["x"]), y_values.index(cell["y"])
-        color = NO_VALUE if pd.isna(cell["shown"]) else SEQUENTIAL(norm(max(cell["shown"], norm.vmin)))
+        color = NO_VALUE if pd.isna(cell["shown"]) else SEQUENTIAL(norm(max(cell["shown"], least)))
         dark = sum(to_rgb(color)) < 1.5
-        style = {"facecolor": color, "edgecolor": "white", "linewidth": 0.6}
+        style: dict[str, Any] = {"facecolor": color, "edgecolor": "white", "linewidth": 0.6}
         box = None
         if cell["marked"]:
             style |= {"hatch": HATCH, "edgecolor": "white" if dark else LINES}
