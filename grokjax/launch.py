@@ -18,15 +18,16 @@ from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
 from grokjax.spec.own import Own, OwnError, load_own
-from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
     from grokjax.analysis.replay import Replay
     from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
-    from grokjax.results.verify import Report
+    from grokjax.results.verify import Verification
 
 
 class Interrupted(Exception):
@@ -141,7 +142,7 @@ def train(
     say: Callable[[str], None] | None = None,
     planned: Callable[[Plan], None] = lambda plan: None,
 ) -> Results:
-    """Train what `out` still lacks of a sweep. It is planned once, while the directory is held.
+    """Train what `out` still lacks of a sweep. What goes on with earlier chunks is planned while the directory is held.
 
     say: as for `plan_sweep`. planned: is told the plan before anything is trained.
     """
@@ -149,9 +150,10 @@ def train(
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
 
+    afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
     with enter(out):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
-        plan = plan_sweep(sweep, say, stored)
+        plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
         planned(plan)
         done = finished_chunks(plan, out)
@@ -172,8 +174,8 @@ def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) 
     """Write the plan where it is new, and this machine where it is another. Raises SweepError unless that is
     allowed."""
     from grokjax.engine.devices import describe_device
+    from grokjax.results.describe import write_manifest
     from grokjax.results.directory import check_machine
-    from grokjax.results.manifest import write_manifest
 
     here = describe_device()
     machines = check_machine(out, stored.machines, here, other_device) if stored else [here]
@@ -235,14 +237,14 @@ def replay(
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
-def verify_results(out: Path) -> Report:
+def verify_results(out: Path) -> Verification:
     """Read every byte of a results directory. Raises Damaged where its plan is broken."""
     from grokjax.results.verify import verify
 
     return verify(out)
 
 
-def repair(out: Path, report: Report, screen: Screen | None = None, other_device: bool = False) -> Results:
+def repair(out: Path, report: Verification, screen: Screen | None = None, other_device: bool = False) -> Results:
     """Remove what is damaged, and train the chunks again that it was a part of."""
     prepare_jax()
     from grokjax.results.directory import enter
@@ -311,10 +313,10 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
     manifest: what its plan.json says, where that was read already.
     """
     from grokjax.analysis.summary import derive
-    from grokjax.results.derived import kept
+    from grokjax.results.derived import cached
     from grokjax.results.read import Results
 
-    return Results(path, kept(derive), manifest)
+    return Results(path, cached(derive), manifest)
 
 
 @contextmanager

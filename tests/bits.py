@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import grokjax
-from grokjax.results.snapshots import Row, read_row
+from grokjax.results.snapshots import StoredSnapshot, read_row
 
 BASE: dict[str, Any] = {
     "task": {"p": 7, "train_fraction": 0.6},
@@ -57,7 +57,7 @@ def bits(out: Path) -> dict[str, Any]:
     }
 
 
-def read(row: Row) -> dict[str, np.ndarray]:
+def read(row: StoredSnapshot) -> dict[str, np.ndarray]:
     """A snapshot's tensors and numbers."""
     numbers = {"end": row.end, "held": row.held, "finite": row.finite, "loss_max": row.loss_max}
     return read_row(row) | {name: np.asarray(value) for name, value in numbers.items()}

@@ -19,7 +19,8 @@ from grokjax.launch import run, train
 from grokjax.plan.plan import make_plan
 from grokjax.results.verify import verify
 from grokjax.spec.identity import program_key
-from grokjax.sweep.expand import Sweep, load_sweep
+from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.run import Sweep
 
 
 @pytest.fixture(autouse=True)

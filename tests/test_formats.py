@@ -14,12 +14,14 @@ import grokjax
 from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
+from grokjax.results.describe import dotted_values, write_manifest
 from grokjax.results.files import read_json, write_json
-from grokjax.results.formats import as_columns, rows_apart
-from grokjax.results.manifest import Manifest, dotted_values, read_manifest, write_manifest
+from grokjax.results.formats import as_columns, unshared_values
+from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.spec.identity import tuning_key
-from grokjax.sweep.expand import Sweep, expand
+from grokjax.sweep.expand import expand
 from grokjax.sweep.load import parse_sweep
+from grokjax.sweep.run import Sweep
 
 CPU = Device("cpu", "cpu", 4, 2**34, "jax 0")
 OTHER = Device("gpu", "gpu", 1, 2**36, "jax 1")
@@ -185,7 +187,7 @@ ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, ma
 def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
     rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
     columns = json.loads(json.dumps(as_columns(rows)))
-    read = [columns["common"] | row for row in rows_apart(columns)]
+    read = [columns["common"] | row for row in unshared_values(columns)]
     assert list(map(typed, read)) == list(map(typed, values))
     assert columns["run_id"] == [row["run_id"] for row in rows]
 
@@ -202,3 +204,17 @@ def test_a_value_of_all_runs_stands_once(tmp_path: Path):
         assert runs["common"]["task.p"] == 7
         assert not runs["common"].keys() & (runs["columns"].keys() | runs["partial"].keys())
     assert "seed" in raw["buckets"][0]["runs"]["columns"]
+
+
+def test_what_a_sweep_says_now_of_runs_that_are_planned_already_is_written(tmp_path: Path):
+    """Thresholds are no part of a run's id, nor are the arms that name it; chunks stay as they were."""
+    old = planned(sweep())
+    arms = SWEEP["arms"] | {"more": {"base": {"model": {"name": "mlp", "widths": [9, 8]}, "seed": 5}}}
+    now = sweep(arms=arms, events={"fit": 0.5})
+    manifest = written(extend(old, now, planned, "out"), tmp_path)
+    assert [chunk.run_ids for chunk in manifest.chunks] == [
+        tuple(run.run_id for run in chunk.runs) for chunk in old.chunks
+    ]
+    assert {run.values["events.fit"] for run in manifest.runs} == {0.5}
+    assert [run.arms for run in manifest.runs] == [run.arms for run in now.runs]
+    assert ("mlp", "more") in [run.arms for run in manifest.runs]

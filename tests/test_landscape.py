@@ -98,13 +98,13 @@ def test_the_picture_has_the_medians_and_marks_where_the_runs_were(results: grok
     from grokjax.figures import landscape
 
     (arm,) = landscape.data(results, arm="decay")
-    rays = ray(results, [run_id for group in arm.bands.grouping.groups for run_id in group.run_ids])
-    for index, group in enumerate(arm.bands.grouping.groups):
-        own = rays[rays["run_id"].isin(group.run_ids)]
-        there = arm.trained[(arm.trained["group"] == index) & (arm.trained["metric"] == "test/loss")].iloc[0]
-        as_trained = own[own["scale"] == 1.0]
-        assert there["median"] == pytest.approx(as_trained["test/loss"].median())
-        assert there["x"] == pytest.approx(as_trained["norm"].median())
+    rays = ray(results, [run_id for group in arm.grouping.groups for run_id in group.run_ids])
+    for index, group in enumerate(arm.grouping.groups):
+        losses = arm.bands[(arm.bands["group"] == index) & (arm.bands["metric"] == "test/loss")]
+        trained = losses[losses["scale"] == 1.0].iloc[0]
+        as_trained = rays[rays["run_id"].isin(group.run_ids) & (rays["scale"] == 1.0)]
+        assert trained["median"] == pytest.approx(as_trained["test/loss"].median())
+        assert trained["norm"] == pytest.approx(as_trained["norm"].median())
     paths = make("landscape", results, tmp_path / "ray", arm="decay")
     assert [path.suffix for path in paths] == [".png", ".svg", ".csv"]
     assert all(path.stat().st_size for path in paths)

@@ -26,7 +26,8 @@ from grokjax.plan.plan import Bucket, Chunk, Plan, make_plan
 from grokjax.results.segment import End, Segment
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.expand import Run, load_sweep
+from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.run import Run
 from grokjax.tasks.examples import split
 from grokjax.train.state import Examples
 from grokjax.train.step import start, step

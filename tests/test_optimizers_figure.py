@@ -140,7 +140,7 @@ def test_the_csv_holds_every_setting(results, tmp_path):
 )
 def test_a_wrong_option_says_what_there_is(results, options, message):
     with pytest.raises(ValueError, match=message):
-        optimizers.draw(results, **options)
+        optimizers.data(results, **options)
 
 
 def test_the_script_writes_three_files_and_repeats_the_warnings(results, tmp_path, monkeypatch, capsys):

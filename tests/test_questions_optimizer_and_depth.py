@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import sgd_momentum
+from blow_up import blow_up
 from told_results import answered
-
-from grokjax.analysis.blow_up import blow_up
 
 NEVER = np.nan
 MATRICES = ["W_E", "W_pos", "W_U"]

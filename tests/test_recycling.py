@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_lanes import MLP, Lanes, Memory, Seen, compilations, plan_of
 
-from grokjax.engine.inputs import dealt
+from grokjax.engine.inputs import distribute
 from grokjax.engine.loop import Program, train_chunk
 from grokjax.plan.plan import Chunk, Schedule
 from grokjax.results.segment import Segment
@@ -115,16 +115,16 @@ def test_a_dense_start_is_recorded_of_runs_that_begin_late_too(tmp_path: Path, s
 
 @settings(deadline=None)
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5))
-def test_runs_are_dealt_round_to_the_devices_and_padding_comes_last(runs: int, devices: int, more: int):
+def test_runs_are_distributed_round_to_the_devices_and_padding_comes_last(runs: int, devices: int, more: int):
     queue = (-(-runs // devices) + more) * devices
-    place = dealt(runs, queue, devices)
-    assert place.shape == (devices, queue // devices)
-    assert sorted(place[place >= 0]) == list(range(runs))
-    for row in place:
+    queues = distribute(runs, queue, devices)
+    assert queues.shape == (devices, queue // devices)
+    assert sorted(queues[queues >= 0]) == list(range(runs))
+    for row in queues:
         real = row[row >= 0]
         assert (np.diff(real) > 0).all()
         assert (row[len(real) :] == -1).all()
-    sizes = (place >= 0).sum(1)
+    sizes = (queues >= 0).sum(1)
     assert sizes.max() - sizes.min() <= 1
 
 

@@ -18,9 +18,9 @@ from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
 from grokjax.figures import phase
 from grokjax.report import write_report
-from grokjax.report.axes import axis, views
+from grokjax.report.axes import run_axis, views
 from grokjax.report.curves import points_for, thinned
-from grokjax.report.pack import Steps, pack
+from grokjax.report.pack import StepLists, pack
 from grokjax.report.page import page
 from grokjax.report.payload import payload
 from grokjax.report.words import happened, question, values_text
@@ -120,7 +120,7 @@ def test_packed_curves_are_what_was_packed(log):
 
 
 def test_equal_lists_of_steps_are_kept_once():
-    steps = Steps()
+    steps = StepLists()
     assert [steps.add([0, 10]), steps.add([0, 20]), steps.add(np.array([0, 10]))] == [0, 1, 0]
     assert np.frombuffer(base64.b64decode(steps.texts[1]), "<u4").tolist() == [0, 20]
 
@@ -165,7 +165,7 @@ def test_a_band_is_that_of_all_runs_of_its_value():
 
 def test_values_of_one_name_in_different_folders_stay_apart():
     runs = pd.DataFrame({"run_id": ["a", "b"], "init.from_file": ["one/w.safetensors", "two/w.safetensors"]})
-    assert axis(runs, "init.from_file").labels == ("one/w.safetensors", "two/w.safetensors")
+    assert run_axis(runs, "init.from_file").labels == ("one/w.safetensors", "two/w.safetensors")
 
 
 def test_more_runs_have_fewer_points():

@@ -4,7 +4,9 @@ import math
 import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -232,7 +234,7 @@ def test_the_table_holds_every_run_the_fit_and_its_line():
 )
 def test_a_wrong_option_says_what_there_is(options, message):
     with pytest.raises(ValueError, match=message):
-        times.draw(told(), **options)
+        times.data(told(), **options)
 
 
 @pytest.fixture(scope="module")

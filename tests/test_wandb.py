@@ -234,7 +234,7 @@ def test_a_second_sync_writes_nothing(trained):
 
 
 @pytest.mark.parametrize("at", [0, 4])
-@pytest.mark.parametrize("when", ["write_log", "place", "add_marks"])
+@pytest.mark.parametrize("when", ["write_log", "keep_log", "add_marks"])
 def test_a_kill_at_any_point_writes_nothing_twice_and_nothing_half(plain, monkeypatch, at, when):
     where = logs if when == "write_log" else sync
     real, calls = getattr(where, when), []

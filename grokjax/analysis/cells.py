@@ -63,8 +63,10 @@ def plain_value(value: Any) -> Any:
 
 
 def is_missing(value: Any) -> bool:
+    """Whether a value is None or nan."""
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def is_number(value: Any) -> bool:
+    """Whether a value is a number: no bool, and not nan."""
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not is_missing(value)

@@ -11,7 +11,8 @@ from scipy.optimize import brentq, minimize
 from scipy.special import log_ndtr, ndtri
 from scipy.stats import binom, binomtest
 
-LEVEL = 0.95
+LEVEL = 0.95  # of all intervals
+DEVIATIONS = float(ndtri(0.5 + LEVEL / 2))  # so many hold LEVEL of a normal distribution, on both sides together
 FEWEST = 3  # events: intercept, slope and spread
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -20,7 +21,7 @@ HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 class CensoredFit:
     """log(t) = intercept + slope log(x) + sigma eps, eps ~ N(0, 1): the median of t at x is exp(intercept) x^slope.
 
-    low, high: interval of the slope at `level`, by profile likelihood.
+    low, high: interval of the slope at LEVEL, by profile likelihood.
     covariance: [2, 2], of (intercept, slope), from the observed information.
     """
 
@@ -29,7 +30,6 @@ class CensoredFit:
     sigma: float
     low: float
     high: float
-    level: float
     covariance: np.ndarray
     log_likelihood: float  # of the logarithms of t
     events: int
@@ -43,12 +43,12 @@ class CensoredFit:
         """The interval of that median at each x, by the delta method."""
         at = np.log(np.asarray(x, float))
         rows = np.stack([np.ones_like(at), at], axis=-1)
-        half = _quantile(self.level) * np.sqrt(np.einsum("...i,ij,...j->...", rows, self.covariance, rows))
+        half = DEVIATIONS * np.sqrt(np.einsum("...i,ij,...j->...", rows, self.covariance, rows))
         middle = self.intercept + self.slope * at
         return np.exp(middle - half), np.exp(middle + half)
 
 
-def fit_censored(x: ArrayLike, t: ArrayLike, happened: ArrayLike, level: float = LEVEL) -> CensoredFit:
+def fit_censored(x: ArrayLike, t: ArrayLike, happened: ArrayLike) -> CensoredFit:
     """A log-normal accelerated failure time model by maximum likelihood, with times censored to the right.
 
     x, t: [n], positive. happened: [n] bool; where false, t is a time until which it had not happened. With
@@ -65,7 +65,7 @@ def fit_censored(x: ArrayLike, t: ArrayLike, happened: ArrayLike, level: float =
     design = np.stack([np.ones_like(z), z], axis=1)
     (a, b, log_sigma), loss = _fit(design, log_t, event)
     covariance = np.linalg.inv(_curvature(np.array([a, b, log_sigma]), design, log_t, event))[:2, :2]
-    allowed = loss + 0.5 * _quantile(level) ** 2
+    allowed = loss + 0.5 * DEVIATIONS**2
     low, high = (_edge(b, side * math.sqrt(covariance[1, 1]), allowed, z, log_t, event) for side in (-1, 1))
     back = np.array([[1.0, -center / scale], [0.0, 1.0 / scale]])
     return CensoredFit(
@@ -74,7 +74,6 @@ def fit_censored(x: ArrayLike, t: ArrayLike, happened: ArrayLike, level: float =
         sigma=math.exp(log_sigma),
         low=low / scale,
         high=high / scale,
-        level=level,
         covariance=back @ covariance @ back.T,
         log_likelihood=-loss,
         events=int(event.sum()),
@@ -107,11 +106,11 @@ def _fit(design: np.ndarray, y: np.ndarray, event: np.ndarray) -> tuple[np.ndarr
     start = np.linalg.lstsq(design, y)[0]
     spread = max(float(np.std((y - design @ start)[event])), 1e-3)
     first = np.append(start, math.log(spread))
-    found = minimize(
+    optimum = minimize(
         _loss, first, (design, y, event), "trust-exact", jac=_gradient, hess=_curvature,
         options={"gtol": 1e-7, "maxiter": 1000},
     )  # fmt: skip
-    return found.x, float(found.fun)
+    return optimum.x, float(optimum.fun)
 
 
 def _edge(b: float, step: float, allowed: float, z: np.ndarray, y: np.ndarray, event: np.ndarray) -> float:
@@ -162,12 +161,12 @@ def _curvature(at: np.ndarray, design: np.ndarray, y: np.ndarray, event: np.ndar
     return np.block([[inner, cross[:, None]], [cross[None, :], np.array([[(weight * r + pull) @ r]])]])
 
 
-def median_time(times: ArrayLike, level: float = LEVEL) -> tuple[float, float, float]:
+def median_time(times: ArrayLike) -> tuple[float, float, float]:
     """Median of times [n] and its interval (median, low, high). nan: it never happened, which is later than any time.
 
     So inf is a median that was not reached. Where just half of the runs got there, the median is the last of these.
     The interval is that of the sign test, between two of the ordered times: it assumes nothing about them, and covers
-    the median with at least `level`. With under six runs no such two exist at 95 %, and it is all of their range.
+    the median with at least LEVEL. With under six runs no such two exist at 95 %, and it is all of their range.
     """
     times = np.asarray(times, float)
     ordered = np.sort(np.where(np.isnan(times), np.inf, times))
@@ -176,19 +175,14 @@ def median_time(times: ArrayLike, level: float = LEVEL) -> tuple[float, float, f
     median = lower if np.isinf(upper) else (lower + upper) / 2
     # the median lies below ordered[cut] with the probability of at most `cut` heads in `count` tosses
     cuts = np.arange((count + 1) // 2)
-    possible = cuts[binom.cdf(cuts, count, 0.5) <= (1 - level) / 2]
+    possible = cuts[binom.cdf(cuts, count, 0.5) <= (1 - LEVEL) / 2]
     cut = int(possible[-1]) if len(possible) else 0
     return float(median), float(ordered[cut]), float(ordered[count - 1 - cut])
 
 
-def wilson(k: int, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(k: int, n: int) -> tuple[float, float]:
     """The interval of a proportion of which k of n were seen (Wilson, JASA 22, 1927): 0 of 8 is not surely 0."""
     if not 0 <= k <= n or n == 0:
         raise ValueError(f"{k} of {n} is no proportion")
-    interval = binomtest(int(k), int(n)).proportion_ci(level, "wilson")
+    interval = binomtest(int(k), int(n)).proportion_ci(LEVEL, "wilson")
     return float(interval.low), float(interval.high)
-
-
-def _quantile(level: float) -> float:
-    """How many standard deviations hold `level` of a normal distribution, on both sides together."""
-    return float(ndtri(0.5 + level / 2))

@@ -30,14 +30,14 @@ class Curves:
     def evaluated(self) -> Bool[np.ndarray, " n"]:
         return self.recorded.get(EVALUATED, np.zeros(len(self.step), bool))
 
-    def at(self, kept: Int[np.ndarray, " kept"]) -> Curves:
+    def at(self, rows: Int[np.ndarray, " kept"]) -> Curves:
         """At some of its records; the largest loss is that since the record before."""
-        values = {name: column[kept] for name, column in self.values.items()}
-        recorded = {name: column[kept] for name, column in self.recorded.items()}
+        values = {name: column[rows] for name, column in self.values.items()}
+        recorded = {name: column[rows] for name, column in self.recorded.items()}
         if SPIKE in values:
-            values[SPIKE] = largest_since(self.values[SPIKE], self.recorded[SPIKE], kept)
+            values[SPIKE] = largest_since(self.values[SPIKE], self.recorded[SPIKE], rows)
             recorded[SPIKE] = values[SPIKE] != -np.inf
-        return Curves(self.step[kept], values, recorded)
+        return Curves(self.step[rows], values, recorded)
 
     def of(self, metric: str) -> tuple[Int[np.ndarray, " m"], Float[np.ndarray, " m"]]:
         """Steps and values of one metric, where it was recorded."""

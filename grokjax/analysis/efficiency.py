@@ -15,7 +15,6 @@ parameters by c scales the logits by c^k exactly (the model's `degree`), margin 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Literal
 
 import jax.numpy as jnp
@@ -25,25 +24,25 @@ from jaxtyping import Array, Bool, Float
 
 from grokjax.analysis.progress import final_keys
 from grokjax.analysis.stored import (
+    Measures,
     Snapshot,
     Steps,
-    Values,
     all_pairs_bytes,
     asked_snapshots,
-    by_program,
     examples_of,
     logit_scale,
     measured,
     total_norm,
 )
+from grokjax.models.params import Params
 from grokjax.probes.fourier import waves
 from grokjax.probes.progress import key_part, see
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.cycle import cycle_of
 from grokjax.tasks.examples import accuracy
-from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.state import Examples
+from grokjax.train.step import loss_and_logits
 
 MEMORIZED = 0.5  # test accuracy below which a network that fits counts as memorizing
 LOGITS = ("logit/correct", "logit/margin", "trig/correct", "trig/margin")
@@ -73,19 +72,17 @@ def efficiency(
     if not 0 <= memorized <= 1:
         raise ValueError(f"memorized is a test accuracy, from 0 to 1, not {memorized}")
     chosen = asked_snapshots(results, run_ids, steps)
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for alike in by_program(chosen):
-        spec = alike[0].spec
-        with precision(spec):
-            keys = final_keys(results, alike) if cycle_of(spec.task).sign else {}
+    keys = final_keys(results, [snapshot for snapshot in chosen if cycle_of(snapshot.spec.task).sign])
 
-            def inputs(one: Snapshot, keys: dict[str, np.ndarray] = keys) -> tuple[Any, ...]:
-                params = results.params(one.run_id, one.step)
-                return params, *examples_of(one.spec), logit_scale(one.spec), keys.get(one.run_id)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = results.params(snapshot.run_id, snapshot.step)
+        return params, *examples_of(snapshot.spec), logit_scale(snapshot.spec), keys.get(snapshot.run_id)
 
-            for one, values in measured(partial(logits_of, spec), alike, inputs, all_pairs_bytes(spec)):
-                found[one.run_id, one.step] = _row(results, one, values, memorized)
-    return pd.DataFrame([found[one.run_id, one.step] for one in chosen])
+    rows = {
+        (snapshot.run_id, snapshot.step): _row(results, snapshot, values, memorized)
+        for snapshot, values in measured(logits_of, chosen, inputs, all_pairs_bytes)
+    }
+    return pd.DataFrame([rows[snapshot.run_id, snapshot.step] for snapshot in chosen])
 
 
 def logits_of(
@@ -97,45 +94,47 @@ def logits_of(
     keys: Bool[Array, " k"] | None,
 ) -> dict[str, Float[Array, ""]]:
     """MEASURES of one network, less those of `trig/` where there are no key frequencies."""
-    found = {}
+    measures = {}
     for name, part in (("train", train), ("test", test)):
         loss, logits = loss_and_logits(spec, params, part, jnp.asarray(scale))
-        found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
+        measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
         correct, margin = _correct(logits[: spec.task.classes], part.targets)
-        found |= {"logit/correct": correct, "logit/margin": margin} if name == "train" else {}
-        found |= {"logit/test_correct": correct} if name == "test" else {}
+        if name == "train":
+            measures |= {"logit/correct": correct, "logit/margin": margin}
+        else:
+            measures["logit/test_correct"] = correct
     cycle = cycle_of(spec.task)
     if keys is None or not cycle.sign:
-        return found
+        return measures
     logits, basis = see(spec, params, cycle, scale).logits, waves(cycle.n, params[next(iter(params))].dtype)
     mean = logits.mean(1, keepdims=True)
-    kept, _ = key_part(logits - mean, cycle, basis, keys)
-    correct, margin = _correct(mean + kept, jnp.arange(cycle.n))
-    return found | {"trig/correct": correct, "trig/margin": margin}
+    in_keys, _ = key_part(logits - mean, cycle, basis, keys)
+    correct, margin = _correct(mean + in_keys, jnp.arange(cycle.n))
+    return measures | {"trig/correct": correct, "trig/margin": margin}
 
 
 def _correct(logits: Float[Array, "classes n"], labels: Any) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Mean over columns of the label's logit, less the mean and less the largest other one."""
     is_label = jnp.arange(logits.shape[0])[:, None] == labels
     right = jnp.where(is_label, logits, 0).sum(0)
-    other = jnp.where(is_label, -jnp.inf, logits).max(0)
-    return (right - logits.mean(0)).mean(), (right - other).mean()
+    largest_other = jnp.where(is_label, -jnp.inf, logits).max(0)
+    return (right - logits.mean(0)).mean(), (right - largest_other).mean()
 
 
-def _row(results: Results, one: Snapshot, values: Values, memorized: float) -> dict[str, Any]:
-    norm = total_norm(results.params(one.run_id, one.step))
-    found = {name: float(values.get(name, np.nan)) for name in MEASURES}
-    k = one.spec.model.degree
-    head = {"run_id": one.run_id, "step": one.step, "kind": _kind(one.spec, found, memorized)}
-    head |= {"train_size": len(examples_of(one.spec)[0].targets), "norm": norm}
-    per_norm = {f"efficiency/{name.replace('logit/', '').replace('/', '_')}": found[name] / norm for name in LOGITS}
-    normalized = found["logit/margin"] / norm**k if k else np.nan
-    return head | found | per_norm | {"efficiency/normalized": normalized}
+def _row(results: Results, snapshot: Snapshot, values: Measures, memorized: float) -> dict[str, Any]:
+    norm = total_norm(results.params(snapshot.run_id, snapshot.step))
+    measures = {name: float(values.get(name, np.nan)) for name in MEASURES}
+    degree = snapshot.spec.model.degree
+    head = {"run_id": snapshot.run_id, "step": snapshot.step, "kind": _kind(snapshot.spec, measures, memorized)}
+    head |= {"train_size": len(examples_of(snapshot.spec)[0].targets), "norm": norm}
+    per_norm = {f"efficiency/{name.replace('logit/', '').replace('/', '_')}": measures[name] / norm for name in LOGITS}
+    normalized = measures["logit/margin"] / norm**degree if degree else np.nan
+    return head | measures | per_norm | {"efficiency/normalized": normalized}
 
 
-def _kind(spec: RunSpec, found: dict[str, float], memorized: float) -> str:
-    if found["test/accuracy"] >= spec.events.generalization:
+def _kind(spec: RunSpec, measures: dict[str, float], memorized: float) -> str:
+    if measures["test/accuracy"] >= spec.events.generalization:
         return "generalizing"
-    fits = found["train/accuracy"] >= spec.events.fit
-    can_only_memorize = spec.task.has_no_rule or found["test/accuracy"] < memorized
+    fits = measures["train/accuracy"] >= spec.events.fit
+    can_only_memorize = spec.task.has_no_rule or measures["test/accuracy"] < memorized
     return "memorizing" if fits and can_only_memorize else "neither"

@@ -18,6 +18,8 @@ SLINGSHOT_APART = 200  # hits at most this many steps apart are one event
 
 @dataclass(frozen=True)
 class Thresholds:
+    """Accuracies from which on a run has fit and has generalized, and for how many records they must hold."""
+
     fit: float = 0.99
     generalization: float = 0.99
     hold: int = 1
@@ -25,6 +27,8 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Event:
+    """Something found in the curves of a run."""
+
     kind: str  # fit | generalization | loss_of_generalization | slingshot | divergence
     step: int
     value: float  # the accuracy; the spike's largest train loss; the last train loss before divergence
@@ -101,7 +105,9 @@ def _norm_jump(step: np.ndarray, last_norm: np.ndarray | None, t: int) -> float 
         return None
     before = last_norm[(step >= t - SLINGSHOT_WINDOW) & (step < t)]
     after = last_norm[(step >= t) & (step <= t + SLINGSHOT_APART)]
-    return float(after.max() / np.median(before) - 1) if len(before) and np.median(before) > 0 else None
+    if not len(before) or not np.median(before) > 0:
+        return None
+    return float(after.max() / np.median(before) - 1)
 
 
 def find_events(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -34,10 +33,11 @@ from grokjax.analysis.stored import (
     start_params,
 )
 from grokjax.models.network import forward
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.train.state import Examples, Params
+from grokjax.train.state import Examples
 from grokjax.train.step import precision
 
 PARTS = ("train", "test", "all")
@@ -85,16 +85,16 @@ def kernel(
     """
     sample, rows = sample or Sample(), []
     for alike in by_program(chosen_snapshots(results, run_ids, steps, with_start=True)):
-        own = {one.run_id: one.spec for one in alike}
-        first = [Snapshot(run_id, 0, spec) for run_id, spec in own.items()]
-        later = [one for one in alike if one.step > 0]
-        wanted, grams = {(one.run_id, one.step) for one in alike}, {}
-        for one, gram in _grams(results, [*first, *later], sample):
-            if one.step == 0:
-                grams[one.run_id] = gram
-            if (one.run_id, one.step) in wanted:
-                head = {"run_id": one.run_id, "step": one.step}
-                rows.append(head | describe(gram, grams[one.run_id], np.asarray(sample.of(one.spec).targets)))
+        specs = {snapshot.run_id: snapshot.spec for snapshot in alike}
+        first = [Snapshot(run_id, 0, spec) for run_id, spec in specs.items()]
+        later = [snapshot for snapshot in alike if snapshot.step > 0]
+        asked, grams = {(snapshot.run_id, snapshot.step) for snapshot in alike}, {}
+        for snapshot, gram in _grams(results, [*first, *later], sample):
+            if snapshot.step == 0:
+                grams[snapshot.run_id] = gram
+            if (snapshot.run_id, snapshot.step) in asked:
+                head = {"run_id": snapshot.run_id, "step": snapshot.step}
+                rows.append(head | describe(gram, grams[snapshot.run_id], np.asarray(sample.of(snapshot.spec).targets)))
     return in_order(results, pd.DataFrame(rows))
 
 
@@ -102,17 +102,19 @@ def _grams(results: Results, snapshots: list[Snapshot], sample: Sample) -> Itera
     """Each snapshot, all of one program, with its kernel in float64."""
     spec = snapshots[0].spec
     with precision(spec, matmul="highest"):
-        starts = start_params(results, list({one.run_id: None for one in snapshots}))
+        starts = start_params(results, list({snapshot.run_id: None for snapshot in snapshots}))
 
-        def inputs(one: Snapshot) -> tuple[Any, ...]:
-            params = starts[one.run_id] if one.step == 0 else results.params(one.run_id, one.step)
-            return params, sample.of(one.spec).inputs, logit_scale(one.spec)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = starts[snapshot.run_id] if snapshot.step == 0 else results.params(snapshot.run_id, snapshot.step)
+        return params, sample.of(snapshot.spec).inputs, logit_scale(snapshot.spec)
 
+    def bytes_of(spec: RunSpec) -> int:
         count = len(sample.of(spec).targets)
         width = np.dtype(spec.numerics.params).itemsize
-        each = width * count * (3 * parameter_count(parameter_shapes(spec)) + count)
-        for one, values in measured(partial(_of_run, spec), snapshots, inputs, each):
-            yield one, values["kernel"].astype(np.float64)
+        return width * count * (3 * parameter_count(parameter_shapes(spec)) + count)
+
+    for snapshot, values in measured(_of_run, snapshots, inputs, bytes_of, matmul="highest"):
+        yield snapshot, values["kernel"].astype(np.float64)
 
 
 def _of_run(spec: RunSpec, params: Params, tokens: Array, scale: Float[Array, ""]) -> dict[str, Array]:
@@ -128,7 +130,7 @@ def tangent_kernel(
     """K of outputs(params, one input). One output after another, so that the gradients of one are held, not of all."""
 
     def add(sum: Array, output: Float[Array, " v"]) -> tuple[Array, None]:
-        gradient = jax.grad(lambda params, one: jnp.vdot(output, outputs(params, one)))
+        gradient = jax.grad(lambda params, x: jnp.vdot(output, outputs(params, x)))
         leaves = jax.tree.leaves(jax.vmap(gradient, in_axes=(None, 0))(params, inputs))
         flat = [leaf.reshape(len(leaf), -1) for leaf in leaves]
         return sum + jnp.stack([leaf @ leaf.T for leaf in flat]).sum(0), None
@@ -142,11 +144,11 @@ def describe(gram: Gram, start: Gram, labels: np.ndarray) -> dict[str, float]:
     """What `kernel` has of one kernel, that of the start, and the labels of their examples."""
     one_hot = (labels[:, None] == np.unique(labels)).astype(np.float64)
     one_hot -= one_hot.mean(0)
-    wanted = one_hot @ one_hot.T
+    target = one_hot @ one_hot.T
     norm = np.linalg.norm(start)
     return {
-        "alignment": cosine(gram, wanted),
-        "centered_alignment": cosine(centered(gram), wanted),
+        "alignment": cosine(gram, target),
+        "centered_alignment": cosine(centered(gram), target),
         "change": max(0.0, 1 - cosine(gram, start)),
         "centered_change": max(0.0, 1 - cosine(centered(gram), centered(start))),
         "distance": float(np.linalg.norm(gram - start) / norm) if norm else float("nan"),

@@ -17,21 +17,21 @@ import pandas as pd
 from jaxtyping import Array, Float
 
 from grokjax.analysis.stored import (
+    Measures,
     Snapshot,
-    Values,
     all_pairs_bytes,
-    by_program,
     examples_of,
     logit_scale,
     measured,
     specs_of,
     total_norm,
 )
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import accuracy
-from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.state import Examples
+from grokjax.train.step import loss_and_logits
 
 SCALES = tuple(np.geomspace(0.25, 4, 41).tolist())
 METRICS = ("train/loss", "train/accuracy", "test/loss", "test/accuracy")
@@ -51,47 +51,47 @@ def ray(
     """
     if not len(scales) or not all(np.isfinite(scale) and scale > 0 for scale in scales):
         raise ValueError("scales must be positive numbers, at least one")
-    wanted = [run_id for run_id in results.run_ids if run_id in results.ends] if runs is None else list(runs)
-    if not wanted:
+    run_ids = [run_id for run_id in results.run_ids if run_id in results.ends] if runs is None else list(runs)
+    if not run_ids:
         raise ValueError(f"no run in {results.path} has ended yet")
-    rows = [results.snapshot(run_id, step) for run_id in wanted]
-    own = specs_of(results)
-    snapshots = [Snapshot(run_id, row.step, own[run_id]) for run_id, row in zip(wanted, rows, strict=True)]
-    frames = {}
-    for alike in by_program(snapshots):
-        with precision(spec := alike[0].spec):
-            factors = np.asarray(scales, spec.numerics.params)
-            found = measured(partial(_along, spec, factors), alike, partial(_inputs, results), all_pairs_bytes(spec))
-            frames |= {one.run_id: _frame(results, one, scales, values) for one, values in found}
-    return pd.concat([frames[run_id] for run_id in wanted], ignore_index=True)
+    rows = [results.snapshot(run_id, step) for run_id in run_ids]
+    specs = specs_of(results)
+    snapshots = [Snapshot(run_id, row.step, specs[run_id]) for run_id, row in zip(run_ids, rows, strict=True)]
+    frames = {
+        snapshot.run_id: _frame(results, snapshot, scales, values)
+        for snapshot, values in measured(
+            partial(_along, scales=scales), snapshots, partial(_inputs, results), all_pairs_bytes
+        )
+    }
+    return pd.concat([frames[run_id] for run_id in run_ids], ignore_index=True)
 
 
-def _inputs(results: Results, one: Snapshot) -> tuple[Any, ...]:
-    return results.params(one.run_id, one.step), *examples_of(one.spec), logit_scale(one.spec)
+def _inputs(results: Results, snapshot: Snapshot) -> tuple[Any, ...]:
+    return results.params(snapshot.run_id, snapshot.step), *examples_of(snapshot.spec), logit_scale(snapshot.spec)
 
 
-def _frame(results: Results, one: Snapshot, scales: Sequence[float], values: Values) -> pd.DataFrame:
-    norm = total_norm(results.params(one.run_id, one.step))
-    columns = {"run_id": one.run_id, "step": one.step, "scale": list(scales), "norm": norm * np.array(scales)}
+def _frame(results: Results, snapshot: Snapshot, scales: Sequence[float], values: Measures) -> pd.DataFrame:
+    norm = total_norm(results.params(snapshot.run_id, snapshot.step))
+    columns = {"run_id": snapshot.run_id, "step": snapshot.step, "scale": list(scales), "norm": norm * np.array(scales)}
     return pd.DataFrame(columns | {name: values[name] for name in METRICS})
 
 
 def _along(
     spec: RunSpec,
-    scales: Float[np.ndarray, " scales"],
     params: Params,
     train: Examples,
     test: Examples,
     logit_scale: Float[Array, ""],
+    scales: Sequence[float],
 ) -> dict[str, Float[Array, " scales"]]:
     """One run, one scale after another."""
 
     def at(scale: Float[Array, ""]) -> dict[str, Float[Array, ""]]:
         scaled = {name: value * scale for name, value in params.items()}
-        found = {}
+        measures = {}
         for name, part in (("train", train), ("test", test)):
             loss, logits = loss_and_logits(spec, scaled, part, logit_scale)
-            found |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
-        return found
+            measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
+        return measures
 
-    return jax.lax.map(at, jnp.asarray(scales))
+    return jax.lax.map(at, jnp.asarray(scales, spec.numerics.params))

@@ -22,18 +22,18 @@ from grokjax.analysis.sgld import Langevin, batch_rows, chain
 from grokjax.analysis.stored import (
     Snapshot,
     Steps,
-    by_program,
     chosen_snapshots,
     examples_of,
     in_order,
     logit_scale,
     measured,
 )
+from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.train.state import Examples, Params
-from grokjax.train.step import loss_and_logits, precision
+from grokjax.train.state import Examples
+from grokjax.train.step import loss_and_logits
 
 MOST_RHAT = 1.1
 MOST_DRIFT = 0.2  # of lambda, over the draws
@@ -88,7 +88,10 @@ def learning_coefficient(
     A loss that is no log-likelihood (mse) gives lambda up to its scale. run_ids, steps: as of
     `grokjax.analysis.progress.progress`; ValueErrors too.
     """
-    rows = [_row(one, loss, chains) for one, loss, chains in _sampled(results, run_ids, steps, sampling or Sampling())]
+    rows = [
+        _row(snapshot, loss, chains)
+        for snapshot, loss, chains in _sampled(results, run_ids, steps, sampling or Sampling())
+    ]
     return in_order(results, pd.DataFrame(rows))
 
 
@@ -101,34 +104,34 @@ def traces(
     """run_id, step, chain, draw (from 0 on, after the burn-in) and loss on its batch. Arguments as of
     `learning_coefficient`."""
     parts = []
-    for one, _, losses in _sampled(results, run_ids, steps, sampling or Sampling()):
+    for snapshot, _, losses in _sampled(results, run_ids, steps, sampling or Sampling()):
         chains, draw = np.indices(losses.shape).reshape(2, -1)
-        head = {"run_id": one.run_id, "step": one.step, "chain": chains, "draw": draw}
+        head = {"run_id": snapshot.run_id, "step": snapshot.step, "chain": chains, "draw": draw}
         parts.append(pd.DataFrame(head | {"loss": losses.ravel()}))
     return in_order(results, pd.concat(parts, ignore_index=True))
 
 
-def _row(one: Snapshot, loss: float, losses: Float[np.ndarray, "chains draws"]) -> dict[str, Any]:
-    n = one.spec.task.train_size
+def _row(snapshot: Snapshot, loss: float, losses: Float[np.ndarray, "chains draws"]) -> dict[str, Any]:
+    n = snapshot.spec.task.train_size
     n_beta = inverse_temperature(n)
-    kept = losses[np.isfinite(losses).all(axis=1)]
-    each = n_beta * (kept.mean(axis=1) - loss) if len(kept) else np.array([np.nan])
-    diverged = 1 - len(kept) / len(losses)
-    found = {
+    finite = losses[np.isfinite(losses).all(axis=1)]
+    each = n_beta * (finite.mean(axis=1) - loss) if len(finite) else np.array([np.nan])
+    diverged = 1 - len(finite) / len(losses)
+    estimate = {
         "lambda": each.mean(),
         "lambda_se": each.std(ddof=1) / np.sqrt(len(each)) if len(each) > 1 else np.nan,
         "loss": loss,
-        "mean_loss": kept.mean() if len(kept) else np.nan,
+        "mean_loss": finite.mean() if len(finite) else np.nan,
         "n": n,
         "n_beta": n_beta,
         "diverged": diverged,
-        "below": (each < 0).mean() if len(kept) else np.nan,
-        "rhat": split_rhat(kept) if len(kept) else np.nan,
-        "ess": effective_size(kept) if len(kept) else np.nan,
-        "drift": n_beta * drift(kept) if len(kept) else np.nan,
+        "below": (each < 0).mean() if len(finite) else np.nan,
+        "rhat": split_rhat(finite) if len(finite) else np.nan,
+        "ess": effective_size(finite) if len(finite) else np.nan,
+        "drift": n_beta * drift(finite) if len(finite) else np.nan,
     }
-    why = "; ".join(_doubts(found, guess_loss(one.spec)))
-    return {"run_id": one.run_id, "step": one.step} | found | {"trusted": not why, "why": why}
+    doubts = "; ".join(_doubts(estimate, snapshot.spec.loss.of_guess(snapshot.spec.task.classes)))
+    return {"run_id": snapshot.run_id, "step": snapshot.step} | estimate | {"trusted": not doubts, "why": doubts}
 
 
 def inverse_temperature(n: int) -> float:
@@ -136,24 +139,19 @@ def inverse_temperature(n: int) -> float:
     return n / np.log(n) if n > 1 else float("nan")
 
 
-def guess_loss(spec: RunSpec) -> float:
-    """The loss of one and the same guess for every example, all answers being as frequent."""
-    return spec.loss.of_guess(spec.task.classes)
-
-
-def _doubts(found: dict[str, Any], guess: float) -> Iterator[str]:
-    """Why an estimate is not to be trusted."""
-    if found["diverged"]:
-        yield f"{found['diverged']:.0%} of the chains diverged: take a smaller step size"
-    if found["diverged"] == 1:
+def _doubts(estimate: dict[str, Any], guess: float) -> Iterator[str]:
+    """Why an estimate is not to be trusted. guess: the loss of one and the same guess for every example."""
+    if estimate["diverged"]:
+        yield f"{estimate['diverged']:.0%} of the chains diverged: take a smaller step size"
+    if estimate["diverged"] == 1:
         return
-    if found["below"]:
-        yield f"{found['below']:.0%} of the chains found lower loss: the parameters are no minimum"
-    if found["mean_loss"] > max(guess, found["loss"]):
+    if estimate["below"]:
+        yield f"{estimate['below']:.0%} of the chains found lower loss: the parameters are no minimum"
+    if estimate["mean_loss"] > max(guess, estimate["loss"]):
         yield "the chains lose the solution, their loss is above that of a guess: take a larger gamma"
-    if not found["rhat"] <= MOST_RHAT:
-        yield f"R-hat {found['rhat']:.2f}: take more draws"
-    if not abs(found["drift"]) <= MOST_DRIFT * abs(found["lambda"]):
+    if not estimate["rhat"] <= MOST_RHAT:
+        yield f"R-hat {estimate['rhat']:.2f}: take more draws"
+    if not abs(estimate["drift"]) <= MOST_DRIFT * abs(estimate["lambda"]):
         yield "the loss still drifts: take a longer burn-in"
 
 
@@ -161,25 +159,25 @@ def _sampled(
     results: Results, run_ids: str | Iterable[str] | None, steps: Steps, sampling: Sampling
 ) -> Iterator[tuple[Snapshot, float, Float[np.ndarray, "chains draws"]]]:
     """Each snapshot with its full train loss, and the losses of its chains after the burn-in, in float64."""
-    for alike in by_program(chosen_snapshots(results, run_ids, steps)):
-        spec = alike[0].spec
 
-        def inputs(one: Snapshot) -> tuple[Any, ...]:
-            train, _ = examples_of(one.spec)
-            return results.params(one.run_id, one.step), train, logit_scale(one.spec), _entropy(one, sampling.seed)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        params = results.params(snapshot.run_id, snapshot.step)
+        train, _ = examples_of(snapshot.spec)
+        return params, train, logit_scale(snapshot.spec), _entropy(snapshot, sampling.seed)
 
-        with precision(spec):
-            for one, values in measured(partial(_chains, spec, sampling), alike, inputs, _bytes(spec, sampling)):
-                yield one, float(values["loss"]), values["losses"][:, sampling.burn_in :].astype(np.float64)
+    snapshots = chosen_snapshots(results, run_ids, steps)
+    chains, bytes_of = partial(_chains, sampling=sampling), partial(_bytes, sampling=sampling)
+    for snapshot, values in measured(chains, snapshots, inputs, bytes_of):
+        yield snapshot, float(values["loss"]), values["losses"][:, sampling.burn_in :].astype(np.float64)
 
 
-def _entropy(one: Snapshot, seed: int) -> np.ndarray:
+def _entropy(snapshot: Snapshot, seed: int) -> np.ndarray:
     """What a snapshot's random numbers depend on: not on what else is measured."""
-    return np.array([seed, int(one.run_id[:8], 16), int(one.run_id[8:], 16), one.step], np.uint32)
+    return np.array([seed, int(snapshot.run_id[:8], 16), int(snapshot.run_id[8:], 16), snapshot.step], np.uint32)
 
 
 def _chains(
-    spec: RunSpec, sampling: Sampling, params: Params, train: Examples, scale: Float[Array, ""], entropy: Array
+    spec: RunSpec, params: Params, train: Examples, scale: Float[Array, ""], entropy: Array, sampling: Sampling
 ) -> dict[str, Array]:
     n = len(train.targets)
     size = n if sampling.batch is None else min(sampling.batch, n)

@@ -11,7 +11,6 @@ is reached.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import jax.numpy as jnp
@@ -19,15 +18,14 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Int
 
-from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, by_program, measured
+from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, measured
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.network import preactivations
+from grokjax.models.params import Params
 from grokjax.probes.fourier import share
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import table
-from grokjax.train.state import Params
-from grokjax.train.step import precision
 
 DEAD = 1e-3  # of the std of its layer's most active neuron, below which a neuron's activation is that of a dead one
 QUANTILES = (0.1, 0.5, 0.9)
@@ -67,11 +65,11 @@ def _explained(x: Float[Array, "m n"], y: Float[Array, "m n"]) -> Float[Array, "
 def fits(spec: RunSpec, tokens: Int[np.ndarray, "n 3"], params: Params) -> dict[str, Float[Array, " m"]]:
     """`LAYER/NAME` -> each neuron's number of that name in `Fit`."""
     activation = ACTIVATIONS[spec.model.nonlinearity]
-    found = {}
+    numbers = {}
     for layer, x in preactivations(spec, params, jnp.asarray(tokens)).items():
         fit = quadratic_fit(x, activation(x))
-        found |= {f"{layer}/{name}": value for name, value in fit._asdict().items()}
-    return found
+        numbers |= {f"{layer}/{name}": value for name, value in fit._asdict().items()}
+    return numbers
 
 
 def each_neuron(
@@ -104,22 +102,22 @@ def _measured(
 ) -> list[tuple[tuple[str, int, int], pd.DataFrame]]:
     """(run, step, layer) and a row a neuron, by run and step."""
     chosen = asked_snapshots(results, run_ids, steps)
-    with_neurons = [one for one in chosen if one.spec.model.has_neurons]
+    with_neurons = [snapshot for snapshot in chosen if snapshot.spec.model.has_neurons]
     if not with_neurons:
         raise ValueError(f"no network of these in {results.path} has neurons: they are attention only")
-    found: dict[tuple[str, int], dict[int, pd.DataFrame]] = {}
-    for alike in by_program(with_neurons):
-        spec = alike[0].spec
-        with precision(spec):
-            measure = partial(fits, spec, np.asarray(table(spec.task).inputs))
-            for one, values in measured(measure, alike, partial(_inputs, results), all_pairs_bytes(spec)):
-                found[one.run_id, one.step] = _layers(values)
-    each = [((one.run_id, one.step), found[one.run_id, one.step]) for one in with_neurons]
-    return [((*at, layer), frame) for at, layers in each for layer, frame in layers.items()]
 
+    def measure(spec: RunSpec, params: Params) -> dict[str, Array]:
+        return fits(spec, np.asarray(table(spec.task).inputs), params)
 
-def _inputs(results: Results, one: Snapshot) -> tuple[Any, ...]:
-    return (results.params(one.run_id, one.step),)
+    def inputs(snapshot: Snapshot) -> tuple[Any, ...]:
+        return (results.params(snapshot.run_id, snapshot.step),)
+
+    layers_of = {
+        (snapshot.run_id, snapshot.step): _layers(values)
+        for snapshot, values in measured(measure, with_neurons, inputs, all_pairs_bytes)
+    }
+    keys = [(snapshot.run_id, snapshot.step) for snapshot in with_neurons]
+    return [((*key, layer), frame) for key in keys for layer, frame in layers_of[key].items()]
 
 
 def _layers(values: dict[str, np.ndarray]) -> dict[int, pd.DataFrame]:
@@ -139,11 +137,13 @@ def _headed(run_id: str, step: int, layer: int, frame: pd.DataFrame) -> pd.DataF
 
 def _of_layer(each: pd.DataFrame) -> dict[str, float | int]:
     live = each[~each["dead"]]
-    found: dict[str, float | int] = {"neurons": len(each), "dead": float(each["dead"].mean())}
+    summary: dict[str, float | int] = {"neurons": len(each), "dead": float(each["dead"].mean())}
     weights = np.square(live["std"].to_numpy())
     for name in FITS:
         values = live[name].to_numpy()
-        found[name] = float(values @ weights / weights.sum()) if len(live) else np.nan
+        summary[name] = float(values @ weights / weights.sum()) if len(live) else np.nan
         at = np.quantile(values, QUANTILES) if len(live) else [np.nan] * len(QUANTILES)
-        found |= {f"{name}/q{quantile * 100:.0f}": float(value) for quantile, value in zip(QUANTILES, at, strict=True)}
-    return found | {name: float(live[name].median()) for name in ("low", "high", "positive")}
+        summary |= {
+            f"{name}/q{quantile * 100:.0f}": float(value) for quantile, value in zip(QUANTILES, at, strict=True)
+        }
+    return summary | {name: float(live[name].median()) for name in ("low", "high", "positive")}

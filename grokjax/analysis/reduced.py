@@ -34,32 +34,29 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
     if not pace > 0:
         raise ValueError(f"the pace must be positive, not {pace}")
     planned = results.planned().set_index("run_id")
-    wanted = list(planned.index) if runs is None else list(runs)
-    curves = results.curves([*METRICS, "norm/total"], wanted)  # says if there is no such run
-    free = [run_id for run_id in wanted if not _holds_norm(str(planned.loc[run_id, "constraint.name"]))]
+    run_ids = list(planned.index) if runs is None else list(runs)
+    curves = results.curves([*METRICS, "norm/total"], run_ids)  # says if there is no such run
+    names = planned["constraint.name"]
+    free = [run_id for run_id in run_ids if not CONSTRAINTS.get(str(names[run_id]), Constraint).holds_norm]
     if free:
         raise ValueError(
-            f"the reduced loss is that of runs with constraint.name fixed_norm; {len(free)} of {len(wanted)} in"
+            f"the reduced loss is that of runs with constraint.name fixed_norm; {len(free)} of {len(run_ids)} in"
             f" {results.path} have none, the first is {free[0]}"
         )
-    ended = [run_id for run_id in wanted if planned.loc[run_id, "status"] == "ended"]
+    ended = [run_id for run_id in run_ids if planned.loc[run_id, "status"] == "ended"]
     if not ended:
         raise ValueError(f"no run in {results.path} has ended yet without diverging")
     of_run = dict(list(curves.groupby("run_id", sort=False)))
     return pd.DataFrame([_row(run_id, of_run[run_id], pace) for run_id in ended])
 
 
-def _holds_norm(name: str) -> bool:
-    return CONSTRAINTS.get(name, Constraint).holds_norm
-
-
 def _row(run_id: str, curves: pd.DataFrame, pace: float) -> dict[str, object]:
     train = curves.dropna(subset="train/loss")
-    found = slope(train["step"].to_numpy(), train["train/loss"].to_numpy(np.float64))
+    train_slope = slope(train["step"].to_numpy(), train["train/loss"].to_numpy(np.float64))
     last = curves.ffill().iloc[-1]
     values = {"norm": float(last["norm/total"])} | {name: float(last[name]) for name in METRICS}
     head = {"run_id": run_id, "step": int(last["step"])}
-    return head | values | {"slope": found, "settled": abs(found) <= pace}
+    return head | values | {"slope": train_slope, "settled": abs(train_slope) <= pace}
 
 
 def slope(step: Int[np.ndarray, " n"], loss: Float[np.ndarray, " n"]) -> float:

@@ -20,12 +20,12 @@ from grokjax.results.files import curves_file, snapshots_file, write_sealed
 from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
-from grokjax.results.snapshots import Row, write_snapshots
+from grokjax.results.snapshots import StoredSnapshot, write_snapshots
 from grokjax.results.write import seal_table, write_parquet
 from grokjax.spec.probes import PROBES, Probe
 from grokjax.spec.run import RunSpec
-from grokjax.sweep.expand import Run
 from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.run import Run
 
 SAVE_BYTES = 2**28  # of states in one file
 
@@ -133,12 +133,12 @@ class _Phase:
     run_id: str  # as it was then
     asked: list[int]
     below: int  # its records count below this step
-    snapshots: dict[int, Row]
+    snapshots: dict[int, StoredSnapshot]
     find: Find
     find_first: Find
 
     @property
-    def row(self) -> Row | None:
+    def row(self) -> StoredSnapshot | None:
         """The newest snapshot to start from; None: where the run itself began."""
         usable = [step for step, row in self.snapshots.items() if step <= self.asked[0] and row.run_id == self.run_id]
         return self.snapshots[max(usable)] if usable else None
@@ -164,9 +164,9 @@ class _Phase:
                 yield leg
 
 
-def _only(rows: Rows, kept: np.ndarray) -> Rows:
-    metrics, recorded = ({name: of[name][kept] for name in of} for of in (rows.metrics, rows.recorded))
-    return Rows(rows.run[kept], rows.step[kept], metrics, recorded)
+def _only(rows: Rows, rows_kept: np.ndarray) -> Rows:
+    metrics, recorded = ({name: of[name][rows_kept] for name in of} for of in (rows.metrics, rows.recorded))
+    return Rows(rows.run[rows_kept], rows.step[rows_kept], metrics, recorded)
 
 
 def _run_of(plan: Plan, run_id: str) -> tuple[Chunk, Run]:

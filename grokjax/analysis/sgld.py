@@ -46,7 +46,8 @@ def noise_like(params: Any, key: Array, variance: float) -> Any:
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
     drawn = [
-        variance**0.5 * jax.random.normal(one, leaf.shape, leaf.dtype) for one, leaf in zip(keys, leaves, strict=True)
+        variance**0.5 * jax.random.normal(leaf_key, leaf.shape, leaf.dtype)
+        for leaf_key, leaf in zip(keys, leaves, strict=True)
     ]
     return jax.tree.unflatten(structure, drawn)
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from grokjax.analysis.summary import derive
 from grokjax.engine.inputs import Starts, stack_hyper
-from grokjax.results.derived import kept
+from grokjax.results.derived import cached
 from grokjax.results.origins import find_start
 from grokjax.results.read import Results
 from grokjax.spec.identity import program_key
@@ -22,14 +22,16 @@ from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.all import table
 from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, State
-from grokjax.train.step import start
+from grokjax.train.step import precision, start
 
 BATCH_BYTES = 2**28  # of what a batch holds at once
 Steps = int | Iterable[int] | None
-Values = dict[str, np.ndarray]
+Measures = dict[str, np.ndarray]
 
 
 class Snapshot(NamedTuple):
+    """A stored run at a step."""
+
     run_id: str
     step: int
     spec: RunSpec
@@ -53,22 +55,24 @@ def chosen_snapshots(
     with_start: step 0 counts as stored (`start_params` has it). Raises ValueError for an unknown run, or a step without
     a snapshot.
     """
-    chosen = results.run_ids if run_ids is None else [run_ids] if isinstance(run_ids, str) else list(run_ids)
+    chosen = results.run_ids if run_ids is None else run_ids
+    if isinstance(chosen, str):
+        chosen = [chosen]
     first = [0] if with_start else []
     stored = {run_id: sorted({*first, *results.snapshots(run_id)}) for run_id in chosen}  # says if there is no such run
-    there = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
-    own = specs_of(results)
-    return [Snapshot(run_id, step, own[run_id]) for run_id in stored for step in there[run_id]]
+    steps_of = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
+    specs = specs_of(results)
+    return [Snapshot(run_id, step, specs[run_id]) for run_id in stored for step in steps_of[run_id]]
 
 
 def _asked(results: Results, stored: dict[str, list[int]], steps: int | Iterable[int], all_have: bool) -> dict:
     """Of each run's snapshots those at the steps; each must be there in all runs, or in one."""
     asked = [int(steps)] if isinstance(steps, (int, np.integer)) else sorted(set(steps))
     for step in asked:
-        lacking = [run_id for run_id, there in stored.items() if step not in there]
-        if lacking and (all_have or len(lacking) == len(stored)):
-            results.snapshot(lacking[0], step)  # raises, and says which there are
-    return {run_id: [step for step in asked if step in there] for run_id, there in stored.items()}
+        without = [run_id for run_id, steps_of_run in stored.items() if step not in steps_of_run]
+        if without and (all_have or len(without) == len(stored)):
+            results.snapshot(without[0], step)  # raises, and says which there are
+    return {run_id: [step for step in asked if step in steps_of_run] for run_id, steps_of_run in stored.items()}
 
 
 def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot]:
@@ -80,13 +84,13 @@ def last_snapshots(results: Results, specs: dict[str, RunSpec]) -> list[Snapshot
     ]
 
 
-def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Values]:
+def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Measures]:
     """run id -> parameters before step 0, computed as training did, of runs of one program; of a fork, those that it
     began with. To be called within a precision (`grokjax.train.step.precision`). Raises SweepError where a fork's
     parent is gone."""
     planned = {run.run_id: run for chunk in results.manifest.plan.chunks for run in chunk.runs}
     runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
-    find = find_start(results.manifest, lambda path: Results(path, kept(derive)))
+    find = find_start(results.manifest, lambda path: Results(path, cached(derive)))
     hyper = stack_hyper(runs, [True] * len(runs))
     starts: Any = Starts(find).of(runs, hyper)
     states = starts if isinstance(starts, State) else jax.vmap(partial(start, runs[0].spec))(starts, hyper)
@@ -98,10 +102,10 @@ def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
     """Those whose runs compile to the same program together."""
     alike: dict[str, list[Snapshot]] = {}
     keys = {}  # of runs: a key costs more than a look
-    for one in snapshots:
-        if one.run_id not in keys:
-            keys[one.run_id] = program_key(one.spec)
-        alike.setdefault(keys[one.run_id], []).append(one)
+    for snapshot in snapshots:
+        if snapshot.run_id not in keys:
+            keys[snapshot.run_id] = program_key(snapshot.spec)
+        alike.setdefault(keys[snapshot.run_id], []).append(snapshot)
     return list(alike.values())
 
 
@@ -110,10 +114,14 @@ def asked_snapshots(
 ) -> list[Snapshot]:
     """As `chosen_snapshots`; at "last" those of `last_snapshots`, without run_ids of the runs that have any. Raises
     ValueError where there are none."""
-    found = chosen_snapshots(results, run_ids, None if steps == "last" else steps)
-    if not found:
+    snapshots = chosen_snapshots(results, run_ids, None if steps == "last" else steps)
+    if not snapshots:
         raise ValueError(f"no snapshots in {results.path} yet")
-    return last_snapshots(results, {one.run_id: one.spec for one in found}) if steps == "last" else found
+    return (
+        last_snapshots(results, {snapshot.run_id: snapshot.spec for snapshot in snapshots})
+        if steps == "last"
+        else snapshots
+    )
 
 
 def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
@@ -125,6 +133,7 @@ def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
 
 
 def logit_scale(spec: RunSpec) -> np.ndarray:
+    """What the logits are multiplied by, in the precision of the run."""
     return np.asarray(spec.model.logit_scale, spec.numerics.params)
 
 
@@ -135,24 +144,28 @@ def total_norm(params: dict[str, np.ndarray]) -> float:
 
 def measured(
     measure: Callable[..., dict[str, Any]],
-    snapshots: Sequence[Snapshot],
+    snapshots: Iterable[Snapshot],
     inputs: Callable[[Snapshot], tuple[Any, ...]],
-    each: int,
-) -> Iterator[tuple[Snapshot, Values]]:
-    """Each snapshot, all of one program, with measure(*inputs(snapshot)): in batches of one size, the last filled up.
+    bytes_of: Callable[[RunSpec], int],
+    matmul: str | None = None,
+) -> Iterator[tuple[Snapshot, Measures]]:
+    """Each snapshot with measure(spec, *inputs(snapshot)), program by program, in the precision of the runs.
 
-    each: bytes that the measure of one holds at once. To be gone through within a precision
-    (`grokjax.train.step.precision`).
+    Snapshots of one program are measured in batches of one size; the last batch is filled up. bytes_of: what the
+    measure of one snapshot of such a run holds at once. matmul: the precision of products, by default the runs' own.
     """
-    many = jax.jit(jax.vmap(measure))
-    size = max(1, min(len(snapshots), BATCH_BYTES // each))
-    for begin in range(0, len(snapshots), size):
-        batch = snapshots[begin : begin + size]
-        rows = [inputs(one) for one in batch]
-        rows += rows[-1:] * (size - len(rows))
-        values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
-        for at, one in enumerate(batch):
-            yield one, {name: np.asarray(value[at]) for name, value in values.items()}
+    for alike in by_program(snapshots):
+        spec = alike[0].spec
+        many = jax.jit(jax.vmap(partial(measure, spec)))
+        size = max(1, min(len(alike), BATCH_BYTES // bytes_of(spec)))
+        for begin in range(0, len(alike), size):
+            batch = alike[begin : begin + size]
+            with precision(spec, matmul):
+                rows = [inputs(snapshot) for snapshot in batch]
+                rows += rows[-1:] * (size - len(rows))
+                values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))
+            for index, snapshot in enumerate(batch):
+                yield snapshot, {name: np.asarray(value[index]) for name, value in values.items()}
 
 
 def all_pairs_bytes(spec: RunSpec) -> int:
@@ -164,6 +177,6 @@ def all_pairs_bytes(spec: RunSpec) -> int:
 
 def in_order(results: Results, frame: pd.DataFrame) -> pd.DataFrame:
     """Rows by run and step."""
-    place = {run_id: at for at, run_id in enumerate(results.run_ids)}
-    order = np.lexsort((frame["step"], frame["run_id"].map(place)))
+    position = {run_id: at for at, run_id in enumerate(results.run_ids)}
+    order = np.lexsort((frame["step"], frame["run_id"].map(position)))
     return frame.iloc[order].reset_index(drop=True)

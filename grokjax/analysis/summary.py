@@ -49,6 +49,7 @@ def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
 
 
 def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
+    """One row an event, as `Results.events` has them."""
     rows = [
         (run_id, event.kind, event.step, event.value, event.norm_jump, event.matrix)
         for run_id, events in events_of.items()

@@ -27,6 +27,7 @@ class Tally:
         self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, metric) -> the newest accuracies
 
     def counts(self) -> Counter[str]:
+        """Kind -> how many runs have done it."""
         return Counter(kind for kinds in self._seen.values() for kind in kinds)
 
     def seen(self) -> Mapping[str, set[str]]:

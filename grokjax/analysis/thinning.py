@@ -39,16 +39,16 @@ def shared_records(
     """
     shared = nearest_of_both(step, evaluated, log_steps(last, min(points, MOST_SHARED)))
     finer = nearest_of_both(step, evaluated, log_steps(last, points))
-    kept = np.unique(np.concatenate([shared, finer, around(step, events)])).astype(np.int64)
-    return kept, np.isin(kept, shared)
+    indices = np.unique(np.concatenate([shared, finer, around(step, events)])).astype(np.int64)
+    return indices, np.isin(indices, shared)
 
 
 def nearest_of_both(
-    step: Int[np.ndarray, " n"], evaluated: Bool[np.ndarray, " n"], wanted: Int[np.ndarray, " m"]
+    step: Int[np.ndarray, " n"], evaluated: Bool[np.ndarray, " n"], targets: Int[np.ndarray, " m"]
 ) -> Int[np.ndarray, " chosen"]:
     """Indices of the records nearest to the wanted steps, of all and of the evaluated ones; and the first and last."""
     test = np.flatnonzero(evaluated)
-    chosen = [nearest(step, wanted), test[nearest(step[test], wanted)], [0, len(step) - 1]]
+    chosen = [nearest(step, targets), test[nearest(step[test], targets)], [0, len(step) - 1]]
     return np.unique(np.concatenate(chosen)).astype(np.int64)
 
 
@@ -81,13 +81,13 @@ def _nearest_log_spaced(step: Int[np.ndarray, " n"], count: int) -> Int[np.ndarr
     return nearest(step, np.geomspace(max(int(step[0]), 1), max(int(step[-1]), 1), count))
 
 
-def nearest(step: Int[np.ndarray, " n"], wanted: np.ndarray) -> Int[np.ndarray, " chosen"]:
+def nearest(step: Int[np.ndarray, " n"], targets: np.ndarray) -> Int[np.ndarray, " chosen"]:
     """Indices of the records nearest to the wanted steps."""
     if not len(step):
         return np.zeros(0, np.int64)
-    right = np.clip(np.searchsorted(step, wanted), 0, len(step) - 1)
+    right = np.clip(np.searchsorted(step, targets), 0, len(step) - 1)
     left = np.maximum(right - 1, 0)
-    return np.unique(np.where(wanted - step[left] <= step[right] - wanted, left, right))
+    return np.unique(np.where(targets - step[left] <= step[right] - targets, left, right))
 
 
 def around(step: Int[np.ndarray, " n"], events: Sequence[int]) -> Int[np.ndarray, " near"]:
@@ -100,16 +100,16 @@ def around(step: Int[np.ndarray, " n"], events: Sequence[int]) -> Int[np.ndarray
 
 
 def largest_since(
-    values: Float[np.ndarray, " n"], recorded: Bool[np.ndarray, " n"], kept: Int[np.ndarray, " kept"]
+    values: Float[np.ndarray, " n"], recorded: Bool[np.ndarray, " n"], indices: Int[np.ndarray, " kept"]
 ) -> Float[np.ndarray, " kept"]:
     """At each kept record the largest value since the one kept before: a maximum loses no spike when it is thinned.
 
     -inf where nothing was recorded since.
     """
-    if not len(kept):
+    if not len(indices):
         return np.zeros(0, values.dtype)
-    known = np.where(recorded, values, -np.inf)[: kept[-1] + 1]
-    return np.maximum.reduceat(known, np.concatenate([[0], kept[:-1] + 1])).astype(values.dtype)
+    known = np.where(recorded, values, -np.inf)[: indices[-1] + 1]
+    return np.maximum.reduceat(known, np.concatenate([[0], indices[:-1] + 1])).astype(values.dtype)
 
 
 def envelope(

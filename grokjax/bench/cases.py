@@ -19,6 +19,8 @@ from grokjax.tasks.examples import split
 
 @dataclass(frozen=True)
 class Case:
+    """A network that is timed, at several numbers of lanes."""
+
     name: str
     base: dict[str, Any]  # as in a sweep
     lanes: tuple[int, ...]

@@ -16,13 +16,13 @@ from grokjax.engine.inputs import Starts
 from grokjax.engine.loop import Program
 from grokjax.engine.measure import stepper
 from grokjax.models import textbook
+from grokjax.models.params import Params
 from grokjax.plan.plan import Plan
 from grokjax.spec.run import RunSpec
 
 # Train every lane by so many steps, wait, return lane 0's loss before them; after one step all contestants must agree.
 Advance = Callable[[int], float]
 Contestant = Callable[[Plan], Advance]
-Params = dict[str, Array]
 
 
 def starting_values(plan: Plan) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 
 @dataclass(frozen=True)
-class Row:
+class Timing:
     """One contestant at one number of lanes."""
 
     case: str
@@ -47,7 +47,7 @@ class Row:
 
 def measure(
     case: Case, lanes: int, device: Device, contestants: Mapping[str, Contestant], matmul: str, repeats: int
-) -> list[Row]:
+) -> list[Timing]:
     """All contestants at one number of lanes, their repeats interleaved."""
     base = case.base | {"numerics": {"matmul": matmul}}
     plan = planned(base, lanes, device)
@@ -69,7 +69,7 @@ def measure(
         median = statistics.median(seconds[name])
         speed = useful / median
         rows.append(
-            Row(
+            Timing(
                 case.name, lanes, name, matmul, median * 1e3, 1 / median, speed / 1e9, speed / limit, compiling[name],
                 peak, losses[name],
             )
@@ -77,16 +77,16 @@ def measure(
     return rows
 
 
-def _steps_of_a_call(advance: Callable[[int], float], most: int) -> int:
+def _steps_of_a_call(advance: Callable[[int], float], limit: int) -> int:
     """As many steps as take about `CALL_SECONDS`, in whole rounds if that is not much longer."""
     steps, took = 1, timed(lambda: advance(1))
-    while took < CALL_SECONDS / 5 and steps < most:
-        steps = min(4 * steps, most)
+    while took < CALL_SECONDS / 5 and steps < limit:
+        steps = min(4 * steps, limit)
         took = timed(lambda steps=steps: advance(steps))
-    wanted = CALL_SECONDS * steps / took
-    if wanted > ROUND / 4:
-        wanted = max(1, round(wanted / ROUND)) * ROUND
-    return max(1, min(int(wanted), most))
+    target = CALL_SECONDS * steps / took
+    if target > ROUND / 4:
+        target = max(1, round(target / ROUND)) * ROUND
+    return max(1, min(int(target), limit))
 
 
 def roofline(device: Device, matmul: str = "highest") -> float:
@@ -104,7 +104,7 @@ def roofline(device: Device, matmul: str = "highest") -> float:
 
 
 @dataclass
-class _Nowhere:
+class _DiscardingWriter:
     """A writer that drops what it is handed."""
 
     run_steps: int = 0
@@ -125,8 +125,9 @@ class _Nowhere:
 def logging_cost(case: Case, lanes: int, device: Device, repeats: int) -> float:
     """Share of the time that all logging takes at the defaults: records, evaluations, fetching, and files on disk,
     against the same training with a record at the start and the end only."""
-    once = _probe_seconds(case, lanes, device)
-    steps = max(1, round(6 * CALL_SECONDS / once / ROUND)) * ROUND
+    plan = planned(case.base, lanes, device)
+    step_seconds = lane_seconds(plan) * plan.buckets[0].width / device.count
+    steps = max(1, round(6 * CALL_SECONDS / step_seconds / ROUND)) * ROUND
     plans = {
         "logged": planned(case.base, lanes, device, steps),
         "bare": planned(case.base, lanes, device, steps, {"every": steps, "eval_every": steps}),
@@ -139,7 +140,7 @@ def logging_cost(case: Case, lanes: int, device: Device, repeats: int) -> float:
                 out = Path(folder) / f"{repeat}-{name}"
                 out.mkdir()
                 logs = DirectoryWriter(out, 0, Checkpoints(out, 0, stamp=""))
-                writer = logs if name == "logged" else _Nowhere()
+                writer = logs if name == "logged" else _DiscardingWriter()
                 train = lambda name=name, plan=plan, writer=writer: train_chunk(  # noqa: E731
                     programs[name], plan.chunks[0], writer, lambda: False
                 )
@@ -158,12 +159,6 @@ def lane_seconds(plan: Plan) -> float:
     steps = max(10, min(int(CALL_SECONDS / once), plan.buckets[0].schedule.steps))
     lanes = plan.buckets[0].width // plan.device.count
     return statistics.median(timed(lambda: advance(steps)) / steps for _ in range(3)) / lanes
-
-
-def _probe_seconds(case: Case, lanes: int, device: Device) -> float:
-    """Seconds of one step of all lanes."""
-    plan = planned(case.base, lanes, device)
-    return lane_seconds(plan) * plan.buckets[0].width / device.count
 
 
 def _peak_bytes() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
-from grokjax.bench.measure import Row, logging_cost, measure, roofline
+from grokjax.bench.measure import Timing, logging_cost, measure, roofline
 from grokjax.launch import prepare_jax
 from grokjax.plan import cost
 from grokjax.plan.plan import Device
@@ -24,6 +24,7 @@ HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}"
 
 
 def local_device() -> Device:
+    """The device that JAX computes on here."""
     prepare_jax()
     from grokjax.engine.devices import describe_device
 
@@ -58,15 +59,15 @@ def bench(
     for matmul, limit in limits.items():
         say(f"roofline, float32 matmul {matmul}: {limit / 1e9:,.0f} GFLOP/s")
     say(HEAD)
-    rows: list[Row] = []
+    rows: list[Timing] = []
     logging = {}
     for case in cases:
         for matmul in modes:
             for lanes in _lanes(case, device, full):
-                found = measure(case, lanes, device, contestants, matmul, repeats)
-                rows += found
-                for row in found:
-                    say(row_text(row, found[-1]))
+                timings = measure(case, lanes, device, contestants, matmul, repeats)
+                rows += timings
+                for row in timings:
+                    say(timing_text(row, timings[-1]))
         logging[case.name] = logging_cost(case, _best_lanes(rows, case), device, repeats)
         say(f"{case.name:24}{_best_lanes(rows, case):6}  logging costs {logging[case.name]:.1%}")
     return {
@@ -88,21 +89,22 @@ def _lanes(case: Case, device: Device, full: bool) -> list[int]:
     return lanes
 
 
-def _best_lanes(rows: list[Row], case: Case) -> int:
+def _best_lanes(rows: list[Timing], case: Case) -> int:
     """Where grokjax, the last contestant, was fastest."""
     ours = [row for row in rows if row.case == case.name and row.contestant == rows[-1].contestant]
     return min(ours, key=lambda row: row.ms_per_run_step).lanes
 
 
-def row_text(row: Row, ours: Row) -> str:
-    slower = row.ms_per_run_step / ours.ms_per_run_step
-    name = row.contestant + (" fast" if row.matmul != "highest" else "")
+def timing_text(timing: Timing, grokjax: Timing) -> str:
+    slower = timing.ms_per_run_step / grokjax.ms_per_run_step
+    name = timing.contestant + (" fast" if timing.matmul != "highest" else "")
     return (
-        f"{row.case:24}{row.lanes:6}  {name:16}{row.ms_per_run_step:12.4g}{row.run_steps_per_second:13,.0f}"
-        f"{row.useful_gflops:9,.0f}{row.roofline_share:10.0%}{row.compile_seconds:7.1f} s{row.peak_bytes / 1e9:6.2f} GB"
-        + (f"  grokjax is {slower:.1f}x as fast" if row is not ours else "")
+        f"{timing.case:24}{timing.lanes:6}  {name:16}{timing.ms_per_run_step:12.4g}{timing.run_steps_per_second:13,.0f}"
+        f"{timing.useful_gflops:9,.0f}{timing.roofline_share:10.0%}{timing.compile_seconds:7.1f} s"
+        f"{timing.peak_bytes / 1e9:6.2f} GB" + (f"  grokjax is {slower:.1f}x as fast" if timing is not grokjax else "")
     )
 
 
-def write_json(found: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+def write_json(results: dict[str, Any], path: Path) -> None:
+    """Write what `bench` returned."""
+    path.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")

@@ -14,33 +14,32 @@ from grokjax.plan.plan import Device, make_plan
 from grokjax.plan.tuning import Tuned, write_tuning
 from grokjax.spec.identity import tuning_key
 from grokjax.spec.run import Engine, Train
-from grokjax.sweep.expand import Run, Sweep
+from grokjax.sweep.run import Run, Sweep
 
-Say = Callable[[str], None]
 WORSE = 1.1  # a width that is so much slower than the best
 PATIENCE = 2  # so many times in a row ends the search
 
 
-def tune_cases(cases: Iterable[Case], say: Say) -> Path:
+def tune_cases(cases: Iterable[Case], say: Callable[[str], None]) -> Path:
     """Tune the bench's own cases."""
     device = local_device()
     return _tune([planned(case.base, 1, device).sweep for case in cases], device, say)
 
 
-def tune_sweep(sweep: Sweep, say: Say) -> Path:
+def tune_sweep(sweep: Sweep, say: Callable[[str], None]) -> Path:
     """Tune every program of a sweep."""
     device = local_device()
     first = {tuning_key(run.spec): run for run in reversed(sweep.runs)}
     return _tune([replace(sweep, runs=(run,)) for run in first.values()], device, say)
 
 
-def _tune(sweeps: Iterable[Sweep], device: Device, say: Say) -> Path:
-    say(f"{device.text}")
+def _tune(sweeps: Iterable[Sweep], device: Device, say: Callable[[str], None]) -> Path:
+    say(device.text)
     measured = {tuning_key(sweep.runs[0].spec): best_width(sweep, device, say) for sweep in sweeps}
     return write_tuning(device.text, measured)
 
 
-def best_width(sweep: Sweep, device: Device, say: Say) -> Tuned:
+def best_width(sweep: Sweep, device: Device, say: Callable[[str], None]) -> Tuned:
     """Double the lanes until they were `WORSE` than the best `PATIENCE` times, or memory ends."""
     (run,) = sweep.runs
     best, worse, lanes = Tuned(1, float("inf")), 0, 1

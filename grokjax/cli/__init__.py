@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from grokjax.cli import measure, templates, train, view
-from grokjax.cli.app import OneLineErrors
+from grokjax.cli.app import OneLineErrors, exit_codes
 from grokjax.cli.figures import figure_group
 
 __all__ = ["app", "main"]
@@ -43,7 +43,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command, example in COMMANDS.items():
-    app.command(epilog=f"Example: grokjax {example}")(command)
+    app.command(epilog=f"Example: grokjax {example}")(exit_codes()(command))
 app.add_typer(figure_group(), name="figure")
 
 

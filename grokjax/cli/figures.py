@@ -1,4 +1,4 @@
-"""`grokjax figure KIND`: a command a kind, its options read off the signature and docstring of the kind's `draw`."""
+"""`grokjax figure KIND`: a command a kind, its options read off the signature and docstring of the kind's `data`."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ def figure_group() -> typer.Typer:
 def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
     """The command that draws one kind.
 
-    about: its help, instead of the docstring of `draw`. defaults: of options whose default is not that of `draw`.
+    about: its help, instead of the docstring of `data`. defaults: of options whose default is not that of `data`.
     """
-    draw = figure_module(kind).draw
-    summary, texts = read_docstring(draw)
+    data = figure_module(kind).data
+    summary, texts = read_docstring(data)
     written = "Writes STEM.png, STEM.svg and the numbers drawn as STEM.csv."
     about = about or f"{summary}\n\n{written}\n\nExample: {texts['Example']}"
 
@@ -57,14 +57,14 @@ def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
 
     parameters = [
         inspect.Parameter("directory", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Directory),
-        *options_of(draw, texts, defaults),
+        *options_of(data, texts, defaults),
         inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=Stem, default=None),
     ]
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    one = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-    one.command(kind, help=about)(command)
-    return typer.main.get_command(one)
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command(kind, help=about)(command)
+    return typer.main.get_command(app)
 
 
 def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[str, Any]) -> list[Path]:
@@ -73,7 +73,7 @@ def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[s
         from grokjax.launch import open_results, replay
 
         given = {name: value for name, value in options.items() if value is not None}
-        if "replay" in inspect.signature(figure_module(kind).draw).parameters:
+        if "replay" in inspect.signature(figure_module(kind).data).parameters:
             given["replay"] = replay
         paths = make(kind, open_results(directory), out or directory / "figures" / kind, **given)
         for path in paths:
@@ -81,10 +81,10 @@ def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[s
         return paths
 
 
-def options_of(draw: Callable, texts: dict[str, str], defaults: dict[str, Any]) -> list[inspect.Parameter]:
-    """The options of a figure: every parameter of `draw` but its results and what is no value."""
+def options_of(data: Callable, texts: dict[str, str], defaults: dict[str, Any]) -> list[inspect.Parameter]:
+    """The options of a figure: every parameter of `data` but its results and what is no value."""
     options = []
-    for parameter in list(inspect.signature(draw, eval_str=True).parameters.values())[1:]:
+    for parameter in list(inspect.signature(data, eval_str=True).parameters.values())[1:]:
         if parameter.name == "replay":  # a function, which every figure that replays steps is given
             continue
         annotation = Annotated[parameter.annotation, typer.Option(help=_sentence(texts.get(parameter.name, "")))]

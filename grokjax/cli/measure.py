@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from grokjax.cli.app import Directory, bad_value, exit_codes, write_rows
+from grokjax.cli.app import Directory, bad_value, write_rows
+
+if TYPE_CHECKING:
+    from grokjax.results.read import Results
 
 Runs = Annotated[list[str] | None, typer.Option("--run", metavar="RUN", help="Only this run; repeatable.")]
 Steps = Annotated[list[int] | None, typer.Option("--step", help="Only at this step (0: the start); repeatable.")]
@@ -16,6 +19,7 @@ Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
 Out = Annotated[Path | None, typer.Option(help="CSV file to write; default in DIR.")]
 
 
+@bad_value()
 def progress(
     directory: Directory,
     run_id: Runs = None,
@@ -27,20 +31,17 @@ def progress(
 
     Progress measures as of Nanda et al. 2023; the key frequencies are the final network's.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results, prepare_jax
+    results = _open(directory)
+    from grokjax.analysis.progress import frequencies
+    from grokjax.analysis.progress import progress as measures
 
-        prepare_jax()
-        from grokjax.analysis.progress import frequencies
-        from grokjax.analysis.progress import progress as measures
-
-        results = open_results(directory)
-        if by_frequency:
-            write_rows(frequencies(results, run_id, step), out or directory / "frequencies.csv")
-        else:
-            write_rows(measures(results, run_id, step), out or directory / "progress.csv")
+    if by_frequency:
+        write_rows(frequencies(results, run_id, step), out or directory / "frequencies.csv")
+    else:
+        write_rows(measures(results, run_id, step), out or directory / "progress.csv")
 
 
+@bad_value()
 def reduced(
     directory: Directory,
     run_id: Runs = None,
@@ -54,15 +55,15 @@ def reduced(
 
     The reduced loss (Liu et al. 2022), of runs with constraint.name fixed_norm.
     """
-    with exit_codes(), bad_value():
-        from grokjax.analysis.reduced import PACE
-        from grokjax.analysis.reduced import reduced as reduced_loss
-        from grokjax.launch import open_results
+    from grokjax.analysis.reduced import PACE
+    from grokjax.analysis.reduced import reduced as reduced_loss
+    from grokjax.launch import open_results
 
-        rows = reduced_loss(open_results(directory), run_id, PACE if pace is None else pace)
-        write_rows(rows, out or directory / "reduced.csv")
+    rows = reduced_loss(open_results(directory), run_id, PACE if pace is None else pace)
+    write_rows(rows, out or directory / "reduced.csv")
 
 
+@bad_value()
 def efficiency(
     directory: Directory,
     run_id: Runs = None,
@@ -78,18 +79,16 @@ def efficiency(
 
     The circuit efficiency (Varma et al. 2023) of stored parameters.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results, prepare_jax
+    results = _open(directory)
+    from grokjax.analysis.efficiency import MEMORIZED
+    from grokjax.analysis.efficiency import efficiency as circuit_efficiency
 
-        prepare_jax()
-        from grokjax.analysis.efficiency import MEMORIZED
-        from grokjax.analysis.efficiency import efficiency as circuit_efficiency
-
-        below = MEMORIZED if memorized is None else memorized
-        rows = circuit_efficiency(open_results(directory), run_id, _steps(step, last), below)
-        write_rows(rows, out or directory / "efficiency.csv")
+    below = MEMORIZED if memorized is None else memorized
+    rows = circuit_efficiency(results, run_id, _steps(step, last), below)
+    write_rows(rows, out or directory / "efficiency.csv")
 
 
+@bad_value()
 def neurons(
     directory: Directory,
     run_id: Runs = None,
@@ -102,20 +101,18 @@ def neurons(
 
     Over all pairs of operands, of the neurons of stored networks.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results, prepare_jax
+    results = _open(directory)
+    from grokjax.analysis.neurons import each_neuron
+    from grokjax.analysis.neurons import neurons as layers
 
-        prepare_jax()
-        from grokjax.analysis.neurons import each_neuron
-        from grokjax.analysis.neurons import neurons as layers
-
-        results, steps = open_results(directory), _steps(step, last)
-        if each:
-            write_rows(each_neuron(results, run_id, steps), out or directory / "each_neuron.csv")
-        else:
-            write_rows(layers(results, run_id, steps), out or directory / "neurons.csv")
+    steps = _steps(step, last)
+    if each:
+        write_rows(each_neuron(results, run_id, steps), out or directory / "each_neuron.csv")
+    else:
+        write_rows(layers(results, run_id, steps), out or directory / "neurons.csv")
 
 
+@bad_value()
 def learning_coefficient(
     directory: Directory,
     run_id: Runs = None,
@@ -136,25 +133,22 @@ def learning_coefficient(
 
     Of stored parameters, by Langevin chains, with what its chains are worth.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results, prepare_jax
+    results = _open(directory)
+    from grokjax.analysis import learning_coefficient as chains_of
 
-        prepare_jax()
-        from grokjax.analysis import learning_coefficient as chains_of
-
-        results = open_results(directory)
-        sampling = chains_of.Sampling(step_size, gamma, chains, draws, burn_in, batch, seed)
-        if traces:
-            rows = chains_of.traces(results, run_id, step, sampling)
-            write_rows(rows, out or directory / "learning_coefficient_traces.csv")
-            return
-        rows = chains_of.learning_coefficient(results, run_id, step, sampling)
-        write_rows(rows, out or directory / "learning_coefficient.csv")
-        doubted = int((~rows["trusted"]).sum())
-        if doubted:
-            typer.echo(f"{doubted} of them are not to be trusted; the column `why` says why", err=True)
+    sampling = chains_of.Sampling(step_size, gamma, chains, draws, burn_in, batch, seed)
+    if traces:
+        rows = chains_of.traces(results, run_id, step, sampling)
+        write_rows(rows, out or directory / "learning_coefficient_traces.csv")
+        return
+    rows = chains_of.learning_coefficient(results, run_id, step, sampling)
+    write_rows(rows, out or directory / "learning_coefficient.csv")
+    doubted = int((~rows["trusted"]).sum())
+    if doubted:
+        typer.echo(f"{doubted} of them are not to be trusted; the column `why` says why", err=True)
 
 
+@bad_value()
 def kernel(
     directory: Directory,
     run_id: Runs = None,
@@ -168,15 +162,20 @@ def kernel(
 
     Its alignment with the labels, and how far it moved from the start, of stored parameters.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results, prepare_jax
+    results = _open(directory)
+    from grokjax.analysis.kernel import Sample
+    from grokjax.analysis.kernel import kernel as tangent_kernel
 
-        prepare_jax()
-        from grokjax.analysis.kernel import Sample
-        from grokjax.analysis.kernel import kernel as tangent_kernel
+    rows = tangent_kernel(results, run_id, step, Sample(examples, part, seed))
+    write_rows(rows, out or directory / "kernel.csv")
 
-        rows = tangent_kernel(open_results(directory), run_id, step, Sample(examples, part, seed))
-        write_rows(rows, out or directory / "kernel.csv")
+
+def _open(directory: Path) -> Results:
+    """The results, with JAX set up for what is computed of them: before anything imports it."""
+    from grokjax.launch import open_results, prepare_jax
+
+    prepare_jax()
+    return open_results(directory)
 
 
 def _steps(step: list[int] | None, last: bool) -> list[int] | Literal["last"] | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import bad_value, exit_codes
+from grokjax.cli.app import bad_value
 from grokjax.sweep.load import did_you_mean
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
@@ -17,6 +17,7 @@ CHECKOUT = Path(__file__).parents[2]
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 
 
+@bad_value()
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep; the file is NAME.yaml, here.")],
     source: Annotated[
@@ -25,17 +26,16 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
     """Write a commented sweep file to start from."""
-    with exit_codes(), bad_value():
-        if not re.fullmatch(NAME, name):
-            raise ValueError(f"{name!r} is no name of a sweep: letters, digits, '-', '_' and '.' (at most 100)")
-        path = Path(f"{name}.yaml")
-        text = sweep_text(name, source)
-        try:
-            with path.open("w" if force else "x", encoding="utf-8") as file:
-                file.write(text)
-        except FileExistsError:
-            raise ValueError(f"{path} exists; --force writes over it") from None
-        typer.echo(f"{path}; what it would train: grokjax plan {path}")
+    if not re.fullmatch(NAME, name):
+        raise ValueError(f"{name!r} is no name of a sweep: letters, digits, '-', '_' and '.' (at most 100)")
+    path = Path(f"{name}.yaml")
+    text = sweep_text(name, source)
+    try:
+        with path.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ValueError(f"{path} exists; --force writes over it") from None
+    typer.echo(f"{path}; what it would train: grokjax plan {path}")
 
 
 def sweep_text(name: str, source: str | None = None) -> str:

@@ -19,7 +19,6 @@ from grokjax.cli.app import (
     SweepFile,
     WandbMode,
     bad_value,
-    exit_codes,
     load_sweep,
 )
 
@@ -36,12 +35,12 @@ def plan(
 
     Its runs, programs, lanes, memory, records and disk.
     """
-    with exit_codes():
-        from grokjax.launch import measure_plan, plan_sweep
-        from grokjax.tables import plan_text
+    from grokjax.launch import measure_plan, plan_sweep
+    from grokjax.tables import plan_text
 
-        made = plan_sweep(load_sweep(sweep, settings))
-        typer.echo(plan_text(made, measure_plan(made) if measure else None))
+    planned = plan_sweep(load_sweep(sweep, settings))
+    seconds = measure_plan(planned) if measure else None
+    typer.echo(plan_text(planned, seconds))
 
 
 def run(
@@ -59,32 +58,31 @@ def run(
 
     The same command again goes on where it stopped.
     """
-    with exit_codes():
-        from rich.console import Console
+    from rich.console import Console
 
-        from grokjax.launch import open_results, train
-        from grokjax.live import LiveScreen
-        from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
-        from grokjax.sinks.watch import Watch
-        from grokjax.tables import outcome_text
+    from grokjax.launch import open_results, train
+    from grokjax.live import LiveScreen
+    from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
+    from grokjax.sinks.watch import Watch
+    from grokjax.tables import outcome_text
 
-        with bad_value():
-            if not wandb and (project or entity or mode):
-                raise ValueError("--project, --entity and --mode need --wandb")
-            to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
-        loaded = load_sweep(sweep, settings)
-        where = out or Path("runs") / loaded.name
-        screen = LiveScreen(Console(highlight=False))
-        shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
-        results = train(loaded, where, shown, other_device, typer.echo, _show_plan)
-        typer.echo(outcome_text(results))
-        typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
-        if report:
-            from grokjax.report import write_report
+    with bad_value():
+        if not wandb and (project or entity or mode):
+            raise ValueError("--project, --entity and --mode need --wandb")
+        to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
+    loaded = load_sweep(sweep, settings)
+    where = out or Path("runs") / loaded.name
+    screen = LiveScreen(Console(highlight=False))
+    shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
+    results = train(loaded, where, shown, other_device, typer.echo, _show_plan)
+    typer.echo(outcome_text(results))
+    typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
+    if report:
+        from grokjax.report import write_report
 
-            typer.echo(write_report(results))
-        if to_wandb:
-            sync_or_tell(results, to_wandb, typer.echo)
+        typer.echo(write_report(results))
+    if to_wandb:
+        sync_or_tell(results, to_wandb, typer.echo)
 
 
 def _show_plan(plan: Plan) -> None:
@@ -98,6 +96,7 @@ def _show_plan(plan: Plan) -> None:
         typer.echo(f"note: {note}")
 
 
+@bad_value()
 def replay(
     directory: Directory,
     run_id: RunId,
@@ -117,21 +116,20 @@ def replay(
 
     Saves every state, and compares it with the stored records.
     """
-    with exit_codes(), bad_value():
-        from grokjax.analysis.replay import save, stretch
-        from grokjax.launch import open_results
-        from grokjax.launch import replay as replay_steps
+    from grokjax.analysis.replay import save, stretch
+    from grokjax.launch import open_results
+    from grokjax.launch import replay as replay_steps
 
-        results = open_results(directory)
-        start, stop = stretch(results, run_id, start, stop, around, before, after)
-        made = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
-        folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
-        typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {made.restarted_from}")
-        for path in save(made, folder):
-            typer.echo(path)
-        typer.echo(made.verdict)
-        if made.difference:
-            raise typer.Exit(FAULT)
+    results = open_results(directory)
+    start, stop = stretch(results, run_id, start, stop, around, before, after)
+    moments = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
+    folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"
+    typer.echo(f"run {run_id}, steps {start} to {stop}, from the snapshot at {moments.restarted_from}")
+    for path in save(moments, folder):
+        typer.echo(path)
+    typer.echo(moments.verdict)
+    if moments.difference:
+        raise typer.Exit(FAULT)
 
 
 def verify(
@@ -143,31 +141,31 @@ def verify(
 
     Exit 0: intact; 1: not.
     """
-    with exit_codes():
-        from rich.console import Console
+    from rich.console import Console
 
-        from grokjax.launch import repair as repair_results
-        from grokjax.launch import verify_results
-        from grokjax.live import LiveScreen, size
+    from grokjax.launch import repair as repair_results
+    from grokjax.launch import verify_results
+    from grokjax.live import LiveScreen, size
 
-        report = verify_results(directory)
-        for path in report.unknown:
-            typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
-        for damage in report.damaged:
-            typer.echo(f"{damage.path}: {damage.why}", err=True)
-        typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")
-        if not report.damaged:
-            return
-        if not repair:
-            typer.echo("grokjax verify --repair trains again what they were a part of")
-            raise typer.Exit(FAULT)
-        repair_results(directory, report, LiveScreen(Console(highlight=False)), other_device)
-        after = verify_results(directory)
-        typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
-        if after.damaged:
-            raise typer.Exit(FAULT)
+    report = verify_results(directory)
+    for path in report.unknown:
+        typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
+    for damage in report.damaged:
+        typer.echo(f"{damage.path}: {damage.why}", err=True)
+    typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")
+    if not report.damaged:
+        return
+    if not repair:
+        typer.echo("grokjax verify --repair trains again what they were a part of")
+        raise typer.Exit(FAULT)
+    repair_results(directory, report, LiveScreen(Console(highlight=False)), other_device)
+    after = verify_results(directory)
+    typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
+    if after.damaged:
+        raise typer.Exit(FAULT)
 
 
+@bad_value()
 def bench(
     sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP]", help="With --tune: tune its programs.")] = None,
     tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
@@ -183,18 +181,17 @@ def bench(
 
     Of grokjax, plain jax.vmap, and a large matmul; with --tune the widths that plans use from then on.
     """
-    with exit_codes(), bad_value():
-        from grokjax.bench import report
+    from grokjax.bench import report
 
-        if sweep and not tune:
-            raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
-        cases = report.chosen(case or [], lanes or [])
-        if tune:
-            from grokjax.bench.tune import tune_cases, tune_sweep
+    if sweep and not tune:
+        raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
+    cases = report.chosen(case or [], lanes or [])
+    if tune:
+        from grokjax.bench.tune import tune_cases, tune_sweep
 
-            path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
-            typer.echo(f"written to {path}; plans made from now on use it")
-            return
-        measured = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
-        if json:
-            report.write_json(measured, json)
+        path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
+        typer.echo(f"written to {path}; plans made from now on use it")
+        return
+    measured = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)
+    if json:
+        report.write_json(measured, json)

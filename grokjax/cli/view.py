@@ -7,18 +7,18 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, WandbMode, bad_value, exit_codes
+from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, WandbMode, bad_value
 
 
 def status(directory: Directory) -> None:
     """Say how far a sweep is, and what its runs did."""
-    with exit_codes():
-        from grokjax.launch import open_results
-        from grokjax.tables import outcome_text
+    from grokjax.launch import open_results
+    from grokjax.tables import outcome_text
 
-        typer.echo(outcome_text(open_results(directory)))
+    typer.echo(outcome_text(open_results(directory)))
 
 
+@bad_value()
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="HTML file to write; default DIR/report.html.")] = None,
@@ -27,13 +27,13 @@ def report(
 
     It opens without a network, and can be mailed.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results
-        from grokjax.report import write_report
+    from grokjax.launch import open_results
+    from grokjax.report import write_report
 
-        typer.echo(write_report(open_results(directory), out))
+    typer.echo(write_report(open_results(directory), out))
 
 
+@bad_value()
 def params(
     directory: Directory,
     run_id: RunId,
@@ -44,17 +44,17 @@ def params(
 
     Under the names of the README; init.from_file reads them.
     """
-    with exit_codes(), bad_value():
-        from safetensors.numpy import save
+    from safetensors.numpy import save
 
-        from grokjax.launch import open_results
-        from grokjax.results.files import write_view
+    from grokjax.launch import open_results
+    from grokjax.results.files import write_view
 
-        values = open_results(directory).params(run_id, step)
-        write_view(out, lambda temporary: temporary.write_bytes(save(values)))
-        typer.echo(f"{len(values)} parameters in {out}")
+    values = open_results(directory).params(run_id, step)
+    write_view(out, lambda temporary: temporary.write_bytes(save(values)))
+    typer.echo(f"{len(values)} parameters in {out}")
 
 
+@bad_value()
 def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict as safetensors.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
@@ -63,13 +63,13 @@ def convert(
 
     Reads those of TransformerLens, and of Nanda et al.
     """
-    with exit_codes(), bad_value():
-        from grokjax.results.published import convert_published
+    from grokjax.results.published import convert_published
 
-        values = convert_published(file, out)
-        typer.echo(f"{len(values)} parameters in {out}")
+    values = convert_published(file, out)
+    typer.echo(f"{len(values)} parameters in {out}")
 
 
+@bad_value()
 def sync(
     directory: Directory,
     project: Project = None,
@@ -85,18 +85,18 @@ def sync(
 
     Each is written once, and uploaded if online.
     """
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results
-        from grokjax.sinks.sync import Options, checked_mode
-        from grokjax.sinks.sync import sync as sync_results
+    from grokjax.launch import open_results
+    from grokjax.sinks.sync import Options, checked_mode
+    from grokjax.sinks.sync import sync as sync_results
 
-        options = Options(project, entity, group, checked_mode(mode), rows, cells_only)
-        problem = sync_results(open_results(directory), options, typer.echo)
-        if problem:
-            typer.echo(problem, err=True)
-            raise typer.Exit(FAULT)
+    options = Options(project, entity, group, checked_mode(mode), rows, cells_only)
+    problem = sync_results(open_results(directory), options, typer.echo)
+    if problem:
+        typer.echo(problem, err=True)
+        raise typer.Exit(FAULT)
 
 
+@bad_value()
 def export(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="File to write; default DIR/export.FORMAT.")] = None,
@@ -105,9 +105,8 @@ def export(
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric (curves); repeatable.")] = None,
 ) -> None:
     """Write curves, runs or events as CSV or Parquet."""
-    with exit_codes(), bad_value():
-        from grokjax.launch import open_results
-        from grokjax.results.export import export_table
+    from grokjax.launch import open_results
+    from grokjax.results.export import export_table
 
-        path = export_table(open_results(directory), table, out, format, metric)
-        typer.echo(path)
+    path = export_table(open_results(directory), table, out, format, metric)
+    typer.echo(path)

@@ -12,16 +12,17 @@ from safetensors.numpy import load_file
 
 from grokjax.engine.lanes import draw_params
 from grokjax.engine.states import Flat, flat_names, unflatten
+from grokjax.models.params import Params
 from grokjax.results.segment import Stored
 from grokjax.spec.hypers import Hyper, hyper_of
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.expand import Run
+from grokjax.sweep.run import Run
 from grokjax.tasks.examples import Indices, split
-from grokjax.train.state import Params, State
+from grokjax.train.state import State
 from grokjax.train.step import start
 
 
-def dealt(runs: int, queue: int, devices: int) -> np.ndarray:
+def distribute(runs: int, queue: int, devices: int) -> np.ndarray:
     """[devices, places]: which run stands where in each device's part of the queue, dealt round; -1 is padding."""
     order = np.arange(queue).reshape(-1, devices).T
     return np.where(order < runs, order, -1)
@@ -64,38 +65,38 @@ class Starts:
 
     def first(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, Any]:
         """Parameters [runs, ...] at each run's own step 0."""
-        began, spec = self._of(runs, hyper, self._find_first), runs[0].spec
-        if not isinstance(began, State):
-            began = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(began, hyper))
-        return began.params
+        state, spec = self._of(runs, hyper, self._find_first), runs[0].spec
+        if not isinstance(state, State):
+            state = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(state, hyper))
+        return state.params
 
     def _of(self, runs: Sequence[Run], hyper: Hyper, find: Find) -> dict[str, np.ndarray] | State:
         stored = {run.run_id: find(run) for run in runs}
         params = self.stack(runs, stored)
-        if all(one is None or one.how == "params" for one in stored.values()):
+        if all(snapshot is None or snapshot.how == "params" for snapshot in stored.values()):
             return params
         spec = runs[0].spec
         states = jax.device_get(jax.jit(jax.vmap(partial(start, spec)))(params, hyper))
         names, leaves = flat_names(states), [np.array(leaf) for leaf in jax.tree.leaves(states)]
         flat = dict(zip(names, leaves, strict=True))
         for row, run in enumerate(runs):
-            one = stored[run.run_id]
-            if one and one.how != "params":
+            snapshot = stored[run.run_id]
+            if snapshot and snapshot.how != "params":
                 numbers = jax.tree.map(lambda value, row=row: value[row], hyper)
-                for name, value in _going_on(one, numbers, names).items():
+                for name, value in _continued_state(snapshot, numbers, names).items():
                     flat[name][row] = value
         return unflatten(flat, states)
 
     def stack(self, runs: Sequence[Run], stored: Mapping[str, Stored | None] | None = None) -> dict[str, np.ndarray]:
         """Parameters [runs, ...] in the runs' precision, whatever a file's is."""
         shapes, dtype = parameter_shapes(runs[0].spec), runs[0].spec.numerics.params
-        known = {run_id: one for run_id, one in (stored or {}).items() if one}
-        drawn = self._drawn([run for run in runs if run.run_id not in known])
+        snapshots = {run_id: snapshot for run_id, snapshot in (stored or {}).items() if snapshot}
+        drawn = self._drawn([run for run in runs if run.run_id not in snapshots])
         rows = []
         for run in runs:
             path = run.spec.init.from_file
-            if run.run_id in known:
-                flat = known[run.run_id].flat
+            if run.run_id in snapshots:
+                flat = snapshots[run.run_id].flat
                 rows.append({name: flat[f"params/{name}"] for name in shapes})
             else:
                 rows.append(load_file(path) if path else drawn[run.spec.init.scheme, run.spec.seed])
@@ -114,15 +115,15 @@ class Starts:
         return drawn
 
 
-def _going_on(stored: Stored, hyper: Hyper, names: list[str]) -> Flat:
+def _continued_state(stored: Stored, hyper: Hyper, names: list[str]) -> Flat:
     """What a run's state takes from the snapshot it goes on from; the rest is as at any start."""
     if stored.how == "continue":
         return {name: stored.flat[name] for name in names if name != "end"} | {"end": _new_end(stored.flat, hyper)}
     taken = {name: stored.flat[name] for name in names if name.startswith("opt/")}
-    as_it_was = all(factor == 1 for factor in hyper["init"]["scale_by_matrix"].values())
+    is_unscaled = all(factor == 1 for factor in hyper["init"]["scale_by_matrix"].values())
     radius = [name for name in names if name.startswith("radius/")]
-    holds_own = not radius or bool(np.isnan(hyper["constraint"]["radius"]))  # the norm that the run starts with
-    if as_it_was and holds_own and all(name in stored.flat for name in radius):
+    holds_start_norm = not radius or bool(np.isnan(hyper["constraint"]["radius"]))  # the norm that the run starts with
+    if is_unscaled and holds_start_norm and all(name in stored.flat for name in radius):
         taken |= {name: stored.flat[name] for name in names if name.startswith(("params/", "radius/"))}
     return taken
 

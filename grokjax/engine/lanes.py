@@ -16,16 +16,17 @@ from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
 from grokjax.models.network import starting_params
+from grokjax.models.params import Params
 from grokjax.plan.plan import Schedule
 from grokjax.probes.all import is_of_update, observe, observe_evaluation
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import Indices, Table
 from grokjax.train.constraints import norm
-from grokjax.train.state import Examples, Params, State
+from grokjax.train.state import Examples, State
 from grokjax.train.step import apply_stop_rule, is_active, start, step
 
-Metrics = dict[str, Array]
+Columns = dict[str, Array]
 Scalar = Int[Array, ""]
 
 
@@ -38,7 +39,7 @@ class Queue(NamedTuple):
     first: Params  # parameters at each run's own step 0, where a probe reads them; else empty
 
 
-class Board(NamedTuple):
+class Lanes(NamedTuple):
     """What continues: the lanes, which run of the queue each holds (-1: none yet), and the queue's next run."""
 
     state: State  # [B]
@@ -71,24 +72,24 @@ def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
     return jax.jit(partial(starting_params, spec=spec))
 
 
-def empty_board(spec: RunSpec, queue: Queue, width: int, devices: int) -> Board:
+def empty_lanes(spec: RunSpec, queue: Queue, width: int, devices: int) -> Lanes:
     """Lanes that hold nothing yet: shapes and dtypes only, for the caller to fill with zeros."""
 
     def lane(queue: Queue) -> State:
         return _begin(spec, *jax.tree.map(lambda value: value[0], (queue.starts, queue.hyper)))
 
-    def many(queue: Queue) -> Board:
+    def many(queue: Queue) -> Lanes:
         state = jax.tree.map(lambda value: jnp.zeros((width, *value.shape), value.dtype), lane(queue))
-        return Board(state, jnp.zeros(width, jnp.int32), jnp.zeros(devices, jnp.int32))
+        return Lanes(state, jnp.zeros(width, jnp.int32), jnp.zeros(devices, jnp.int32))
 
     return jax.eval_shape(many, queue)
 
 
-Segment = Callable[[Board, Queue, Table, Any, Any, Any], tuple[Board, Records]]
+Segment = Callable[[Lanes, Queue, Table, Any, Any, Any], tuple[Lanes, Records]]
 
 
 def segment_program(spec: RunSpec, schedule: Schedule, mesh: Mesh) -> Segment:
-    """(board, queue, table, clock, steps, every) -> (board, records); the board is donated.
+    """(lanes, queue, table, clock, steps, every) -> (lanes, records); the lanes are donated.
 
     clock: steps of the chunk so far; steps: how many to take, with a record where the clock is a multiple of `every`
     (at most `schedule.rows` of them).
@@ -104,8 +105,8 @@ def segment_program(spec: RunSpec, schedule: Schedule, mesh: Mesh) -> Segment:
     return jax.jit(many, donate_argnums=0)
 
 
-def refill_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue], Board]:
-    """(board, queue) -> board; the board is donated. Lanes that have finished take the next runs of the queue."""
+def refill_program(spec: RunSpec, mesh: Mesh) -> Callable[[Lanes, Queue], Lanes]:
+    """(lanes, queue) -> lanes, which are donated. Lanes that have finished take the next runs of the queue."""
     by_lane = PartitionSpec(LANES)
     many = jax.shard_map(
         partial(_refill, spec), mesh=mesh, in_specs=(by_lane, by_lane), out_specs=by_lane, check_vma=False
@@ -113,8 +114,8 @@ def refill_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue], Board]
     return jax.jit(many, donate_argnums=0)
 
 
-def close_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue, Table], Close]:
-    """(board, queue, table) -> close of the run in each lane."""
+def close_program(spec: RunSpec, mesh: Mesh) -> Callable[[Lanes, Queue, Table], Close]:
+    """(lanes, queue, table) -> close of the run in each lane."""
     by_lane = PartitionSpec(LANES)
     return jax.jit(
         jax.shard_map(
@@ -130,14 +131,14 @@ def close_program(spec: RunSpec, mesh: Mesh) -> Callable[[Board, Queue, Table], 
 def _segment(
     spec: RunSpec,
     schedule: Schedule,
-    board: Board,
+    lanes: Lanes,
     queue: Queue,
     table: Table,
     clock: Scalar,
     steps: Scalar,
     every: Scalar,
-) -> tuple[Board, Records]:
-    state, run, next_run = board
+) -> tuple[Lanes, Records]:
+    state, run, next_run = lanes
     hyper, train, test = _of_runs(queue, run, table)
     first = jax.tree.map(lambda value: value[run], queue.first)
     many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
@@ -148,10 +149,10 @@ def _segment(
         now = clock + i
         is_due = now % schedule.round == 0
 
-        def tested(state: State, seen: Metrics) -> tuple[State, Metrics]:
-            found = many_evaluations(state.params, train, test, hyper)
-            stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, found["test/accuracy"])
-            return stopped, _put(seen, found, now // schedule.round - first_in(clock, schedule.round))
+        def tested(state: State, seen: Columns) -> tuple[State, Columns]:
+            metrics = many_evaluations(state.params, train, test, hyper)
+            stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
+            return stopped, _put(seen, metrics, now // schedule.round - first_in(clock, schedule.round))
 
         state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
         counts, at = jax.vmap(is_active)(state), state.step
@@ -159,10 +160,10 @@ def _segment(
         is_record = now % every == 0
 
         def recorded(records: Records) -> Records:
-            place = now // every - first_in(clock, every)
-            train = _put(records.train, many_records(view._replace(first=first)), place)
-            row = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, place)
-            return records._replace(train=train, **row)
+            position = now // every - first_in(clock, every)
+            train = _put(records.train, many_records(view._replace(first=first)), position)
+            stamps = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, position)
+            return records._replace(train=train, **stamps)
 
         records = jax.lax.cond(is_record, recorded, lambda records: records, records)
         covered = is_record & counts & state.finite
@@ -180,7 +181,7 @@ def _segment(
         lambda state: many_evaluations(state.params, train, test, hyper),
     )
     taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
-    return Board(state, run, next_run), records._replace(taken=taken[None])
+    return Lanes(state, run, next_run), records._replace(taken=taken[None])
 
 
 def first_in(clock: Any, every: Any) -> Any:
@@ -192,38 +193,43 @@ def _begin(spec: RunSpec, starts: Params | State, hyper: Hyper) -> State:
     return starts if isinstance(starts, State) else start(spec, starts, hyper)
 
 
-def _refill(spec: RunSpec, board: Board, queue: Queue) -> Board:
+def _refill(spec: RunSpec, lanes: Lanes, queue: Queue) -> Lanes:
     """Lanes that have finished take the next runs of the queue, in order of lane, while there are any."""
-    free = ~jax.vmap(is_active)(board.state)
-    wanted = board.next[0] + jnp.cumsum(free, dtype=jnp.int32) - 1
-    takes = free & (wanted < queue.hyper["seed"].shape[0])
-    run = jnp.where(takes, wanted, board.run)
+    free = ~jax.vmap(is_active)(lanes.state)
+    upcoming = lanes.next[0] + jnp.cumsum(free, dtype=jnp.int32) - 1
+    takes_run = free & (upcoming < queue.hyper["seed"].shape[0])
+    run = jnp.where(takes_run, upcoming, lanes.run)
     starts, hyper = jax.tree.map(lambda value: value[run], (queue.starts, queue.hyper))
     fresh = jax.vmap(partial(_begin, spec))(starts, hyper)
 
     def choose(new: Array, old: Array) -> Array:
-        return jnp.where(takes.reshape(-1, *[1] * (new.ndim - 1)), new, old)
+        return jnp.where(takes_run.reshape(-1, *[1] * (new.ndim - 1)), new, old)
 
-    state = jax.tree.map(choose, fresh, board.state)
-    return Board(state, run, board.next + takes.sum(dtype=jnp.int32))
+    state = jax.tree.map(choose, fresh, lanes.state)
+    return Lanes(state, run, lanes.next + takes_run.sum(dtype=jnp.int32))
 
 
 def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, Examples, Examples]:
     """Hyperparameters, train and test examples of the run in each lane."""
     hyper, indices = jax.tree.map(lambda value: value[run], (queue.hyper, queue.indices))
+    return hyper, *examples_of(table, indices)
+
+
+def examples_of(table: Table, indices: Indices) -> tuple[Examples, Examples]:
+    """The train and test examples at some rows of a task's table."""
     inputs, targets = jnp.asarray(table.inputs), jnp.asarray(table.targets)
     train, test = (Examples(inputs[rows], targets[rows]) for rows in (indices.train, indices.test))
-    return hyper, train, test
+    return train, test
 
 
 def _blank(
-    schedule: Schedule, state: State, record: Callable[[State], Metrics], evaluation: Callable[[State], Metrics]
+    schedule: Schedule, state: State, record: Callable[[State], Columns], evaluation: Callable[[State], Columns]
 ) -> Records:
     """Records of a segment before its first step."""
     lanes = state.step.shape[0]
 
-    def rows(count: int, names: Any, dtype: Any = jnp.float32) -> Metrics:
-        return {name: jnp.zeros((count, lanes), dtype) for name in names}
+    def rows(length: int, names: Any, dtype: Any = jnp.float32) -> Columns:
+        return {name: jnp.zeros((length, lanes), dtype) for name in names}
 
     at = rows(schedule.rows, ["step"], jnp.int32) | rows(schedule.rows, ["counts"], bool)
     train = rows(schedule.rows, jax.eval_shape(record, state))
@@ -231,15 +237,15 @@ def _blank(
     return Records(train, test, **at, taken=jnp.zeros(1, jnp.int32))
 
 
-def _put(rows: Metrics, values: Metrics, at: Scalar) -> Metrics:
+def _put(rows: Columns, values: Columns, at: Scalar) -> Columns:
     return {name: rows[name].at[at].set(value.astype(rows[name].dtype)) for name, value in values.items()}
 
 
-def _close(spec: RunSpec, board: Board, queue: Queue, table: Table) -> Close:
+def _close(spec: RunSpec, lanes: Lanes, queue: Queue, table: Table) -> Close:
     """The record at each run's last parameters; where it diverged, the update that it did not survive."""
-    hyper, train, test = _of_runs(queue, board.run, table)
-    starts, first = jax.tree.map(lambda value: value[board.run], (queue.starts, queue.first))
-    return jax.vmap(partial(_close_one, spec))(board.state, starts, first, hyper, train, test)
+    hyper, train, test = _of_runs(queue, lanes.run, table)
+    starts, first = jax.tree.map(lambda value: value[lanes.run], (queue.starts, queue.first))
+    return jax.vmap(partial(_close_one, spec))(lanes.state, starts, first, hyper, train, test)
 
 
 def _close_one(
@@ -255,7 +261,7 @@ def _close_one(
     trained = observe(spec, view._replace(first=first))
     trained = {name: value for name, value in trained.items() if not is_of_update(name)}
     tested = observe_evaluation(spec, state.params, train, test, hyper)
-    began = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
+    start_norms = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
 
     def bad(params: Params) -> dict[str, Array]:
         return {name: ~jnp.isfinite(value).all() for name, value in params.items()}
@@ -266,7 +272,7 @@ def _close_one(
         bad_gradient=bad(view.grads),
         bad_proposal=bad(view.proposed),
         growth={
-            name: jnp.where(was > 0, norm(state.params[name]) / jnp.where(was > 0, was, 1), 0)
-            for name, was in began.items()
+            name: jnp.where(start_norm > 0, norm(state.params[name]) / jnp.where(start_norm > 0, start_norm, 1), 0)
+            for name, start_norm in start_norms.items()
         },
     )

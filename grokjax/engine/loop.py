@@ -11,21 +11,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.engine.book import Book, new_book, stored_book
 from grokjax.engine.devices import lane_mesh, over_lanes
 from grokjax.engine.inputs import Starts, stack_hyper, stack_indices
 from grokjax.engine.lanes import (
-    Board,
     Close,
+    Lanes,
     Queue,
     Records,
     close_program,
-    empty_board,
+    empty_lanes,
     refill_program,
     segment_program,
 )
-from grokjax.engine.records import Lanes, run_ends, segment_rows, with_close
-from grokjax.engine.states import Flat, as_snapshots, flatten, unflatten
+from grokjax.engine.progress import Progress, new_progress, stored_progress
+from grokjax.engine.records import LaneStatus, run_ends, segment_rows, with_close
+from grokjax.engine.states import Flat, as_snapshots, flatten, named, unflatten
 from grokjax.plan.plan import Bucket, Chunk
 from grokjax.results.segment import Segment
 from grokjax.tasks.all import table
@@ -75,25 +75,25 @@ class Program:
         """On the devices, spread over the first axis."""
         return jax.tree.map(lambda value: jax.device_put(value, over_lanes(self.mesh)), tree)
 
-    def advance(self, board: Board, queue: Queue, clock: int, steps: int, every: int) -> tuple[Board, Records]:
+    def advance(self, lanes: Lanes, queue: Queue, clock: int, steps: int, every: int) -> tuple[Lanes, Records]:
         """Take a segment's steps; returns before the device has."""
         trained = queue._replace(starts={})  # of whichever kind starts are, the program is one
-        return self.segment(board, trained, self.table, np.int32(clock), np.int32(steps), np.int32(every))
+        return self.segment(lanes, trained, self.table, np.int32(clock), np.int32(steps), np.int32(every))
 
 
 @dataclass
-class _Observed:
+class _Unwritten:
     """A segment that the device has finished: what is still to be fetched and written while it runs the next."""
 
     index: int
     clock: int
     every: int
-    before: np.ndarray  # [B] the step of each lane at its start
+    step_before: np.ndarray  # [B] the step of each lane at its start
     records: Records
-    lanes: Lanes
+    status: LaneStatus
     close: Close | None
-    kept: np.ndarray  # [B] lanes of which a snapshot is kept
-    flat: Flat  # their states, [kept lanes, ...]
+    snapshot_lanes: np.ndarray  # numbers of the lanes of which a snapshot is kept
+    states: Flat  # theirs, [snapshot_lanes, ...]
 
 
 def train_chunk(
@@ -101,102 +101,111 @@ def train_chunk(
 ) -> bool:
     """Train a chunk, from step 0 or from what a checkpoint stored. Returns False if `stop()` asked for an end before
     every run had ended; all that continues is then with the writer."""
+    schedule, unwritten = chunk.bucket.schedule, None
     with program.precision():
-        return _train_chunk(program, chunk, writer, stop, stored)
+        lanes, queue, progress = resume_chunk(program, chunk, stored) if stored else begin_chunk(program, chunk)
+        while not progress.ended.all():
+            stops = stop()
+            if stops or writer.is_due():
+                unwritten = _write(unwritten, progress, program, writer)
+                if progress.segment:
+                    writer.checkpoint(progress.segment - 1, checkpoint_arrays(lanes, queue, progress))
+                if stops:
+                    break
+            if progress.clock % schedule.round == 0 and progress.can_refill(lanes):
+                lanes = program.refill(lanes, queue)
+                progress.start_dense()
+            steps, step_before = progress.next_steps(lanes), np.array(lanes.state.step)
+            lanes, records = program.advance(lanes, queue, progress.clock, steps, progress.every)
+            _write(unwritten, progress, program, writer)  # while the device is at work
+            unwritten = _finish_segment(program, progress, lanes, queue, step_before, records)
+            progress.clock += steps
+            progress.segment += 1
+        _write(unwritten, progress, program, writer)
+        writer.flush()
+    return bool(progress.ended.all())
 
 
-def _train_chunk(program: Program, chunk: Chunk, writer: Writer, stop: Callable[[], bool], stored: Flat | None) -> bool:
-    turn, observed = chunk.bucket.schedule.round, None
-    board, queue, book = resume_chunk(program, chunk, stored) if stored else begin_chunk(program, chunk)
-    while not book.ended.all():
-        stops = stop()
-        if stops or writer.is_due():
-            observed = _write(observed, book, program, writer)
-            if book.segment:
-                writer.checkpoint(book.segment - 1, checkpoint_arrays(board, queue, book))
-            if stops:
-                break
-        if book.clock % turn == 0 and book.refills(board):
-            board = program.refill(board, queue)
-            book.begin()
-        steps, before = book.next_steps(board), np.array(board.state.step)
-        board, records = program.advance(board, queue, book.clock, steps, book.every)
-        _write(observed, book, program, writer)  # while the device is at work
-        lanes = book.look(board)  # waits for the device
-        close = None
-        if lanes.closing.any():  # before another run takes the lane
-            close = jax.device_get(program.close(board, queue, program.table))
-        kept = book.kept(lanes, before)
-        flat = flatten(board.state, np.nonzero(kept)[0]) if kept.any() else {}
-        observed = _Observed(book.segment, book.clock, book.every, before, records, lanes, close, kept, flat)
-        book.clock += steps
-        book.segment += 1
-    _write(observed, book, program, writer)
-    writer.flush()
-    return bool(book.ended.all())
+def _finish_segment(
+    program: Program, progress: Progress, lanes: Lanes, queue: Queue, step_before: np.ndarray, records: Records
+) -> _Unwritten:
+    """Wait for the device, and take from it what another run in the same lane would overwrite."""
+    status = progress.update(lanes)
+    close = None
+    if status.closing.any():
+        close = jax.device_get(program.close(lanes, queue, program.table))
+    due = np.nonzero(progress.snapshots_due(status, step_before))[0]
+    states = flatten(lanes.state, due) if len(due) else {}
+    return _Unwritten(
+        progress.segment, progress.clock, progress.every, step_before, records, status, close, due, states
+    )
 
 
-def _write(observed: _Observed | None, book: Book, program: Program, writer: Writer) -> None:
+def _write(unwritten: _Unwritten | None, progress: Progress, program: Program, writer: Writer) -> None:
     """Hand a segment's records, the runs that ended in it and the snapshots to the writer."""
-    if observed is None:
+    if unwritten is None:
         return
-    bucket, lanes, records = program.bucket, observed.lanes, jax.device_get(observed.records)
-    rows = segment_rows(records, lanes, observed.clock, observed.every, bucket, book.carried)
+    status, records = unwritten.status, jax.device_get(unwritten.records)
+    rows = segment_rows(records, status, unwritten.clock, unwritten.every, program.bucket, progress.carried)
     ends, snapshots = (), ()
-    if observed.close:
-        ends = run_ends(observed.close, book.run_ids, lanes)
-        rows = with_close(rows, observed.close, lanes, book.carried)
-    if observed.flat:
-        run = lanes.run[observed.kept]
-        loss_max = np.maximum(observed.flat["loss_max"], book.carried[run])
-        snapshots = (as_snapshots([book.run_ids[at] for at in run], observed.flat | {"loss_max": loss_max}),)
-    there = lanes.run >= 0
-    took = int((lanes.step - observed.before)[there].sum())
-    book.step[lanes.run[there]] = lanes.step[there]
-    lane_steps = int(records.taken.sum()) * len(lanes.run) // len(records.taken)
-    writer.segment(Segment(book.chunk.index, observed.index, book.run_ids, rows, ends, took, lane_steps, snapshots))
+    if unwritten.close:
+        ends = run_ends(unwritten.close, progress.run_ids, status)
+        rows = with_close(rows, unwritten.close, status, progress.carried)
+    if unwritten.states:
+        run = status.run[unwritten.snapshot_lanes]
+        loss_max = np.maximum(unwritten.states["loss_max"], progress.carried[run])
+        run_ids = [progress.run_ids[index] for index in run]
+        snapshots = (as_snapshots(run_ids, unwritten.states | {"loss_max": loss_max}),)
+    is_filled = status.run >= 0
+    run_steps = int((status.step - unwritten.step_before)[is_filled].sum())
+    progress.step[status.run[is_filled]] = status.step[is_filled]
+    lane_steps = int(records.taken.sum()) * len(status.run) // len(records.taken)
+    writer.segment(
+        Segment(progress.chunk.index, unwritten.index, progress.run_ids, rows, ends, run_steps, lane_steps, snapshots)
+    )
 
 
-def begin_chunk(program: Program, chunk: Chunk) -> tuple[Board, Queue, Book]:
-    """Lanes that hold nothing yet, and the runs of a chunk on its devices, dealt out in order."""
-    book = new_book(chunk, program.devices)
-    queue = make_queue(program, chunk, book.place)
-    shapes = empty_board(chunk.bucket.spec, queue, program.width, program.devices)
-    board = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    return program.put(board._replace(run=np.full(program.width, -1, np.int32))), queue, book
+def begin_chunk(program: Program, chunk: Chunk) -> tuple[Lanes, Queue, Progress]:
+    """Lanes that hold nothing yet, and the runs of a chunk on its devices, distributed in order."""
+    progress = new_progress(chunk, program.devices)
+    queue = make_queue(program, chunk, progress.queues)
+    shapes = empty_lanes(chunk.bucket.spec, queue, program.width, program.devices)
+    lanes = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    return program.put(lanes._replace(run=np.full(program.width, -1, np.int32))), queue, progress
 
 
-def make_queue(program: Program, chunk: Chunk, place: np.ndarray) -> Queue:
-    """What the runs of a chunk need to begin, on the devices, where `place` says."""
-    order = place.ravel()
-    runs = [chunk.runs[max(at, 0)] for at in order]
+def make_queue(program: Program, chunk: Chunk, queues: np.ndarray) -> Queue:
+    """What the runs of a chunk need to begin, on the devices.
+
+    queues: [devices, length] the runs of each device's queue, by index; -1: none.
+    """
+    order = queues.ravel()
+    runs = [chunk.runs[max(index, 0)] for index in order]
     hyper = stack_hyper(runs, order >= 0)
     indices, starts = stack_indices(runs, len(program.table.targets)), program.starts.of(runs, hyper)
     first = program.starts.first(runs, hyper) if chunk.bucket.spec.log.needs_start else {}
     return Queue(*program.put((hyper, indices, starts, first)))
 
 
-def checkpoint_arrays(board: Board, queue: Queue, book: Book) -> Flat:
-    """All that continues: the lanes, which run each holds, the queue's position and hyperparameters, and the book."""
-    flat = {f"board/{name}": value for name, value in flatten(board.state).items()}
-    flat |= {"board/run": np.array(board.run), "board/next": np.array(board.next)}
+def checkpoint_arrays(lanes: Lanes, queue: Queue, progress: Progress) -> Flat:
+    """All that continues: the lanes, which run each holds, the queue's position and hyperparameters, and progress.
+
+    Names in a checkpoint begin with board/ (lanes), hyper and book/ (progress), as in the first version.
+    """
+    flat = {f"board/{name}": value for name, value in flatten(lanes.state).items()}
+    flat |= {"board/run": np.array(lanes.run), "board/next": np.array(lanes.next)}
     hyper = jax.tree_util.tree_flatten_with_path(queue.hyper)[0]
     flat |= {f"hyper{jax.tree_util.keystr(path)}": np.array(value) for path, value in hyper}
-    return flat | {f"book/{name}": value for name, value in book.arrays().items()}
+    return flat | {f"book/{name}": value for name, value in progress.arrays().items()}
 
 
-def resume_chunk(program: Program, chunk: Chunk, stored: Flat) -> tuple[Board, Queue, Book]:
-    """Board, queue and book as `checkpoint_arrays` had them; with another number of devices, dealt out anew."""
-    parts = {prefix: _part(stored, prefix) for prefix in ("board", "book")}
-    book, run, flat = stored_book(chunk, parts["book"]), parts["board"].pop("run"), parts["board"]
-    upcoming = flat.pop("next")
-    if len(book.place) != program.devices or len(run) != program.width:
-        run, upcoming, flat = book.deal_anew(run, upcoming, flat, program.devices, program.width)
-    queue = make_queue(program, chunk, book.place)
-    like = empty_board(chunk.bucket.spec, queue, program.width, program.devices)
-    board = Board(unflatten(flat, like.state), *map(jnp.asarray, (run.astype(np.int32), upcoming.astype(np.int32))))
-    return program.put(board), queue, book
-
-
-def _part(stored: Flat, prefix: str) -> Flat:
-    return {name.removeprefix(f"{prefix}/"): value for name, value in stored.items() if name.startswith(f"{prefix}/")}
+def resume_chunk(program: Program, chunk: Chunk, stored: Flat) -> tuple[Lanes, Queue, Progress]:
+    """Lanes, queue and progress as `checkpoint_arrays` had them; redistributed on another number of devices."""
+    progress, flat = stored_progress(chunk, named(stored, "book/")), named(stored, "board/")
+    run, upcoming = flat.pop("run"), flat.pop("next")
+    if len(progress.queues) != program.devices or len(run) != program.width:
+        run, upcoming, flat = progress.redistribute(run, upcoming, flat, program.devices, program.width)
+    queue = make_queue(program, chunk, progress.queues)
+    empty = empty_lanes(chunk.bucket.spec, queue, program.width, program.devices)
+    lanes = Lanes(unflatten(flat, empty.state), jnp.asarray(run, jnp.int32), jnp.asarray(upcoming, jnp.int32))
+    return program.put(lanes), queue, progress

@@ -35,15 +35,15 @@ def stepper(program: Program, chunk: Chunk) -> Callable[[int], float]:
     """A function that trains the lanes of a chunk by so many further steps (a segment's at most), waits, and returns
     the train loss of the first lane before the first of them."""
     with program.precision():
-        board, queue, _ = begin_chunk(program, chunk)
-        board = program.refill(board, queue)
+        lanes, queue, _ = begin_chunk(program, chunk)
+        lanes = program.refill(lanes, queue)
     every = program.bucket.schedule.every
 
     def advance(steps: int) -> float:
-        nonlocal board
+        nonlocal lanes
         with program.precision():  # the clock stands at 0, so that the first step has a record
-            board, records = program.advance(board, queue, 0, steps, every)
-            jax.block_until_ready(board)
+            lanes, records = program.advance(lanes, queue, 0, steps, every)
+            jax.block_until_ready(lanes)
         return float(records.train["train/loss"][0, 0])
 
     return advance

@@ -12,6 +12,7 @@ TRIED_FROM = 0.1  # share of the memory; what is estimated to need less surely f
 
 
 def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the host, has no memory left."""
     if isinstance(error, MemoryError):
         return True
     return isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)

@@ -13,7 +13,7 @@ from grokjax.results.segment import End, Rows
 
 
 @dataclass(frozen=True)
-class Lanes:
+class LaneStatus:
     """Where each lane is after a segment."""
 
     run: np.ndarray  # [B] of the chunk; -1: none
@@ -22,56 +22,58 @@ class Lanes:
     closing: np.ndarray  # [B] whether its run ended in this segment
 
 
-def segment_rows(records: Records, lanes: Lanes, clock: int, every: int, bucket: Bucket, carried: np.ndarray) -> Rows:
+def segment_rows(
+    records: Records, status: LaneStatus, clock: int, every: int, bucket: Bucket, carried: np.ndarray
+) -> Rows:
     """The records that count of a segment that began at `clock`.
 
     `carried` [runs] is the train/loss_max of computed rows that are no records, which the next record's takes over; it
     is updated in place.
     """
     log, schedule = bucket.spec.log, bucket.schedule
-    step, counts = np.asarray(records.step), np.asarray(records.counts) & (lanes.run >= 0)
+    step, counts = np.asarray(records.step), np.asarray(records.counts) & (status.run >= 0)
     train, test = ({name: np.asarray(of[name]) for name in of} for of in (records.train, records.test))
     # with a record computed at every step, there are some that are none: between those at log.every, past dense_first
-    kept = counts & ((every > 1) | (step < log.dense_first) | (step % log.every == 0))
-    loss_max, loose = train["train/loss_max"].copy(), carried[lanes.run]
-    for row in range(len(step)) if (kept != counts).any() or (loose > -np.inf).any() else ():
-        largest = np.maximum(loose, loss_max[row])
-        loss_max[row] = largest
-        loose = np.where(kept[row], -np.inf, np.where(counts[row], largest, loose))
-    carried[lanes.run[lanes.run >= 0]] = loose[lanes.run >= 0]
-    lane, row = np.nonzero(kept.T)
+    is_record = counts & ((every > 1) | (step < log.dense_first) | (step % log.every == 0))
+    loss_max, pending = train["train/loss_max"].copy(), carried[status.run]
+    if (is_record != counts).any() or (pending > -np.inf).any():
+        for row in range(len(step)):
+            loss_max[row] = np.maximum(pending, loss_max[row])
+            pending = np.where(is_record[row], -np.inf, np.where(counts[row], loss_max[row], pending))
+    carried[status.run[status.run >= 0]] = pending[status.run >= 0]
+    lane, row = np.nonzero(is_record.T)
     metrics = {name: values[row, lane] for name, values in train.items()}
     metrics["train/loss_max"] = loss_max[row, lane]
-    at = step[row, lane]
+    steps = step[row, lane]
     evaluation = (first_in(clock, every) + row) * every // schedule.round - first_in(clock, schedule.round)
     metrics |= {name: values[evaluation, lane] for name, values in test.items()}
-    due: np.ndarray = at % log.evaluation_steps == 0
-    return Rows(lanes.run[lane].astype(np.int32), at, metrics, dict.fromkeys(test, due))
+    due: np.ndarray = steps % log.evaluation_steps == 0
+    return Rows(status.run[lane].astype(np.int32), steps, metrics, dict.fromkeys(test, due))
 
 
-def with_close(rows: Rows, close: Close, lanes: Lanes, carried: np.ndarray) -> Rows:
+def with_close(rows: Rows, close: Close, status: LaneStatus, carried: np.ndarray) -> Rows:
     """The rows, and one at the end of each run that ended well; its update_norm is null."""
-    lane = np.nonzero(lanes.closing & lanes.finite)[0]
-    run = lanes.run[lane].astype(np.int32)
+    lane = np.nonzero(status.closing & status.finite)[0]
+    run = status.run[lane].astype(np.int32)
     last = {name: np.asarray(values)[lane] for name, values in (close.train | close.test).items()}
     last["train/loss_max"] = np.maximum(last["train/loss_max"], carried[run])
-    old, new = len(rows.run), len(run)
+    count, added = len(rows.run), len(run)
     metrics, recorded = {}, {}
     for name, values in rows.metrics.items():
-        metrics[name] = np.concatenate([values, last.get(name, np.zeros(new, np.float32))])
-        before = rows.recorded.get(name, np.ones(old, bool))
-        mask = np.concatenate([before, np.full(new, name in last)])
+        metrics[name] = np.concatenate([values, last.get(name, np.zeros(added, np.float32))])
+        mask_before = rows.recorded.get(name, np.ones(count, bool))
+        mask = np.concatenate([mask_before, np.full(added, name in last)])
         if not mask.all():
             recorded[name] = mask
-    return Rows(np.concatenate([rows.run, run]), np.concatenate([rows.step, lanes.step[lane]]), metrics, recorded)
+    return Rows(np.concatenate([rows.run, run]), np.concatenate([rows.step, status.step[lane]]), metrics, recorded)
 
 
-def run_ends(close: Close, run_ids: Sequence[str], lanes: Lanes) -> tuple[End, ...]:
+def run_ends(close: Close, run_ids: Sequence[str], status: LaneStatus) -> tuple[End, ...]:
     """How each run that ended did, in order of lane."""
     ends = []
-    for lane in np.nonzero(lanes.closing)[0]:
-        matrix = None if lanes.finite[lane] else first_to_go(close, int(lane))
-        ends.append(End(run_ids[int(lanes.run[lane])], int(lanes.step[lane]), not lanes.finite[lane], matrix))
+    for lane in np.nonzero(status.closing)[0]:
+        matrix = None if status.finite[lane] else first_to_go(close, int(lane))
+        ends.append(End(run_ids[int(status.run[lane])], int(status.step[lane]), not status.finite[lane], matrix))
     return tuple(ends)
 
 

@@ -11,17 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.engine.book import Book
 from grokjax.engine.inputs import stack_hyper
-from grokjax.engine.lanes import Board, Metrics, Queue
+from grokjax.engine.lanes import Lanes, Queue, examples_of
 from grokjax.engine.loop import Program, begin_chunk
+from grokjax.engine.progress import Progress
 from grokjax.engine.records import segment_rows, with_close
-from grokjax.engine.states import Flat, flatten
+from grokjax.engine.states import Flat, flatten, named
 from grokjax.plan.plan import Chunk
 from grokjax.probes.all import at_evaluation, at_record
+from grokjax.probes.core import Metrics
 from grokjax.results.segment import Rows
 from grokjax.spec.probes import Probe
-from grokjax.train.state import Examples
 from grokjax.train.step import evaluate, step
 
 Record = dict[str, Any]
@@ -53,31 +53,31 @@ class _Track:
     """The run on its way."""
 
     program: Program
-    board: Board
+    lanes: Lanes
     queue: Queue
-    book: Book
+    progress: Progress
     seen: Record = field(default_factory=dict)  # the record at the first step of the newest call
     last: Record = field(default_factory=dict)  # the record at the end
 
     @property
     def at(self) -> int:
-        return int(np.asarray(self.board.state.step)[0])
+        return int(np.asarray(self.lanes.state.step)[0])
 
     def advance(self, steps: int, every: int) -> Rows:
         """Take so many steps, fewer where the run ends; the records that training would keep of them."""
         clock = self.at
-        self.board, records = self.program.advance(self.board, self.queue, clock, steps, every)
-        found = jax.device_get(records)
-        lanes = self.book.look(self.board)
-        rows = segment_rows(found, lanes, clock, every, self.program.bucket, self.book.carried)
-        if found.counts[0, 0] and int(found.step[0, 0]) == clock:
-            self.seen = {name: values[0, 0] for name, values in found.train.items()}
+        self.lanes, stacked = self.program.advance(self.lanes, self.queue, clock, steps, every)
+        records = jax.device_get(stacked)
+        status = self.progress.update(self.lanes)
+        rows = segment_rows(records, status, clock, every, self.program.bucket, self.progress.carried)
+        if records.counts[0, 0] and int(records.step[0, 0]) == clock:
+            self.seen = {name: values[0, 0] for name, values in records.train.items()}
             if clock % self.program.bucket.schedule.round == 0:
-                self.seen |= {name: values[0, 0] for name, values in found.test.items()}
-        if lanes.closing.any():
-            close = jax.device_get(self.program.close(self.board, self.queue, self.program.table))
-            rows = with_close(rows, close, lanes, self.book.carried)
-            if lanes.finite[0]:
+                self.seen |= {name: values[0, 0] for name, values in records.test.items()}
+        if status.closing.any():
+            close = jax.device_get(self.program.close(self.lanes, self.queue, self.program.table))
+            rows = with_close(rows, close, status, self.progress.carried)
+            if status.finite[0]:
                 self.last = {name: values[-1] for name, values in rows.metrics.items() if _is_recorded(rows, name)}
         return rows
 
@@ -86,16 +86,16 @@ def replay_run(program: Program, chunk: Chunk, asked: Sequence[int], probes: Seq
     """Legs from where `program.starts` has the run, the only one of `chunk`, to the last step asked for; with a moment
     at each of them, and at the run's end if it comes first."""
     with program.precision():
-        board, queue, book = begin_chunk(program, chunk)
-        track = _Track(program, program.refill(board, queue), queue, book)
+        lanes, queue, progress = begin_chunk(program, chunk)
+        track = _Track(program, program.refill(lanes, queue), queue, progress)
         needs_start = any(probe.needs_start for probe in probes)
         first = program.starts.first(chunk.runs, stack_hyper(chunk.runs, [True])) if needs_start else {}
-        measure = jax.jit(partial(_apart, program, tuple(probes), first))
+        measure = jax.jit(partial(_measure_separately, program, tuple(probes), first))
     for target in asked:
         over = False
         while not over:
             with program.precision():
-                over = track.at >= target or bool(book.ended.all())
+                over = track.at >= target or bool(progress.ended.all())
                 leg = _moment(track, measure) if over else Leg(track.advance(*_stride(track, target)), None)
             yield leg
         if track.at < target:  # the run ended sooner
@@ -112,32 +112,29 @@ def _stride(track: _Track, target: int) -> tuple[int, int]:
 
 def _moment(track: _Track, measure: Any) -> Leg:
     """The run where it is, and the rows of its next step, whose record that is."""
-    flat = {name: np.asarray(value[0]) for name, value in flatten(track.board.state, np.arange(1)).items()}
-    observed = jax.device_get(measure(track.board, track.queue))
-    over = bool(track.book.ended.all())
+    flat = {name: np.asarray(value[0]) for name, value in flatten(track.lanes.state, np.arange(1)).items()}
+    observed = jax.device_get(measure(track.lanes, track.queue))
+    over = bool(track.progress.ended.all())
     rows = NOTHING if over else track.advance(1, 1)
     record = {} if over or not track.seen else track.seen
     if track.last and track.at == int(flat["step"]):  # there is no step after the end
         record = track.last
     record = {name: float(value) for name, value in (observed | record).items()}
-    return Leg(rows, Moment(int(flat["step"]), _named(flat, "params/"), _named(flat, "opt/"), record, flat))
+    return Leg(rows, Moment(int(flat["step"]), named(flat, "params/"), named(flat, "opt/"), record, flat))
 
 
 def _is_recorded(rows: Rows, name: str) -> bool:
     return len(rows.step) > 0 and (name not in rows.recorded or bool(rows.recorded[name][-1]))
 
 
-def _named(flat: Flat, prefix: str) -> dict[str, np.ndarray]:
-    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
-
-
-def _apart(program: Program, probes: tuple[Probe, ...], first: dict[str, Any], board: Board, queue: Queue) -> Metrics:
+def _measure_separately(
+    program: Program, probes: tuple[Probe, ...], first: dict[str, Any], lanes: Lanes, queue: Queue
+) -> Metrics:
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec
-    hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, board.state))
-    inputs, targets = jnp.asarray(program.table.inputs), jnp.asarray(program.table.targets)
-    train, test = (Examples(inputs[rows], targets[rows]) for rows in (indices.train, indices.test))
+    hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, lanes.state))
+    train, test = examples_of(program.table, indices)
     _, view = step(spec, state, hyper, train)
     view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
     metrics = evaluate(spec, state.params, test, hyper)

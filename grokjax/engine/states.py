@@ -37,8 +37,13 @@ def flatten(state: State, rows: np.ndarray | None = None) -> Flat:
     if rows is not None and jax.default_backend() != "cpu":  # what is not wanted stays on the device
         state, rows = _gather(state, _padded(rows)), np.arange(len(rows))
     leaves = jax.device_get(jax.tree.leaves(state))
-    kept = [np.array(leaf if rows is None else np.asarray(leaf)[rows]) for leaf in leaves]
-    return dict(zip(names, kept, strict=True))
+    rows_kept = [np.array(leaf if rows is None else np.asarray(leaf)[rows]) for leaf in leaves]
+    return dict(zip(names, rows_kept, strict=True))
+
+
+def named(flat: Flat, prefix: str) -> Flat:
+    """The arrays whose names begin with a prefix, without it."""
+    return {name.removeprefix(prefix): value for name, value in flat.items() if name.startswith(prefix)}
 
 
 @jax.jit
@@ -59,6 +64,7 @@ def unflatten(flat: Flat, like: State) -> State:
 
 
 def as_snapshots(run_ids: list[str], flat: Flat) -> Snapshots:
+    """Flat states [runs, ...] as the results store them."""
     state = {name: value for name, value in flat.items() if name not in NUMBERS}
     step, end, held, finite, loss_max = (flat[name] for name in NUMBERS)
     return Snapshots(tuple(run_ids), step, end, held, finite, loss_max, state)

@@ -3,8 +3,8 @@
 make("curves", results, "figures/curves", by="optimizer.weight_decay")  # curves.png, curves.svg and curves.csv
 figure = draw("curves", results, by="optimizer.weight_decay")  # to go on with in Matplotlib
 
-Every module has `data(results, **options)`, `table(data)` (the numbers drawn, one row a point), `figure(data)`, and
-`draw`, which is figure(data(...)).
+Every module has `data(results, **options)`, whose docstring tells the options, `table(data)` (the numbers drawn, one
+row a point) and `figure(data)`.
 """
 
 from __future__ import annotations
@@ -55,17 +55,18 @@ def make(kind: str, results: Results, stem: str | Path, **options: Any) -> list[
 
 
 def draw(kind: str, results: Results, **options: Any) -> Figure:
-    """The picture of a kind; `grokjax figure KIND --help` tells its options, which are those of its module's `draw`.
+    """The picture of a kind; `grokjax figure KIND --help` tells its options, which are those of its module's `data`.
 
     Raises ValueError for an unknown kind, option, key, arm or run, and where there is nothing to draw yet.
     """
     check_options(kind, options)
-    return figure_module(kind).draw(results, **options)
+    module = figure_module(kind)
+    return module.figure(module.data(results, **options))
 
 
 def check_options(kind: str, options: Iterable[str]) -> None:
     """Raises ValueError for an option that a kind does not take."""
-    known = list(inspect.signature(figure_module(kind).draw).parameters)[1:]
+    known = list(inspect.signature(figure_module(kind).data).parameters)[1:]
     for name in options:
         if name not in known:
             hint = did_you_mean(name, known)

@@ -56,8 +56,8 @@ def arm_bands(
     arms = []
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
-        wanted = metrics[name] if isinstance(metrics, dict) else list(metrics)
-        bands, recorded = curve_bands(results, grouping.group_of, wanted)
+        names = metrics[name] if isinstance(metrics, dict) else metrics
+        bands, recorded = curve_bands(results, grouping.group_of, names)
         if len(bands):
             sizes = tuple(len(recorded.intersection(group.run_ids)) for group in grouping.groups)
             arms.append(ArmBands(grouping, bands, sizes))
@@ -71,12 +71,12 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
 
     Curves that are too many to be held at once are read a group at a time.
     """
-    together = [list(group_of)]
+    batches = [list(group_of)]
     if not fit_at_once(results, list(group_of), len(metrics)):
         indices = sorted(set(group_of.values()))
-        together = [[run_id for run_id, group in group_of.items() if group == index] for index in indices]
+        batches = [[run_id for run_id, group in group_of.items() if group == index] for index in indices]
     parts, recorded = [], set()
-    for run_ids in together:
+    for run_ids in batches:
         curves = results.curves(list(metrics), run_ids)
         recorded.update(curves["run_id"].unique())
         parts.append(over_runs(curves, group_of, metrics))

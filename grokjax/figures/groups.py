@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +51,18 @@ class Grouping:
         return {run_id: index for index, group in enumerate(self.groups) for run_id in group.run_ids}
 
     @property
+    def labels(self) -> list[str]:
+        return [group.label for group in self.groups]
+
+    @property
     def name(self) -> str:
         return ", ".join(short_key(key) for key in self.keys)
+
+    def with_labels(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Rows of a table: `arm` and the label of the group in front, in place of its index."""
+        labels = self.labels
+        rows = rows.assign(arm=self.arm, group=[labels[index] for index in rows["group"]])
+        return rows[["arm", "group", *rows.columns.drop(["arm", "group"])]]
 
 
 def chosen_arms(results: Results, arm: str | None) -> list[str]:
@@ -65,6 +75,12 @@ def chosen_arms(results: Results, arm: str | None) -> list[str]:
     return [arm]
 
 
+def varied_arm(results: Results, arm: str | None) -> str:
+    """The arm asked for, or the first that varies more than seeds. Raises ValueError if there is no such arm."""
+    arms = chosen_arms(results, arm)
+    return next((name for name in arms if varied_keys(results, name)), arms[0])
+
+
 def check_key(results: Results, key: str) -> str:
     """Raises ValueError if no run has such a key."""
     keys = list(results.manifest.keys)
@@ -75,8 +91,42 @@ def check_key(results: Results, key: str) -> str:
     return key
 
 
+def check_colors(key: str | None, count: int, most: int = MOST_GROUPS) -> None:
+    """Raises ValueError for a key of more values than colors can tell apart."""
+    if count > most:
+        raise ValueError(f"{key} has {count} values; at most {most} can be told apart")
+
+
 def nothing_yet(results: Results) -> ValueError:
     return ValueError(f"nothing to draw: no records in {results.path} yet")
+
+
+def number_axis(
+    results: Results, arms: Sequence[str], x: str | None, first_choice: str, by: str | None = None, gaps: bool = False
+) -> tuple[str, str]:
+    """The key that lies across, whose values are numbers, and before it the first arm that varies it.
+
+    x: the key asked for. Without it the first choice where it is varied, else the first axis of numbers; `by`, which is
+    colored, only where there is no other. gaps: x may be missing in some runs. Raises ValueError without an axis.
+    """
+    planned = results.planned()
+    if x is not None:
+        values = planned[check_key(results, x)]
+        if not all(map(is_number, values.dropna() if gaps else values)):
+            raise ValueError(f"the values of {x} are not all numbers, so they have no place on an axis")
+        return next((name for name in arms if x in results.manifest.axes[name]), arms[0]), x
+    varied = [(name, key) for name in arms for key in varied_keys(results, name)]
+    numeric = [(name, key) for name, key in varied if all(map(is_number, runs_of(planned, name)[key]))]
+    numeric = [(name, key) for name, key in numeric if key != by] or numeric
+    if not numeric:
+        raise ValueError(f"arm {', '.join(arms)} varies no number but seeds: there is no axis to draw along")
+    return next((pair for pair in numeric if pair[1] == first_choice), numeric[0])
+
+
+def pooled_axes(results: Results, runs: pd.DataFrame, arm: str, *shown: str | None) -> tuple[str, ...]:
+    """The axes of an arm, seeds too, in which its runs differ but that a picture does not show."""
+    axes = [key for key in results.manifest.axes[arm] if key not in shown]
+    return tuple(key for key in axes if runs[key].map(str).nunique() > 1)
 
 
 def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = None) -> Grouping:
@@ -93,17 +143,25 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
     return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
 
 
-def arms_with(
-    results: Results, by: str | None, arm: str | None, has: Callable[[str], bool]
+def grouped_arms(
+    results: Results, by: str | None, arm: str | None, among: Collection[str] | None = None
 ) -> Iterator[tuple[Grouping, dict[str, int], tuple[int, ...]]]:
-    """Of every arm that has such runs: grouping, run id -> index of its group, and how many there are of each group."""
-    runs = results.planned()
+    """Of every arm that has such runs: grouping, run id -> index of its group, and how many there are of each group.
+
+    among: the runs that count; default those with snapshots. Raises ValueError where no arm has any.
+    """
+    runs, empty = results.planned(), True
+    if among is None:
+        among = {run_id for run_id in results.run_ids if results.snapshots(run_id)}
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
-        members = [[run_id for run_id in group.run_ids if has(run_id)] for group in grouping.groups]
-        group_of = {run_id: index for index, run_ids in enumerate(members) for run_id in run_ids}
+        group_of = {run_id: index for run_id, index in grouping.group_of.items() if run_id in among}
         if group_of:
-            yield grouping, group_of, tuple(len(run_ids) for run_ids in members)
+            empty = False
+            counts = pd.Series(group_of).value_counts()
+            yield grouping, group_of, tuple(int(counts.get(index, 0)) for index in range(len(grouping.groups)))
+    if empty:
+        raise nothing_yet(results)
 
 
 def _groups(runs: pd.DataFrame, keys: list[str]) -> list[Group]:

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from grokjax.analysis.cells import by_values, ended_runs, is_number, plain_value, runs_of, varied_keys
+from grokjax.analysis.cells import by_values, ended_runs, plain_value, runs_of, varied_keys
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
-from grokjax.figures.groups import check_key, chosen_arms
+from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
 from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
@@ -38,52 +38,40 @@ class OptimizersData:
     keys: tuple[str, ...]  # the hyperparameters swept by any optimizer, x among them
     settings: pd.DataFrame
     warnings: tuple[str, ...]
-    seeds: tuple[int, int]  # fewest and most runs of a setting
     unended: int  # runs left out since they go on
 
 
 def data(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> OptimizersData:
-    """Every setting of every optimizer, and which is the best of each.
+    """Optimizers compared: how many runs generalize, along x and at the best of each.
 
-    by: "arm" or a key that tells the optimizers apart; default: arm where there are several, else optimizer.name, SGD
-    with momentum apart. A setting is one value of every axis but seeds; the best has the largest fraction
-    generalized, then the smallest median step (who never got there is later than any other), then the largest accuracy.
-    A diverged run counts; if it had not generalized before, as one that did not. Raises ValueError for an unknown key
-    or arm, without an axis of numbers, and where no run has ended.
+    A setting is one value of every axis but seeds; the best has the largest fraction generalized, then the smallest
+    median step (who never got there is later than any other), then the largest accuracy. A diverged run counts; if it
+    had not generalized before, as one that did not. Raises ValueError without an axis of numbers, and where no run has
+    ended.
+
+    by: arm, or a key that tells optimizers apart; default: arm where there are
+    several, else optimizer.name (SGD with momentum apart)
+    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure optimizers runs/optimizers
     """
     arms = chosen_arms(results, arm)
     by = by or ("arm" if len(arms) > 1 else "optimizer")
     if by not in ("arm", "optimizer"):
         check_key(results, by)
-    x = _axis(results, arms, x, by)
+    _, x = number_axis(results, arms, x, FIRST_CHOICE, by, gaps=True)
     parts = [_named(runs_of(results.runs(), name), name, by) for name in arms]
     runs = pd.concat(parts).drop_duplicates(["optimizer", "run_id"])
     ended = ended_runs(runs)
     if ended.empty:
         raise ValueError(f"nothing to draw: no run in {results.path} has ended yet")
-    names = tuple(dict.fromkeys(ended["optimizer"]))
-    if len(names) > len(PALETTE):
-        raise ValueError(f"{by} has {len(names)} values; at most {len(PALETTE)} can be told apart")
+    names = tuple(ended["optimizer"].unique())
+    check_colors(by, len(names), len(PALETTE))
     swept = dict.fromkeys([x, *(key for name in arms for key in varied_keys(results, name) if key != by)])
-    each = [_settings(part, name, list(swept), x) for name, part in ended.groupby("optimizer", sort=False)]
+    each = [_settings(part, str(name), list(swept), x) for name, part in ended.groupby("optimizer", sort=False)]
     settings = pd.concat(each, ignore_index=True)
     warnings = tuple(text for text in settings["warning"] if text)
-    seeds = (int(settings["runs"].min()), int(settings["runs"].max()))
-    return OptimizersData(by, x, names, tuple(swept), settings, warnings, seeds, len(runs) - len(ended))
-
-
-def _axis(results: Results, arms: list[str], x: str | None, by: str) -> str:
-    """The key across: as asked for, else lr where it is varied, else the first axis of numbers."""
-    planned = results.planned()
-    if x is not None:
-        if not all(map(is_number, planned[check_key(results, x)].dropna())):
-            raise ValueError(f"the values of {x} are not all numbers, so they have no place on an axis")
-        return x
-    varied = [(name, key) for name in arms for key in varied_keys(results, name) if key != by]
-    numeric = [key for name, key in varied if all(map(is_number, runs_of(planned, name)[key]))]
-    if not numeric:
-        raise ValueError(f"arm {', '.join(arms)} varies no number but seeds: there is no best of a sweep")
-    return FIRST_CHOICE if FIRST_CHOICE in numeric else numeric[0]
+    return OptimizersData(by, x, names, tuple(swept), settings, warnings, len(runs) - len(ended))
 
 
 def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
@@ -96,31 +84,32 @@ def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
     return runs.assign(optimizer=names.where(momentum == 0, names + " + momentum"))
 
 
-def _settings(runs: pd.DataFrame, name: Any, keys: list[str], x: str) -> pd.DataFrame:
+def _settings(runs: pd.DataFrame, name: str, keys: list[str], x: str) -> pd.DataFrame:
     """The settings of one optimizer, as in `OptimizersData`."""
-    cells = by_values(runs, keys)
-    rows = [cell_outcome(runs.iloc[at]) | dict(zip(keys, values, strict=True)) for values, at in cells.items()]
+    rows = []
+    for values, positions in by_values(runs, keys).items():
+        setting = {"optimizer": name} | dict(zip(keys, values, strict=True))
+        rows.append(setting | cell_outcome(runs.iloc[positions]))
     frame = pd.DataFrame(rows).sort_values(x, kind="stable", ignore_index=True)
     ranked = ranking(frame)
-    best = ranked.index[0]
-    drawn = ranked.drop_duplicates(x).index
-    text = _warning(str(name), frame, best, keys)
-    first = {"optimizer": name} | {key: frame[key] for key in keys}
-    marks = {"drawn": frame.index.isin(drawn), "best": frame.index == best}
-    frame = pd.DataFrame(first | {key: frame[key] for key in frame if key not in keys} | marks)
-    tried = {"tried_settings": len(frame), "tried_runs": len(runs)}
-    return frame.assign(**tried, warning=np.where(frame.index == best, text, ""))
+    best = frame.index == ranked.index[0]
+    return frame.assign(
+        drawn=frame.index.isin(ranked.drop_duplicates(x).index),
+        best=best,
+        tried_settings=len(frame),
+        tried_runs=len(runs),
+        warning=np.where(best, _warning(name, frame, ranked.index[0], keys), ""),
+    )
 
 
 def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
     """What makes the best of a sweep no best: nobody generalized, or it lies where the sweep ends."""
     if not frame["generalized"].any():
         return f"{name}: no run generalized, at any setting"
-    at_edges = [
-        f"the best {short_key(key)} {value_text(value)} is the {end} tried"
-        for key, value, end in edges(frame, best, keys)
-    ]
-    return f"{name}: {', '.join(at_edges)}" if at_edges else ""
+    ends = []
+    for key, value, end in edges(frame, best, keys):
+        ends.append(f"the best {short_key(key)} {value_text(value)} is the {end} tried")
+    return f"{name}: {', '.join(ends)}" if ends else ""
 
 
 def table(data: OptimizersData) -> pd.DataFrame:
@@ -128,33 +117,34 @@ def table(data: OptimizersData) -> pd.DataFrame:
     return data.settings
 
 
+@paper()
 def figure(data: OptimizersData) -> Figure:
     """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
     notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
     height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
-    with paper():
-        picture = Figure(figsize=(WIDTH, height), layout="constrained")
-        left, right = picture.subplots(1, 2)
-        _draw_sweep(left, data)
-        _draw_best(right, data)
-        picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
-        if warnings:
-            picture.suptitle("\n".join(warnings), x=0.01, ha="left", fontsize=7.5, color=WARNING)
+    picture = Figure(figsize=(WIDTH, height), layout="constrained")
+    left, right = picture.subplots(1, 2)
+    _draw_sweep(left, data)
+    _draw_best(right, data)
+    picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
+    if warnings:
+        picture.suptitle("\n".join(warnings), x=0.01, ha="left", fontsize=7.5, color=WARNING)
     return picture
 
 
 def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
     points = data.settings[data.settings["drawn"]]
     least, log = _scale(axes, points[data.x].to_numpy(np.float64))
-    for place, name in enumerate(data.names):
+    for index, name in enumerate(data.names):
         part = points[points["optimizer"] == name]
-        shift = DODGE * (place - (len(data.names) - 1) / 2)
-        at = part[data.x].to_numpy(np.float64)
-        at = np.where(at > 0, at * 10**shift, shift * least) if log else at
+        shift = DODGE * (index - (len(data.names) - 1) / 2)
+        x = part[data.x].to_numpy(np.float64)
+        if log:
+            x = np.where(x > 0, x * 10**shift, shift * least)
         fraction = part["fraction"].to_numpy()
         reach = np.maximum([fraction - part["low"], part["high"] - fraction], 0)
-        style: dict[str, Any] = {"color": PALETTE[place], "marker": MARKERS[place], "label": name, "markersize": 3.2}
-        axes.errorbar(at, fraction, reach, capsize=1.5, elinewidth=0.6, capthick=0.6, **style)
+        style: dict[str, Any] = {"color": PALETTE[index], "marker": MARKERS[index], "label": name, "markersize": 3.2}
+        axes.errorbar(x, fraction, reach, capsize=1.5, elinewidth=0.6, capthick=0.6, **style)
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel(short_key(data.x))
     axes.set_ylabel("fraction generalized")
@@ -179,14 +169,14 @@ def _scale(axes: Axes, values: np.ndarray) -> tuple[float, bool]:
 
 def _draw_best(axes: Axes, data: OptimizersData) -> None:
     best = data.settings[data.settings["best"]]
-    for place, row in enumerate(best.to_dict("records")):
-        axes.plot([row["low"], row["high"]], [place, place], color=PALETTE[place], linewidth=1.2)
-        axes.plot(row["fraction"], place, color=PALETTE[place], marker=MARKERS[place], markersize=4.5)
-        axes.text(1.06, place, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
-    names = [f"{row['optimizer']}{' !' if row['warning'] else ''}" for row in best.to_dict("records")]
+    for y, row in enumerate(best.to_dict("records")):
+        axes.plot([row["low"], row["high"]], [y, y], color=PALETTE[y], linewidth=1.2)
+        axes.plot(row["fraction"], y, color=PALETTE[y], marker=MARKERS[y], markersize=4.5)
+        axes.text(1.06, y, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+    names = list(best["optimizer"].where(best["warning"] == "", best["optimizer"] + " !"))
     axes.set_yticks(range(len(names)), names)
-    for place, label in enumerate(axes.get_yticklabels()):
-        label.set(color=PALETTE[place], fontsize=7.5)
+    for label, color in zip(axes.get_yticklabels(), PALETTE, strict=False):
+        label.set(color=color, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(-0.03, 1.03)
     axes.set_xlabel("fraction generalized")
@@ -196,8 +186,8 @@ def _draw_best(axes: Axes, data: OptimizersData) -> None:
 
 
 def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
-    own = data.settings[data.settings["optimizer"] == row["optimizer"]]
-    keys = [key for key in data.keys if own[key].nunique(dropna=False) > 1]
+    settings = data.settings[data.settings["optimizer"] == row["optimizer"]]
+    keys = [key for key in data.keys if settings[key].nunique(dropna=False) > 1]
     setting = ", ".join(f"{short_key(key)} {value_text(row[key])}" for key in keys) or "its only setting"
     median = steps_text(row["median_step"]) if np.isfinite(row["median_step"]) else "never"
     return "\n".join(textwrap.wrap(setting, 36)) + (
@@ -208,7 +198,8 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
 
 
 def _notes(data: OptimizersData) -> list[str]:
-    text = f"Bars: 95 % Wilson intervals over the {span_text(*data.seeds)} runs of a setting; "
+    runs = span_text(data.settings["runs"].min(), data.settings["runs"].max())
+    text = f"Bars: 95 % Wilson intervals over the {runs} runs of a setting; "
     text += "median step: of generalization. "
     others = ", ".join(short_key(key) for key in data.keys if key != data.x)
     if others:
@@ -217,15 +208,3 @@ def _notes(data: OptimizersData) -> list[str]:
     if data.unended:
         text += f" {data.unended} runs have not ended and are left out."
     return textwrap.wrap(text, LETTERS)
-
-
-def draw(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> Figure:
-    """Optimizers compared: how many runs generalize, along x and at the best of each.
-
-    by: arm, or a key that tells optimizers apart; default: arm where there are
-    several, else optimizer.name (SGD with momentum apart)
-    x: key across; default: optimizer.lr if it is varied, else the first axis of numbers
-    arm: only this arm of the sweep; default: all
-    Example: grokjax figure optimizers runs/optimizers
-    """
-    return figure(data(results, by, x, arm))

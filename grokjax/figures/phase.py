@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator
 
 from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.analysis.censored import median_time
-from grokjax.figures.cells import NO_VALUE, Cell, draw_cells, hatched_patch, inches
-from grokjax.figures.groups import check_key, chosen_arms
+from grokjax.figures.cells import draw_heat_map, explain_marked, inches
+from grokjax.figures.groups import check_key, pooled_axes, varied_arm
 from grokjax.figures.style import (
     SEQUENTIAL,
     WIDTH,
@@ -53,28 +51,31 @@ class PhaseData:
 
 
 def data(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> PhaseData:
-    """Median fit and generalization step of the runs that ended, by the values of x and y.
+    """Median step of fit and of generalization over two axes, as heat maps.
 
-    A run that never got there counts as later than any other. A cell is marked where fewer than half of
-    its runs got there; it has no median then. Raises ValueError without axes or without ended runs.
+    Of the runs that ended. A run that never got there counts as later than any other. A cell is marked where fewer than
+    half of its runs got there; it has no median then. Raises ValueError without axes or without ended runs.
+
+    x: key across; default: the arm's first axis other than seeds
+    y: key upwards; default: the second
+    arm: which arm; default: the first that varies more than seeds
+    Example: grokjax figure phase runs/phase --x init.scale
     """
-    arm = _arm(results, arm)
+    arm = varied_arm(results, arm)
     runs = runs_of(results.runs(), arm)
     x, y = _keys(results, runs, arm, x, y)
     x_of, x_values = axis_labels(runs[x])
     y_of, y_values = axis_labels(runs[y]) if y else ([""] * len(runs), [""])
-    placed = runs.assign(_x=x_of, _y=y_of)
-    ended = ended_runs(placed)
+    ended = ended_runs(runs.assign(_x=x_of, _y=y_of))
     if ended.empty:
         raise ValueError(f"nothing to draw: no run of arm {arm} in {results.path} has ended yet")
     rows = []
-    for (row_x, row_y), cell in ended.groupby(["_x", "_y"], sort=False):
+    for labels, cell in ended.groupby(["_x", "_y"], sort=False):
         for panel, column in PANELS.items():
-            rows.append((panel, row_x, row_y, *_cell(cell[column].to_numpy(np.float64))))
+            rows.append((panel, *labels, *_cell(cell[column].to_numpy(np.float64))))
     cells = pd.DataFrame(rows, columns=["panel", "x", "y", "median", "reached", "runs", "marked"])
-    pooled = [key for key in results.manifest.axes[arm] if key not in (x, y) and runs[key].map(str).nunique() > 1]
-    unended = len(placed) - len(ended)
-    return PhaseData(arm, x, y, tuple(x_values), tuple(y_values), cells, tuple(pooled), unended)
+    pooled = pooled_axes(results, runs, arm, x, y)
+    return PhaseData(arm, x, y, tuple(x_values), tuple(y_values), cells, pooled, len(runs) - len(ended))
 
 
 def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
@@ -83,11 +84,6 @@ def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
     median = median_time(steps)[0]
     marked = bool(np.isinf(median))
     return math.nan if marked else median, reached, len(steps), marked
-
-
-def _arm(results: Results, arm: str | None) -> str:
-    arms = chosen_arms(results, arm)
-    return next((name for name in arms if varied_keys(results, name)), arms[0])
 
 
 def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None) -> tuple[str, str | None]:
@@ -102,9 +98,7 @@ def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str 
         if not varied:
             raise ValueError(f"arm {arm} varies nothing but seeds: name a key with x=, such as x='seed'")
         x = varied.pop(0)
-    if y is None:
-        y = next((key for key in varied if not together(runs, x, key)), None)
-    return x, y
+    return x, y or next((key for key in varied if not together(runs, x, key)), None)
 
 
 def together(runs: pd.DataFrame, x: str, y: str) -> bool:
@@ -124,8 +118,8 @@ def axis_labels(column: pd.Series) -> tuple[list[str], list[str]]:
     space = np.geomspace if log else np.linspace
     edges = space(numbers[0], numbers[-1], BINS + 1)
     labels = [f"{number_text(float(f'{a:.2g}'))}–{number_text(float(f'{b:.2g}'))}" for a, b in pairwise(edges)]
-    places = np.clip(np.searchsorted(edges, np.asarray(plain, float), side="right") - 1, 0, BINS - 1)
-    return [labels[place] for place in places], labels
+    bins = np.clip(np.searchsorted(edges, np.asarray(plain, float), side="right") - 1, 0, BINS - 1)
+    return [labels[index] for index in bins], labels
 
 
 def table(data: PhaseData) -> pd.DataFrame:
@@ -135,42 +129,36 @@ def table(data: PhaseData) -> pd.DataFrame:
     return cells.assign(arm=data.arm)[["arm", *cells.columns]].drop(columns=[] if data.y else ["y"])
 
 
+@paper()
 def figure(data: PhaseData) -> Figure:
     """Fit at the left, generalization at the right, on one color scale."""
-    height = inches(len(data.y_values)) + 0.5
-    with paper():
-        picture = Figure(figsize=(WIDTH, height + 0.95), layout="constrained")
-        both = picture.subplots(1, 2, sharey=True)
-        norm = log_norm(np.maximum(data.cells["median"], 1.0))  # step 0 counts as 1
-        for axes, panel in zip(both, PANELS, strict=True):
-            _draw_panel(axes, data, panel, norm)
-        both[0].set_ylabel(short_key(data.y) if data.y else "")
-        mappable = ScalarMappable(norm, SEQUENTIAL)
-        bar = picture.colorbar(mappable, ax=list(both), label="step", pad=0.02, aspect=15)
-        bar.locator = LogLocator(10, (1, 2, 5))
-        bar.formatter = FuncFormatter(lambda value, _: steps_text(value))
-        bar.minorformatter = NullFormatter()
-        bar.update_ticks()
-        _words(picture, data)
+    picture = Figure(figsize=(WIDTH, inches(len(data.y_values)) + 1.45), layout="constrained")
+    panels = picture.subplots(1, len(PANELS), sharey=True)
+    shown = data.cells["median"].clip(lower=1.0)  # step 0 counts as 1
+    norm = log_norm(shown)
+    cells = data.cells.assign(shown=shown, text=[_text(cell) for cell in data.cells.to_dict("records")])
+    for axes, panel in zip(panels, PANELS, strict=True):
+        draw_heat_map(axes, cells[cells["panel"] == panel], data.x_values, data.y_values, norm)
+        axes.set_title(f"step of {panel}")
+        axes.set_xlabel(short_key(data.x))
+    panels[0].set_ylabel(short_key(data.y) if data.y else "")
+    ticks, texts = LogLocator(10, (1, 2, 5)), FuncFormatter(lambda value, _: steps_text(value))
+    mappable = ScalarMappable(norm, SEQUENTIAL)
+    bar = picture.colorbar(mappable, ax=list(panels), label="step", ticks=ticks, format=texts, pad=0.02, aspect=15)
+    bar.minorticks_off()
+    picture.suptitle(_title(data), fontsize=7.5)
+    explain_marked(picture, cells, "fewer than half of the runs got there (how many / runs)")
     return picture
 
 
-def _draw_panel(axes: Axes, data: PhaseData, panel: str, norm: LogNorm) -> None:
-    cells = data.cells[data.cells["panel"] == panel].to_dict("records")
-    draw_cells(axes, [_drawn(cell, norm) for cell in cells], data.x_values, data.y_values)
-    axes.set_title({"fit": "step of fit", "generalization": "step of generalization"}[panel])
-    axes.set_xlabel(short_key(data.x))
-
-
-def _drawn(cell: Mapping[Any, Any], norm: LogNorm) -> Cell:
+def _text(cell: Mapping[Any, Any]) -> str:
     share = f"{cell['reached']}/{cell['runs']}"
     if cell["marked"]:
-        return Cell(cell["x"], cell["y"], NO_VALUE, share, hatched=True)
-    text = steps_text(cell["median"]) + (f"\n{share}" if cell["reached"] < cell["runs"] else "")
-    return Cell(cell["x"], cell["y"], SEQUENTIAL(norm(max(cell["median"], 1.0))), text, hatched=False)
+        return share
+    return steps_text(cell["median"]) + (f"\n{share}" if cell["reached"] < cell["runs"] else "")
 
 
-def _words(picture: Figure, data: PhaseData) -> None:
+def _title(data: PhaseData) -> str:
     most, least = data.cells["runs"].max(), data.cells["runs"].min()
     text = "" if data.arm == "main" else f"arm {data.arm}: "
     text += f"median over {span_text(least, most)} run{'' if most == 1 else 's'} a cell"
@@ -178,18 +166,4 @@ def _words(picture: Figure, data: PhaseData) -> None:
         text += f" ({', '.join(map(short_key, data.pooled))})"
     if data.unended:
         text += f"; {data.unended} runs have not ended"
-    picture.suptitle(text, fontsize=7.5)
-    if data.cells["marked"].any():
-        label = "fewer than half of the runs got there (how many / runs)"
-        picture.legend(handles=[hatched_patch(label)], loc="outside lower center")
-
-
-def draw(results: Results, x: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """Median step of fit and of generalization over two axes, as heat maps.
-
-    x: key across; default: the arm's first axis other than seeds
-    y: key upwards; default: the second
-    arm: which arm; default: the first that varies more than seeds
-    Example: grokjax figure phase runs/phase --x init.scale
-    """
-    return figure(data(results, x, y, arm))
+    return text

@@ -14,9 +14,9 @@ from matplotlib.lines import Line2D
 from grokjax.analysis.cells import ordered_values, plain_value, varied_keys
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
-from grokjax.figures.cells import Cell, draw_cells, hatched_patch, inches
+from grokjax.figures.cells import draw_heat_map, explain_marked, inches
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs
-from grokjax.figures.panels import arm_colors, draw_head, draw_metric, head_inches
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric
 from grokjax.figures.phase import together
 from grokjax.figures.style import SEQUENTIAL, WIDTH, log_norm, number_text, paper, short_key, value_text, value_ticks
 from grokjax.results.read import Results
@@ -40,29 +40,31 @@ class ReducedData:
 
 
 def data(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> ReducedData:
-    """Median and band over seeds of `grokjax.analysis.reduced.reduced`, by constraint.radius or else init.scale.
+    """Final loss against the norm that runs were held at: lines, or a heat map with y.
 
-    by: key that colors lines; default the arm's first axis but that and seeds. y: key upwards, as a heat map instead.
-    arm: default the first that varies the norm. Raises ValueError for an unknown key or arm, both by and y, an arm
-    that does not vary the norm, and runs without a fixed norm.
+    Median and band over seeds of `grokjax.analysis.reduced.reduced`, by constraint.radius or else init.scale. Raises
+    ValueError for both by and y, an arm that does not vary the norm, and runs without a fixed norm.
+
+    by: key that colors lines; default: the arm's first axis but the norm and seeds
+    y: key upwards, as a heat map instead
+    arm: which arm; default: the first that varies the norm
+    Example: grokjax figure reduced_loss runs/fixed_norm
     """
     if by and y:
         raise ValueError(f"by ({by}) colors lines and y ({y}) makes a heat map: give one of them")
-    arms = chosen_arms(results, arm)
-    varied = {name: [key for key in NORMS if key in varied_keys(results, name)] for name in arms}
-    name = next((name for name in arms if varied[name]), None)
-    if name is None:
+    arms, runs = chosen_arms(results, arm), results.planned()
+    varied = [(name, key) for name in arms for key in NORMS if key in varied_keys(results, name)]
+    if not varied:
         raise ValueError(f"arm {', '.join(arms)} varies neither {' nor '.join(NORMS)}: there is no axis of norms")
-    x = varied[name][0]
-    runs = results.planned()
+    name, x = varied[0]
     grouping = _grouping(results, runs, name, x, y or by)
     group_of = grouping.group_of
     losses = reduced(results, list(group_of))
     values = dict(zip(runs["run_id"], map(plain_value, runs[x]), strict=True))
-    placed = losses.assign(group=losses["run_id"].map(group_of), value=losses["run_id"].map(values))
-    rows = [row for _, cell in placed.groupby(["group", "value"], dropna=False) for row in _rows(cell)]
+    losses = losses.assign(group=losses["run_id"].map(group_of), value=losses["run_id"].map(values))
+    rows = [row for _, cell in losses.groupby(["group", "value"], dropna=False) for row in _rows(cell)]
     bands = pd.DataFrame(rows).sort_values(["group", "metric", "x"], kind="stable", ignore_index=True)
-    sizes = tuple(int(bands[bands["group"] == index]["runs"].max()) for index in sorted(set(bands["group"])))
+    sizes = tuple(bands.groupby("group")["runs"].max())
     return ReducedData(ArmBands(grouping, bands, sizes, across="x"), x, y is not None, len(group_of) - len(losses))
 
 
@@ -73,8 +75,7 @@ def _grouping(results: Results, runs: pd.DataFrame, arm: str, x: str, key: str |
     others = [other for other in varied_keys(results, arm) if other != x and not together(runs, x, other)]
     if key is None and not others:
         grouping = group_runs(results, runs, arm, x)
-        ids = tuple(run_id for group in grouping.groups for run_id in group.run_ids)
-        whole = replace(grouping.groups[0], values=(), run_ids=ids)
+        whole = replace(grouping.groups[0], values=(), run_ids=tuple(grouping.group_of))
         return replace(grouping, keys=(), groups=(whole,))
     grouping = group_runs(results, runs, arm, key or others[0])
     return replace(grouping, pooled=tuple(other for other in grouping.pooled if other != x))
@@ -97,93 +98,59 @@ def _rows(cell: pd.DataFrame) -> list[dict[str, object]]:
 def table(data: ReducedData) -> pd.DataFrame:
     """The points that are drawn: arm, x (named by its key), value of the group, metric, norm, median, low, high, runs,
     unsettled (of them), marked."""
-    grouping = data.bands.grouping
-    frame = data.bands.bands.rename(columns={"x": "norm", "value": data.x})
-    frame = frame.assign(arm=grouping.arm, group=[grouping.groups[index].label for index in frame["group"]])
-    names = ["arm", data.x, "group", "metric", "norm", "median", "low", "high", "runs", "unsettled", "marked"]
-    return frame[names]
+    rows = data.bands.grouping.with_labels(data.bands.bands).rename(columns={"x": "norm", "value": data.x})
+    return rows[["arm", data.x, "group", "metric", "norm", "median", "low", "high", "runs", "unsettled", "marked"]]
 
 
+@paper()
 def figure(data: ReducedData) -> Figure:
     """Lines: train loss, test loss, test accuracy. A heat map: train loss and test loss."""
-    with paper():
-        return _map(data) if data.as_map else _lines(data)
+    return _map(data) if data.as_map else _lines(data)
 
 
 def _lines(data: ReducedData) -> Figure:
-    head = head_inches(data.bands)
-    marked = bool(data.bands.bands["marked"].any())
-    picture = Figure(figsize=(WIDTH, head + 1.7 + 0.35 + 0.2 * marked), layout="constrained")
-    grid = picture.add_gridspec(2, len(LINES), height_ratios=(head, 1.7))
-    draw_head(picture.add_subplot(grid[0, :]), data.bands, name_arm=data.bands.grouping.arm != "main")
-    for column, metric in enumerate(LINES):
-        _draw_lines(picture.add_subplot(grid[1, column]), data, metric)
-    picture.axes[2].set_xlabel(f"norm that all parameters together are held at{_left_out(data)}")
-    if marked:
+    arm = data.bands
+    label = f"norm that all parameters together are held at{_left_out(data)}"
+    picture, (panels,) = arm_panels([arm], [[LINES]], [1.7], label)
+    for metric, axes in panels.items():
+        _draw_lines(axes, arm, metric)
+    if arm.bands["marked"].any():
         handle = Line2D([], [], color="black", marker="o", markersize=3.5, markerfacecolor="white", linestyle="none")
         picture.legend([handle], [f"hollow: {MARKED}"], loc="outside lower center")
     return picture
 
 
-def _draw_lines(axes: Axes, data: ReducedData, metric: str) -> None:
-    draw_metric(axes, data.bands, metric, log=metric.endswith("loss"))
-    colors, bands = arm_colors(data.bands), data.bands.bands
-    for row in bands[bands["metric"] == metric].to_dict("records"):
+def _draw_lines(axes: Axes, arm: ArmBands, metric: str) -> None:
+    draw_metric(axes, arm, metric)
+    colors = colors_of(arm.grouping)
+    for row in arm.bands[arm.bands["metric"] == metric].to_dict("records"):
         color = colors[row["group"]]
         face = "white" if row["marked"] else color
         axes.plot(row["x"], row["median"], "o", color=color, markerfacecolor=face, markersize=3.5, zorder=3)
     axes.set_xscale("log")
-    value_ticks(axes, [float(f"{norm:.3g}") for norm in bands.groupby("value", dropna=False)["x"].median()])
-    axes.set_title(metric.replace("/", " "))
-    if metric.endswith("accuracy"):
-        axes.set_ylim(-0.03, 1.03)
+    value_ticks(axes, [float(f"{norm:.3g}") for norm in arm.bands.groupby("value", dropna=False)["x"].median()])
 
 
 def _map(data: ReducedData) -> Figure:
     grouping, bands = data.bands.grouping, data.bands.bands
+    x_values = [value_text(value) for value in ordered_values(bands["value"])]
     picture = Figure(figsize=(WIDTH, inches(len(grouping.groups)) + 1.2), layout="constrained")
     panels = picture.subplots(1, len(MAPS), sharey=True)
+    cells = grouping.with_labels(bands).rename(columns={"group": "y", "median": "shown"})
+    text = [number_text(float(f"{median:.2g}")) for median in bands["median"]]
+    cells = cells.assign(x=list(map(value_text, bands["value"])), text=text)
     for axes, metric in zip(panels, MAPS, strict=True):
-        _draw_map(picture, axes, data, metric)
+        shown = cells[cells["metric"] == metric]
+        norm = log_norm(shown["shown"])
+        draw_heat_map(axes, shown, x_values, grouping.labels, norm)
+        axes.set_title(metric.replace("/", " "))
+        axes.set_xlabel(short_key(data.x) + _left_out(data))
+        picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15)
     panels[0].set_ylabel(grouping.name)
     picture.suptitle(f"{data.bands.note.partition(' and ')[0]} over {max(data.bands.sizes)} runs a cell", fontsize=7.5)
-    if bands["marked"].any():
-        picture.legend(handles=[hatched_patch(MARKED)], loc="outside lower center")
+    explain_marked(picture, bands, MARKED)
     return picture
-
-
-def _draw_map(picture: Figure, axes: Axes, data: ReducedData, metric: str) -> None:
-    bands = data.bands.bands[data.bands.bands["metric"] == metric]
-    norm = log_norm(bands["median"])
-    positive = bands["median"][bands["median"] > 0]
-    least = positive.min() if len(positive) else 1.0
-    labels = [group.label for group in data.bands.grouping.groups]
-    cells = [
-        Cell(
-            value_text(row["value"]),
-            labels[row["group"]],
-            SEQUENTIAL(norm(max(row["median"], least))),
-            number_text(float(f"{row['median']:.2g}")),
-            row["marked"],
-        )
-        for row in bands.to_dict("records")
-    ]
-    draw_cells(axes, cells, [value_text(value) for value in ordered_values(bands["value"])], labels)
-    axes.set_title(metric.replace("/", " "))
-    axes.set_xlabel(short_key(data.x) + _left_out(data))
-    picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15)
 
 
 def _left_out(data: ReducedData) -> str:
     return f"   ({data.left_out} runs left out: diverged, or not ended)" if data.left_out else ""
-
-
-def draw(results: Results, by: str | None = None, y: str | None = None, arm: str | None = None) -> Figure:
-    """Final loss against the norm that runs were held at: lines, or a heat map with y.
-
-    by: key that colors lines; default: the arm's first axis but the norm and seeds
-    y: key upwards, as a heat map instead
-    arm: which arm; default: the first that varies the norm
-    Example: grokjax figure reduced_loss runs/fixed_norm
-    """
-    return figure(data(results, by, y, arm))

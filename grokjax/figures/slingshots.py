@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,18 +13,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokjax.analysis.cells import plain_value
+from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
 from grokjax.figures.groups import chosen_arms, nothing_yet
-from grokjax.figures.style import PALETTE, WIDTH, paper, plain_steps, short_key, value_text
+from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, WIDTH, paper, plain_steps, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
 MOST_RUNS = 4
 MOST_CONTRASTS = 2
 METRICS = ("train/loss", "train/loss_max", "test/accuracy")
-BLUE, ORANGE, GREEN = PALETTE[0], PALETTE[1], PALETTE[2]
-PALE = "#9CC3E0"
 LABEL = 38  # characters of a title that fit on a line
 PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
 
@@ -45,64 +43,66 @@ class ShownRun:
 class SlingshotData:
     """The runs to show: those with slingshots, and those without for contrast."""
 
-    shown: tuple[ShownRun, ...]
-    contrast: tuple[ShownRun, ...]
+    shown: list[ShownRun]
+    contrast: list[ShownRun]
     searched: int  # runs with records, in the arms looked at
-    found: int  # of these, with slingshots
+    count: int  # of these, with slingshots
 
 
-def data(results: Results, runs: str | Iterable[str] | None = None, arm: str | None = None) -> SlingshotData:
-    """The runs asked for, or up to 4 with the most slingshots; for contrast up to 2 of the same arms that
-    have none, of different settings where there are. Raises ValueError without records."""
+def data(results: Results, runs: list[str] | None = None, arm: str | None = None) -> SlingshotData:
+    """Runs with slingshots, every one marked, and some runs without for contrast.
+
+    By default up to 4 with the most slingshots; for contrast up to 2 of the same arms that have none, of different
+    settings where there are. Raises ValueError without records.
+
+    runs: ids of the runs to show; default: those with the most slingshots
+    arm: only this arm of the sweep; default: all
+    Example: grokjax figure slingshots runs/quickstart
+    """
     table = results.runs()
     arms = chosen_arms(results, arm)
-    table = table[[any(name in arms for name in row) for row in table["arms"]]]
     if runs is None:
+        table = table[[not set(arms).isdisjoint(row) for row in table["arms"]]]
         frames = read_frames(results, ["train/loss"], list(table["run_id"]))
         table = table[table["run_id"].isin({run_id for frame in frames for run_id in frame["run_id"].unique()})]
         if table.empty:
             raise nothing_yet(results)
-        some = table[table["slingshots"] > 0]
-        chosen = some.sort_values("slingshots", ascending=False, kind="stable")["run_id"].head(MOST_RUNS).tolist()
+        searched = table
+        ranked = table[table["slingshots"] > 0].sort_values("slingshots", ascending=False, kind="stable")
+        runs = ranked["run_id"].head(MOST_RUNS).tolist()
     else:
-        chosen = [runs] if isinstance(runs, str) else list(runs)
-        results.curves("train/loss", chosen)  # an unknown run is an error
-        table = results.runs()
-        some = table[table["run_id"].isin(chosen) & (table["slingshots"] > 0)]
-    others = _contrasts(results, table, chosen)
-    shown = tuple(_shown(results, table, run_id) for run_id in chosen)
-    contrast = tuple(_shown(results, table, run_id) for run_id in others)
-    return SlingshotData(shown, contrast, len(table) if runs is None else len(chosen), len(some))
+        runs = [runs] if isinstance(runs, str) else runs
+        results.curves("train/loss", runs)  # an unknown run is an error
+        searched = table[table["run_id"].isin(runs)]
+    shown = [_shown(results, table, run_id) for run_id in runs]
+    contrast = [_shown(results, table, run_id) for run_id in _contrasts(results, table, runs)]
+    return SlingshotData(shown, contrast, len(searched), int((searched["slingshots"] > 0).sum()))
 
 
 def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list[str]:
     """Runs without slingshots of the chosen runs' arms (of all arms if none is chosen), settings by turns."""
-    arms = list(dict.fromkeys(table.loc[table["run_id"].isin(chosen), "arm"])) or list(dict.fromkeys(table["arm"]))
+    arms = set(table.loc[table["run_id"].isin(chosen), "arm"]) or set(table["arm"])
     calm = table[(table["slingshots"] == 0) & table["arm"].isin(arms) & ~table["run_id"].isin(chosen)]
-    count = MOST_CONTRASTS if chosen else MOST_RUNS
-    first: dict[tuple, str] = {}
+    settings = []
     for row in calm.to_dict("records"):
-        keys = [key for key in _axes(results, row["arm"]) if key != "seed"]
-        setting = (row["arm"], *(plain_value(row[key]) for key in keys))
-        first.setdefault(setting, row["run_id"])
-    rest = [run_id for run_id in calm["run_id"] if run_id not in first.values()]
-    return [*first.values(), *rest][:count]
-
-
-def _axes(results: Results, arm: str) -> list[str]:
-    return list(results.manifest.axes[arm])
+        settings.append((row["arm"], *(plain_value(row[key]) for key in varied_keys(results, row["arm"]))))
+    repeated = pd.Series(settings, calm.index, dtype=object).duplicated()
+    ordered = pd.concat([calm[~repeated], calm[repeated]])
+    return ordered["run_id"].head(MOST_CONTRASTS if chosen else MOST_RUNS).tolist()
 
 
 def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     row = table[table["run_id"] == run_id].iloc[0]
-    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in _axes(results, row["arm"])]
-    arm = [row["arm"]] if len(results.manifest.axes) > 1 else []
+    axes = results.manifest.axes
+    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in axes[row["arm"]]]
+    if len(axes) > 1:
+        parts.insert(0, row["arm"])
     last = last_layer(results.parameters(run_id))
     names = [name for name in (*METRICS, f"norm/{last}") if name in results.metrics()]
     curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})
     events = results.events()
     steps = events.loc[(events["run_id"] == run_id) & (events["kind"] == "slingshot"), "step"]
-    return ShownRun(run_id, row["arm"], ", ".join([*arm, *parts]), last, tuple(map(int, steps)), curves)
+    return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves)
 
 
 def table(data: SlingshotData) -> pd.DataFrame:
@@ -117,28 +117,30 @@ def table(data: SlingshotData) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+@paper()
 def figure(data: SlingshotData) -> Figure:
     """One block of panels a run, blocks side by side with common axes."""
-    blocks = [*data.shown, *data.contrast]
-    columns = {1: 1, 2: 2, 4: 2}.get(len(blocks), 3)
-    rows = math.ceil(len(blocks) / columns)
-    with paper():
-        picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
-        outer = picture.add_gridspec(rows * len(PANELS), columns, height_ratios=[*PANELS] * rows)
-        first: list[Axes] = []
-        for index, run in enumerate(blocks):
-            row, column = divmod(index, columns)
-            panels = []
-            for place in range(len(PANELS)):
-                share = first[place] if first else None
-                panels.append(picture.add_subplot(outer[row * len(PANELS) + place, column], sharey=share))
-            first = first or panels
-            _draw_run(panels, run, column == 0)
-        _words(picture, data)
+    runs = [*data.shown, *data.contrast]
+    columns = {1: 1, 2: 2, 4: 2}.get(len(runs), 3)
+    rows = math.ceil(len(runs) / columns)
+    picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
+    grid = picture.subplots(rows * len(PANELS), columns, height_ratios=PANELS * rows, squeeze=False)
+    first = grid[: len(PANELS), 0]
+    for index in range(rows * columns):
+        row, column = divmod(index, columns)
+        panels = grid[row * len(PANELS) : (row + 1) * len(PANELS), column]
+        for axes, shared in zip(panels, first, strict=True):
+            if index >= len(runs):
+                axes.remove()
+            elif index:
+                axes.sharey(shared)
+        if index < len(runs):
+            _draw_run(list(panels), runs[index], leftmost=column == 0)
+    _explain(picture, data)
     return picture
 
 
-def _draw_run(panels: list[Axes], run: ShownRun, leftmost: bool) -> None:
+def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
     loss, norm, accuracy = panels
     curves = run.curves.replace([np.inf, -np.inf], np.nan)
     step = curves["step"]
@@ -167,29 +169,19 @@ def _draw_run(panels: list[Axes], run: ShownRun, leftmost: bool) -> None:
 
 def _positive(values: pd.Series) -> pd.Series:
     """Values of 0 lie on the lowest line."""
-    there = values[values > 0]
-    return values.clip(lower=float(there.min()) if len(there) else 1e-12)
+    least = values[values > 0].min()
+    return values.clip(lower=1e-12 if pd.isna(least) else float(least))
 
 
-def _words(picture: Figure, data: SlingshotData) -> None:
-    found = f"{data.found} of {data.searched} runs with slingshots" if data.found else ""
-    none = f"No slingshot was found in {data.searched} run{'' if data.searched == 1 else 's'}."
-    picture.suptitle(found or none, fontsize=8, color="black" if data.found else ORANGE)
+def _explain(picture: Figure, data: SlingshotData) -> None:
     lines = [
-        (Line2D([], [], color=BLUE), "train loss"),
-        (Line2D([], [], color=PALE), "largest train loss since the record before"),
+        Line2D([], [], color=BLUE, label="train loss"),
+        Line2D([], [], color=PALE, label="largest train loss since the record before"),
     ]
-    if data.found:
-        lines.append((Line2D([], [], color=ORANGE, linewidth=0.8), "slingshot"))
-    handles, labels = zip(*lines, strict=True)
-    picture.legend(handles, labels, loc="outside lower center", ncols=len(lines))
-
-
-def draw(results: Results, runs: list[str] | None = None, arm: str | None = None) -> Figure:
-    """Runs with slingshots, every one marked, and some runs without for contrast.
-
-    runs: ids of the runs to show; default: those with the most slingshots
-    arm: only this arm of the sweep; default: all
-    Example: grokjax figure slingshots runs/quickstart
-    """
-    return figure(data(results, runs, arm))
+    if data.count:
+        picture.suptitle(f"{data.count} of {data.searched} runs with slingshots", fontsize=8)
+        lines.append(Line2D([], [], color=ORANGE, linewidth=0.8, label="slingshot"))
+    else:
+        none = f"No slingshot was found in {data.searched} run{'' if data.searched == 1 else 's'}."
+        picture.suptitle(none, fontsize=8, color=ORANGE)
+    picture.legend(handles=lines, loc="outside lower center", ncols=len(lines))

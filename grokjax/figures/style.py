@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator, SymmetricalLogLocator
+from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from grokjax.analysis.cells import is_missing
@@ -27,71 +26,34 @@ DPI = 200
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, 256)), "grokjax")
 GREY = "#8C8C8C"
+BLUE, ORANGE, GREEN = PALETTE[:3]
+PALE = "#9CC3E0"  # blue, for what lies behind it
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
-RC: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7.5,
-    "legend.frameon": False,
-    "axes.linewidth": 0.6,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.minor.width": 0.4,
-    "ytick.minor.width": 0.4,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "xtick.minor.size": 1.3,
-    "ytick.minor.size": 1.3,
-    "axes.titlepad": 3,
-    "lines.linewidth": 1.1,
-    "hatch.linewidth": 0.5,
-    "figure.facecolor": "white",
-    "figure.constrained_layout.h_pad": 0.03,
-    "figure.constrained_layout.w_pad": 0.03,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "grokjax",
-}
-
-
-@contextmanager
-def paper() -> Iterator[None]:
-    """Matplotlib's settings while a picture is drawn or written; they are restored afterwards."""
-    with matplotlib.rc_context(RC):
-        yield
+# Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
+paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 
 
 def write(figure: Figure, stem: Path) -> list[Path]:
     """Write STEM.png and STEM.svg (equal pictures give equal files)."""
-    paths = [_named(stem, ending) for ending in ("png", "svg")]
+    png, svg = _path(stem, "png"), _path(stem, "svg")
     with paper():
-        _write(figure, paths[0], format="png", dpi=DPI)
-        _write(figure, paths[1], format="svg", metadata={"Date": None})
-    return paths
+        write_view(png, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
+        write_view(svg, lambda temporary: figure.savefig(temporary, format="svg", metadata={"Date": None}))
+    return [png, svg]
 
 
 def write_table(table: pd.DataFrame, stem: Path) -> Path:
     """Write the numbers behind a picture as STEM.csv; every number reads back as it was."""
-    path = _named(stem, "csv")
+    path = _path(stem, "csv")
     write_view(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
     return path
 
 
-def _named(stem: Path, ending: str) -> Path:
+def _path(stem: Path, ending: str) -> Path:
     stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
     return stem.with_name(f"{stem.name}.{ending}")
-
-
-def _write(figure: Figure, path: Path, **options: Any) -> None:
-    write_view(path, lambda temporary: figure.savefig(temporary, **options))
 
 
 def short_key(key: str) -> str:
@@ -160,17 +122,17 @@ def first_step(steps: ArrayLike) -> int:
     return int(later.min()) if len(later) else 1
 
 
-def log_steps(axes: Axes, first: int, last: int) -> None:
+def log_steps(axes: Axes, steps: ArrayLike) -> None:
     """A logarithmic axis of steps that has room for step 0: linear below the first step after it."""
-    axes.set_xscale("symlog", linthresh=first, linscale=0.4)
+    first, last = first_step(steps), int(np.max(steps))
+    axes.set_xscale("symlog", linthresh=first, linscale=0.4, subs=range(2, 10))
     axes.set_xlim(0, max(last, first + 1))
     decades = [10.0**k for k in range(12) if first <= 10**k <= last]
-    axes.set_xticks([0, *decades], ["0", *(f"$10^{{{round(math.log10(at))}}}$" for at in decades)])
-    axes.xaxis.set_minor_locator(SymmetricalLogLocator(base=10, linthresh=first, subs=range(2, 10)))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xticks([0, *decades], ["0", *(f"$10^{{{round(math.log10(decade))}}}$" for decade in decades)])
 
 
-def log_steps_label(first: int) -> str:
+def log_steps_label(steps: ArrayLike) -> str:
+    first = first_step(steps)
     return f"step (log, linear below {first})" if first > 1 else "step (log)"
 
 
@@ -182,10 +144,10 @@ def plain_steps(axes: Axes, last: int) -> None:
 
 def value_ticks(axes: Axes, values: ArrayLike) -> None:
     """Names the values themselves on a logarithmic x axis, where their names have room; decades else."""
-    at = np.unique(np.asarray(values, float))
-    names, places = [value_text(float(value)) for value in at], np.log10(at)
-    gap = TICK_ROOM * np.diff(places).min() / np.ptp(places) if len(at) > 1 else TICK_ROOM
+    values = np.unique(np.asarray(values, float))
+    names, decades = [value_text(float(value)) for value in values], np.log10(values)
+    gap = TICK_ROOM * np.diff(decades).min() / np.ptp(decades) if len(values) > 1 else TICK_ROOM
     if gap > max(map(len, names)) + 1:
-        axes.set_xticks(at, names)
+        axes.set_xticks(values, names)
         axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,9 +15,9 @@ from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from grokjax.analysis.cells import ENDED, is_number, runs_of, varied_keys
+from grokjax.analysis.cells import ENDED, is_number, runs_of
 from grokjax.analysis.censored import CensoredFit, fit_censored
-from grokjax.figures.groups import MOST_GROUPS, check_key, chosen_arms, group_runs
+from grokjax.figures.groups import check_colors, chosen_arms, group_runs, number_axis, pooled_axes
 from grokjax.figures.style import COLUMN, group_colors, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
@@ -29,18 +30,23 @@ LINE = 0.15  # inches, of a legend's line
 
 @dataclass(frozen=True)
 class TimesGroup:
-    """Runs of one color. label: the value of `by`; empty without it. fit is None where there is none: why."""
+    """Runs of one color. label: the value of `by`; empty without it. fit is None where there is none: why.
+
+    line: what was fitted, from the least to the largest x: x, time (the median), low, high, and whether it is
+    extrapolated: no run generalized there.
+    """
 
     label: str
     value: Any
-    fit: CensoredFit | None
-    why: str
+    fit: CensoredFit | None = None
+    line: pd.DataFrame | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class TimesData:
-    """points: one row a run that is drawn: group (place in groups), run_id, x, time, censored (then time is its last
-    step, less its fit step for the delay). left_out: why -> how many runs are not drawn."""
+    """points: one row a run that is drawn: group (its index), run_id, x, time, censored (then time is its last step,
+    less its fit step for the delay). left_out: why -> how many runs are not drawn."""
 
     arm: str
     x: str
@@ -51,172 +57,174 @@ class TimesData:
     left_out: dict[str, int]
     pooled: tuple[str, ...]  # axes whose values share a color, seeds too
 
+    @property
+    def few(self) -> bool:
+        """Whether bands and counts of the groups can be told apart."""
+        return len(self.groups) <= MOST_BANDS
+
 
 def data(
     results: Results,
     x: str | None = None,
     by: str | None = None,
     arm: str | None = None,
-    measure: str = "generalization_step",
+    measure: Literal["generalization_step", "delay"] = "generalization_step",
 ) -> TimesData:
-    """Times of the runs that ended, and per group log(time) = a + b log(x), fitted with censoring (see `fit_censored`).
+    """Step of generalization along an axis, log-log, with a fitted power law.
 
-    A run that ended without generalizing is censored at its last step. Left out and counted: runs that diverged
-    before they generalized, runs whose x or time is not positive (it has no place on a log axis), runs that go on and,
-    for the delay, runs that never fit. Raises ValueError for an unknown key, arm or measure, and without runs.
+    Per group log(time) = a + b log(x), fitted with censoring (see `fit_censored`). A run that ended without
+    generalizing is censored at its last step. Left out and counted: runs that diverged before they generalized, runs
+    whose x or time is not positive (a log axis has none), runs that go on and, for the delay, runs that never fit.
+    Raises ValueError for an unknown measure, and without runs.
+
+    x: key across; default: weight decay if it is varied, else the first axis of numbers
+    by: key that is colored, each value with a fit; default: none
+    arm: which arm; default: the first that varies x
+    measure: the step itself, or the delay from fit on
+    Example: grokjax figure times runs/time_to_generalize
     """
     if measure not in MEASURES:
         raise ValueError(f"no measure {measure!r}; there are {', '.join(MEASURES)}")
-    arm, x = _axis(results, arm, x)
+    arm, x = number_axis(results, chosen_arms(results, arm), x, FIRST_CHOICE)
     runs = runs_of(results.runs(), arm)
     times, left_out = _times(results, runs, x, measure)
     if times.empty:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise ValueError(f"nothing to draw: of arm {arm} in {results.path} there are {why}")
-    members: list[tuple[str, Any, tuple[str, ...]]] = [("", None, tuple(runs["run_id"]))]
+    group_of, values = dict.fromkeys(runs["run_id"], 0), [None]
     if by is not None:
-        grouping = group_runs(results, runs, arm, check_key(results, by))
-        members = [(value_text(group.values[0]), group.values[0], group.run_ids) for group in grouping.groups]
-    if len(members) > MOST_GROUPS:
-        raise ValueError(f"{by} has {len(members)} values; at most {MOST_GROUPS} can be told apart")
-    of = {run_id: place for place, (_, _, run_ids) in enumerate(members) for run_id in run_ids}
-    points = times.assign(group=times["run_id"].map(of)).sort_values(["group", "x"], kind="stable", ignore_index=True)
-    groups = [_group(label, value, points[points["group"] == place]) for place, (label, value, _) in enumerate(members)]
-    pooled = [key for key in results.manifest.axes[arm] if key not in (x, by) and runs[key].map(str).nunique() > 1]
-    return TimesData(arm, x, by, measure, points, tuple(groups), left_out, tuple(pooled))
-
-
-def _axis(results: Results, arm: str | None, x: str | None) -> tuple[str, str]:
-    """The arm and its axis: as asked for, else weight decay where some arm varies it, else a first axis of numbers."""
-    arms, planned = chosen_arms(results, arm), results.planned()
-    if x is not None:
-        if not all(map(is_number, planned[check_key(results, x)])):
-            raise ValueError(f"the values of {x} are not all numbers, so they have no place on a log axis")
-        return next((name for name in arms if x in results.manifest.axes[name]), arms[0]), x
-    axes = [(name, key) for name in arms for key in varied_keys(results, name)]
-    numeric = [(name, key) for name, key in axes if all(map(is_number, runs_of(planned, name)[key]))]
-    if not numeric:
-        raise ValueError(f"arm {', '.join(arms)} varies no number but seeds: there is no axis to draw times against")
-    return next((pair for pair in numeric if pair[1] == FIRST_CHOICE), numeric[0])
+        grouping = group_runs(results, runs, arm, by)
+        group_of, values = grouping.group_of, [group.values[0] for group in grouping.groups]
+    check_colors(by, len(values))
+    points = times.assign(group=times["run_id"].map(group_of))
+    points = points.sort_values(["group", "x"], kind="stable", ignore_index=True)
+    groups = []
+    for index, value in enumerate(values):
+        groups.append(_fitted("" if by is None else value_text(value), value, points[points["group"] == index]))
+    pooled = pooled_axes(results, runs, arm, x, by)
+    return TimesData(arm, x, by, measure, points, tuple(groups), left_out, pooled)
 
 
 def _times(results: Results, runs: pd.DataFrame, x: str, measure: str) -> tuple[pd.DataFrame, dict[str, int]]:
     """run_id, x, time, censored of the runs to draw; why the others are not, and how many."""
-    last = runs["run_id"].map({run_id: end["step"] for run_id, end in results.ends.items()}).to_numpy(np.float64)
-    zero, at_once = np.zeros(len(runs)), "generalized at once"
+    last = runs["run_id"].map({run_id: end["step"] for run_id, end in results.ends.items()})
+    censored = runs["generalization_step"].isna()
+    start, at_once = pd.Series(0.0, runs.index), "generalized at once"
     if measure == "delay":
-        zero, at_once = runs["fit_step"].to_numpy(np.float64), "generalized no later than they fit"
-    generalization = runs["generalization_step"].to_numpy(np.float64)
-    happened = ~np.isnan(generalization)
-    at, time = runs[x].to_numpy(np.float64), np.where(happened, generalization, last) - zero
-    ended = runs["status"].isin(ENDED).to_numpy()
+        start, at_once = runs["fit_step"], "generalized no later than they fit"
+    times = pd.DataFrame(
+        {
+            "run_id": runs["run_id"],
+            "x": runs[x].astype(float),
+            "time": runs["generalization_step"].where(~censored, last).astype(float) - start,
+            "censored": censored,
+        }
+    )
     reasons = {
-        "have not ended": ~ended,
-        "diverged before they generalized": (runs["status"] == "diverged").to_numpy() & ~happened,
-        "never fit": np.isnan(zero),
-        f"at {short_key(x)} {'0' if np.all(at >= 0) else '≤ 0'}": at <= 0,
-        at_once: time <= 0,
+        "have not ended": ~runs["status"].isin(ENDED),
+        "diverged before they generalized": (runs["status"] == "diverged") & censored,
+        "never fit": start.isna(),
+        f"at {short_key(x)} {'0' if (times['x'] >= 0).all() else '≤ 0'}": times["x"] <= 0,
+        at_once: times["time"] <= 0,
     }
-    keep, left_out = np.ones(len(runs), bool), {}
-    for reason, those in reasons.items():
-        count = int((keep & those).sum())
-        if count:
-            left_out[reason] = count
-        keep &= ~those
-    frame = {"run_id": runs["run_id"].to_numpy()[keep], "x": at[keep], "time": time[keep], "censored": ~happened[keep]}
-    return pd.DataFrame(frame), left_out
+    drawn, left_out = pd.Series(True, runs.index), {}
+    for reason, applies in reasons.items():
+        left_out[reason] = int((drawn & applies).sum())
+        drawn &= ~applies
+    return times[drawn], {reason: count for reason, count in left_out.items() if count}
 
 
-def _group(label: str, value: Any, points: pd.DataFrame) -> TimesGroup:
+def _fitted(label: str, value: Any, points: pd.DataFrame) -> TimesGroup:
+    x, censored = points["x"], points["censored"].astype(bool)
     try:
-        fit = fit_censored(points["x"].to_numpy(), points["time"].to_numpy(), ~points["censored"].to_numpy(bool))
+        fit = fit_censored(x, points["time"], ~censored)
     except ValueError as error:
-        return TimesGroup(label, value, None, str(error))
-    return TimesGroup(label, value, fit, "")
+        return TimesGroup(label, value, why=str(error))
+    across = np.geomspace(x.min(), x.max(), LINE_POINTS)
+    low, high = fit.band(across)
+    seen = x[~censored]
+    beyond = (across < seen.min() * 0.999) | (across > seen.max() * 1.001)
+    columns = {"x": across, "time": fit.median(across), "low": low, "high": high, "extrapolated": beyond}
+    return TimesGroup(label, value, fit, pd.DataFrame(columns))
 
 
 def table(data: TimesData) -> pd.DataFrame:
     """Rows of three kinds. run: arm, value of `by`, run_id, x, time, censored. fit: intercept, slope, its interval low
     and high, sigma, events, runs censored, or in note why there is none. line: x, time (the median), low, high."""
-    runs = data.points.assign(row="run")
     fits, lines = [], []
-    for place, group in enumerate(data.groups):
-        fit = group.fit
-        if fit is None:
-            fits.append({"row": "fit", "group": place, "note": group.why})
+    for index, group in enumerate(data.groups):
+        row: dict[str, Any] = {"row": "fit", "group": index}
+        if group.fit is None or group.line is None:
+            fits.append(row | {"note": group.why})
             continue
-        row = {"row": "fit", "group": place, "intercept": fit.intercept, "slope": fit.slope, "low": fit.low}
-        row |= {"high": fit.high, "sigma": fit.sigma, "events": fit.events, "runs_censored": fit.censored}
-        fits.append(row)
-        x, middle, low, high = _line(data, place, fit)
-        lines.append(pd.DataFrame({"row": "line", "group": place, "x": x, "time": middle, "low": low, "high": high}))
-    rows = pd.concat([runs, pd.DataFrame(fits), *lines], ignore_index=True)
+        names = ("intercept", "slope", "low", "high", "sigma", "events")
+        fits.append(row | {name: getattr(group.fit, name) for name in names} | {"runs_censored": group.fit.censored})
+        lines.append(group.line.drop(columns="extrapolated").assign(row="line", group=index))
+    rows = pd.concat([data.points.assign(row="run"), pd.DataFrame(fits), *lines], ignore_index=True)
     first: dict[str, Any] = {"arm": data.arm}
     if data.by is not None:
-        first[data.by] = [data.groups[place].value for place in rows["group"]]
+        first[data.by] = [data.groups[index].value for index in rows["group"]]
     rows = rows.drop(columns="group").rename(columns={"x": data.x, "time": data.measure})
-    order = ["row", *first, *(name for name in rows if name != "row")]
+    order = ["row", *first, *rows.columns.drop("row")]
     return rows.assign(**first)[order]
 
 
-def _line(data: TimesData, place: int, fit: CensoredFit) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """x, median, low, high, from the least to the largest x of a group."""
-    at = data.points.loc[data.points["group"] == place, "x"]
-    x = np.geomspace(at.min(), at.max(), LINE_POINTS)
-    return x, fit.median(x), *fit.band(x)
-
-
+@paper()
 def figure(data: TimesData) -> Figure:
     """One panel at column width, its legend below."""
     numeric = all(is_number(group.value) for group in data.groups)
     colors = group_colors(numeric, len(data.groups))
-    handles, labels = _legend(data, colors)
-    with paper():
-        picture = Figure(figsize=(COLUMN, 2.25 + LINE * (len(labels) + 1)), layout="constrained")
-        axes = picture.subplots()
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        for place, color in enumerate(colors):
-            _draw_group(axes, data, place, color)
-        value_ticks(axes, data.points["x"])
-        _limits(axes, data)
-        axes.set_xlabel(short_key(data.x))
-        axes.set_ylabel(MEASURES[data.measure])
-        picture.legend(handles, labels, loc="outside lower left", fontsize=6.5, labelspacing=0.3, borderpad=0.1)
-        picture.suptitle(_words(data), fontsize=7)
+    handles = _handles(data, colors)
+    picture = Figure(figsize=(COLUMN, 2.25 + LINE * (len(handles) + 1)), layout="constrained")
+    axes = picture.subplots()
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for group, color in zip(data.groups, colors, strict=True):
+        if group.line is not None:
+            _draw_line(axes, group.line, color, data.few)
+    width = _spread(np.unique(data.points["x"])) / len(data.groups)
+    for (index, x), points in data.points.groupby(["group", "x"]):
+        group = int(index)  # pyright: ignore[reportArgumentType]
+        shift = width * (group - (len(data.groups) - 1) / 2)
+        center = float(x) * 10**shift  # pyright: ignore[reportArgumentType]
+        _draw_runs(axes, points, center, width, colors[group])
+        if data.few:
+            _count_censored(axes, points, center, 4 + 6.5 * group, colors[group])
+    value_ticks(axes, data.points["x"])
+    _limits(axes, data)
+    axes.set_xlabel(short_key(data.x))
+    axes.set_ylabel(MEASURES[data.measure])
+    picture.legend(handles=handles, loc="outside lower left", fontsize=6.5, labelspacing=0.3, borderpad=0.1)
+    picture.suptitle(_title(data), fontsize=7)
     return picture
 
 
-def _draw_group(axes: Axes, data: TimesData, place: int, color: Any) -> None:
-    points, fit = data.points[data.points["group"] == place], data.groups[place].fit
-    if points.empty:
-        return
-    if fit is not None:
-        x, middle, low, high = _line(data, place, fit)
-        inside = _inside(points, x)
-        if len(data.groups) <= MOST_BANDS:
-            axes.fill_between(x, low, high, color=color, alpha=0.18, linewidth=0)
-        axes.plot(x, middle, color=color, linestyle=":")
-        axes.plot(x[inside], middle[inside], color=color)
-    width = _spread(np.unique(data.points["x"])) / len(data.groups)
-    shift = width * (place - (len(data.groups) - 1) / 2)
+def _draw_line(axes: Axes, line: pd.DataFrame, color: Any, band: bool) -> None:
+    """The fitted median, dotted where no run generalized."""
+    if band:
+        axes.fill_between(line["x"], line["low"], line["high"], color=color, alpha=0.18, linewidth=0)
+    axes.plot(line["x"], line["time"], color=color, linestyle=":")
+    axes.plot(line["x"], line["time"].mask(line["extrapolated"]), color=color)
+
+
+def _draw_runs(axes: Axes, points: pd.DataFrame, center: float, width: float, color: Any) -> None:
+    """Runs at equal x, beside each other so that each is seen."""
+    offsets = np.arange(len(points)) - (len(points) - 1) / 2
+    x = center * 10 ** (width * offsets / max(len(points), 6))
+    time, censored = points["time"].to_numpy(), points["censored"].to_numpy(bool)
     style: dict[str, Any] = {"linestyle": "", "markersize": 3.2, "color": color, "markeredgewidth": 0.6}
-    for value, part in points.groupby("x"):
-        center = float(value) * 10**shift  # pyright: ignore[reportArgumentType]
-        at, time, never = _side_by_side(center, len(part), width), part["time"], part["censored"].to_numpy(bool)
-        axes.plot(at[~never], time[~never], marker="o", alpha=0.75, **style)
-        axes.plot(at[never], time[never], marker="^", markerfacecolor="white", **style)
-        if never.any() and len(data.groups) <= MOST_BANDS:
-            where = (center, time[never].max())
-            text = f"{never.sum()}/{len(part)}"
-            note = axes.annotate(text, where, (0, 4 + 6.5 * place), textcoords="offset points", ha="center", fontsize=6)
-            note.set(color=color, path_effects=[withStroke(linewidth=1.5, foreground="white")])
+    axes.plot(x[~censored], time[~censored], marker="o", alpha=0.75, **style)
+    axes.plot(x[censored], time[censored], marker="^", markerfacecolor="white", **style)
 
 
-def _inside(points: pd.DataFrame, x: np.ndarray) -> np.ndarray:
-    """Which x lie among those at which some run generalized; beyond them the fit is an extrapolation."""
-    events = points.loc[~points["censored"], "x"]
-    return (x >= events.min() * 0.999) & (x <= events.max() * 1.001)
+def _count_censored(axes: Axes, points: pd.DataFrame, center: float, points_above: float, color: Any) -> None:
+    """How many of the runs at one x are censored, above them."""
+    times = points.loc[points["censored"], "time"]
+    if times.empty:
+        return
+    text, outline = f"{len(times)}/{len(points)}", [withStroke(linewidth=1.5, foreground="white")]
+    style: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 6, "color": color}
+    axes.annotate(text, (center, times.max()), (0, points_above), path_effects=outline, **style)
 
 
 def _spread(values: np.ndarray) -> float:
@@ -227,17 +235,12 @@ def _spread(values: np.ndarray) -> float:
     return 0.6 * min(float(np.diff(decades).min()), 0.12 * float(np.ptp(decades)) + 0.05)
 
 
-def _side_by_side(center: float, count: int, width: float) -> np.ndarray:
-    """Runs at equal x, beside each other so that each is seen."""
-    return center * 10 ** (width * (np.arange(count) - (count - 1) / 2) / max(count, 6))
-
-
 def _limits(axes: Axes, data: TimesData) -> None:
     """Room for what was seen, the lines and the counts; wide bands are cut."""
-    time = data.points["time"].to_numpy(np.float64)
-    lines = [_line(data, place, group.fit)[1] for place, group in enumerate(data.groups) if group.fit]
+    times = data.points["time"]
+    lines = pd.concat([times, *(group.line["time"] for group in data.groups if group.line is not None)])
     # a line far beyond the last step is no more than an extrapolation
-    seen = np.concatenate([time, *(line[(line < 10 * time.max()) & (line > time.min() / 10)] for line in lines)])
+    seen = lines[lines.between(times.min() / 10, 10 * times.max())]
     low, high = seen.min() / 1.4, seen.max() * (2.0 if data.points["censored"].any() else 1.4)
     axes.set_ylim(low, high)
     if high / low < 100:
@@ -246,31 +249,28 @@ def _limits(axes: Axes, data: TimesData) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _legend(data: TimesData, colors: list[Any]) -> tuple[list[Any], list[str]]:
+def _handles(data: TimesData, colors: list[Any]) -> list[Artist]:
     """What the marks are, then one line a group with its slope."""
-    never = int(data.points["censored"].sum())
-    few = len(data.groups) <= MOST_BANDS
-    plain: dict[str, Any] = {"linestyle": "", "markersize": 3.6, "color": colors[0] if len(colors) == 1 else "0.3"}
-    handles: list[Any] = [Line2D([], [], marker="o", **plain)]
-    labels = [f"generalized (runs: {len(data.points) - never})"]
-    if never:
-        handles.append(Line2D([], [], marker="^", markerfacecolor="white", **plain))
-        labels.append(f"not by its last step, censored (runs: {never}{'; k/n above' if few else ''})")
+    censored = int(data.points["censored"].sum())
+    grey = colors[0] if len(colors) == 1 else "0.3"
+    mark: dict[str, Any] = {"linestyle": "", "markersize": 3.6, "color": grey}
+    handles: list[Artist] = [
+        Line2D([], [], marker="o", label=f"generalized (runs: {len(data.points) - censored})", **mark)
+    ]
+    if censored:
+        text = f"not by its last step, censored (runs: {censored}{'; k/n above' if data.few else ''})"
+        handles.append(Line2D([], [], marker="^", markerfacecolor="white", label=text, **mark))
     for group, color in zip(data.groups, colors, strict=True):
-        handles.append(Line2D([], [], color=color))
+        name = "log-normal fit, " if group.fit else ""
         if data.by:
-            labels.append(f"{short_key(data.by)} {group.label}: {_slope_text(group)}")
-        else:
-            labels.append(f"log-normal fit, {_slope_text(group)}" if group.fit else _slope_text(group))
-    fits = [(place, group.fit) for place, group in enumerate(data.groups) if group.fit]
-    if fits and few:
-        handles.append(Patch(color=plain["color"], alpha=0.18, linewidth=0))
-        labels.append("95 % interval of the fitted median")
-    parts = [(data.points[data.points["group"] == place], _line(data, place, fit)[0]) for place, fit in fits]
-    if any(not _inside(points, x).all() for points, x in parts):
-        handles.append(Line2D([], [], color=plain["color"], linestyle=":"))
-        labels.append("extrapolated: no run generalized there")
-    return handles, labels
+            name = f"{short_key(data.by)} {group.label}: "
+        handles.append(Line2D([], [], color=color, label=name + _slope_text(group)))
+    lines = [group.line for group in data.groups if group.line is not None]
+    if lines and data.few:
+        handles.append(Patch(color=grey, alpha=0.18, linewidth=0, label="95 % interval of the fitted median"))
+    if any(line["extrapolated"].any() for line in lines):
+        handles.append(Line2D([], [], color=grey, linestyle=":", label="extrapolated: no run generalized there"))
+    return handles
 
 
 def _slope_text(group: TimesGroup) -> str:
@@ -280,31 +280,11 @@ def _slope_text(group: TimesGroup) -> str:
     return f"slope {fit.slope:.2f} [{fit.low:.2f}, {fit.high:.2f}] (95 %)".replace("-", "−")
 
 
-def _words(data: TimesData) -> str:
+def _title(data: TimesData) -> str:
     counts = data.points.groupby(["group", "x"]).size()
     many = span_text(counts.min(), counts.max())
     what = "seed" if data.pooled == ("seed",) else "run"
     text = f"arm {data.arm}: {many} {what}{'' if many == '1' else 's'} a value"
     if what == "run" and data.pooled:
         text += f" (over {', '.join(map(short_key, data.pooled))})"
-    lines = [text]
-    lines += [f"left out: {count} {reason}" for reason, count in data.left_out.items()]
-    return "\n".join(lines)
-
-
-def draw(
-    results: Results,
-    x: str | None = None,
-    by: str | None = None,
-    arm: str | None = None,
-    measure: Literal["generalization_step", "delay"] = "generalization_step",
-) -> Figure:
-    """Step of generalization along an axis, log-log, with a fitted power law.
-
-    x: key across; default: weight decay if it is varied, else the first axis of numbers
-    by: key that is colored, each value with a fit; default: none
-    arm: which arm; default: the first that varies x
-    measure: the step itself, or the delay from fit on
-    Example: grokjax figure times runs/time_to_generalize
-    """
-    return figure(data(results, x, by, arm, measure))
+    return "\n".join([text, *(f"left out: {count} {reason}" for reason, count in data.left_out.items())])

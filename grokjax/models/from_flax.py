@@ -12,7 +12,8 @@ import jax
 from flax import nnx
 from jaxtyping import Array, Float, Num, UInt32
 
-from grokjax.models.network import Network, Params
+from grokjax.models.network import Network
+from grokjax.models.params import Params
 from grokjax.spec.models import Model
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import Shapes

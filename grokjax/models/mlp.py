@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
+from grokjax.models.params import Params
 from grokjax.spec import models as spec
 from grokjax.spec.tasks import Task
 
-Params = dict[str, Array]
 Tokens = Int[Array, "n L"]
 
 

@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Num, UInt32
 
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import Declare, declare_with
+from grokjax.models.params import Params
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
 from grokjax.spec.shapes import Shapes, parameter_shapes
 
-Params = dict[str, Array]
 Inputs = Num[Array, "n L"]
 
 

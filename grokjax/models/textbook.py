@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.params import Params
 from grokjax.spec import models as spec
 
-Params = dict[str, Array]
 LookUp = Callable[[Array, Array], Array]
 
 

@@ -19,9 +19,8 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.features import linear, one_hot, spread, total
+from grokjax.models.params import Params
 from grokjax.spec import models as spec
-
-Params = dict[str, Array]
 
 
 def hidden_and_features(

@@ -14,10 +14,10 @@ from jaxtyping import Array, Float, Int
 from grokjax.models import textbook, three_tokens
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear
+from grokjax.models.params import Params
 from grokjax.spec import models as spec
 from grokjax.spec.tasks import Task
 
-Params = dict[str, Array]
 Tokens = Int[Array, "n L"]
 
 
@@ -96,8 +96,8 @@ def _at_scored(x: Float[Array, "n L d"] | None, task: Task) -> Float[Array, "d m
     """[features, n * scored]"""
     if x is None:
         return None
-    kept = x[:, jnp.array(task.scored)]
-    return kept.reshape(-1, x.shape[-1]).T
+    scored = jnp.stack([x[:, position] for position in task.scored], axis=1)  # an index's gradient would be a scatter
+    return scored.reshape(-1, x.shape[-1]).T
 
 
 def input_weights(params: Params, model: spec.Transformer) -> Float[Array, "d_vocab d_model"]:

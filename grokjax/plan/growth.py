@@ -9,8 +9,8 @@ from typing import Any
 
 from grokjax.plan.plan import Plan, append
 from grokjax.spec.identity import steps_apart
-from grokjax.sweep.expand import Run, Sweep
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Run, Sweep
 
 MOST_LINES = 40  # of the sweep's text that are shown
 MOST_KEYS = 8

@@ -10,7 +10,7 @@ from grokjax.plan.snapshots import snapshot_steps
 from grokjax.plan.tuning import Tuned
 from grokjax.spec.identity import program_key, tuning_key
 from grokjax.spec.run import RunSpec
-from grokjax.sweep.expand import Run, Sweep
+from grokjax.sweep.run import Run, Sweep
 
 # On a CPU core the lanes of a step should stay in its cache: this many FLOPs a step, measured, with few lanes at most.
 # An accelerator takes all that its memory holds, up to where it is surely full.

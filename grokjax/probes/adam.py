@@ -23,14 +23,14 @@ def adam(spec: RunSpec, view: View) -> Metrics:
     lr = learning_rate(spec.optimizer, view.hyper, view.at)
     mean, squared = corrected_moments(view.hyper, view.opt_state)
     small = {name: jnp.sqrt(v) < numbers["eps"] for name, v in squared.items()}
-    found = {"adam/eps_share/total": jnp.concatenate([value.ravel() for value in small.values()]).mean()}
+    metrics = {"adam/eps_share/total": jnp.concatenate([value.ravel() for value in small.values()]).mean()}
     for name in view.params:
         if is_matrix(name):
             gain = 1 / (jnp.sqrt(squared[name]) + numbers["eps"])
             step = jnp.abs(mean[name] * gain)
             rates = jnp.quantile(lr * numbers["lr_by_matrix"][name] * gain, jnp.array(list(QUANTILES.values())))
-            found[f"adam/eps_share/{name}"] = small[name].mean()
-            found |= {f"adam/lr_{at}/{name}": rate for at, rate in zip(QUANTILES, rates, strict=True)}
-            found[f"adam/step_rms/{name}"] = jnp.sqrt(jnp.square(step).mean())
-            found[f"adam/step_max/{name}"] = step.max()
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+            metrics[f"adam/eps_share/{name}"] = small[name].mean()
+            metrics |= {f"adam/lr_{at}/{name}": rate for at, rate in zip(QUANTILES, rates, strict=True)}
+            metrics[f"adam/step_rms/{name}"] = jnp.sqrt(jnp.square(step).mean())
+            metrics[f"adam/step_max/{name}"] = step.max()
+    return metrics

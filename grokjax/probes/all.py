@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 
+from grokjax.models.params import Params
 from grokjax.probes.adam import adam
 from grokjax.probes.balance import balance
 from grokjax.probes.core import Metrics, core
@@ -19,7 +21,7 @@ from grokjax.spec.hypers import Hyper
 from grokjax.spec.probes import Probe
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
-from grokjax.train.state import Examples, Params, View
+from grokjax.train.state import Examples, View
 from grokjax.train.step import evaluate
 
 # Name -> metrics. At records: of (spec, view). At test evaluations: of (spec, parameters, train inputs, logit scale).
@@ -57,11 +59,17 @@ def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Exa
 
 
 def at_record(probe: Probe, spec: RunSpec, view: View) -> Metrics:
-    return implementation(PROBES, probe)(spec, view)
+    """Name -> float32 scalar of one probe, of the step that a record describes."""
+    return _as_float32(implementation(PROBES, probe)(spec, view))
 
 
 def at_evaluation(probe: Probe, spec: RunSpec, params: Params, train: Examples, hyper: Hyper) -> Metrics:
-    return implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"])
+    """Name -> float32 scalar of one probe, at a test evaluation."""
+    return _as_float32(implementation(PROBES, probe)(spec, params, train.inputs, hyper["model"]["logit_scale"]))
+
+
+def _as_float32(metrics: Metrics) -> Metrics:
+    return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
 
 def is_of_update(name: str) -> bool:

@@ -22,9 +22,9 @@ def balance(spec: RunSpec, view: View) -> Metrics:
     squared = {name: jnp.square(grad).sum() for name, grad in view.grads.items()}
     whole = jnp.stack([squared[name] for name in sorted(squared)]).sum()
     path = jnp.stack([norm(W) for name, W in view.params.items() if is_on_path(name)])
-    found = {"balance/path_ratio": path.max() / path.min()}
+    metrics = {"balance/path_ratio": path.max() / path.min()}
     for name, W in view.params.items():
         if is_matrix(name):
-            found[f"balance/inner/{name}"] = (W * view.grads[name]).sum()
-            found[f"balance/grad_share/{name}"] = squared[name] / whole
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+            metrics[f"balance/inner/{name}"] = (W * view.grads[name]).sum()
+            metrics[f"balance/grad_share/{name}"] = squared[name] / whole
+    return metrics

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import jax.numpy as jnp
-
 from grokjax.probes.core import Metrics
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import is_matrix
@@ -14,10 +12,10 @@ from grokjax.train.state import View
 def drift(spec: RunSpec, view: View) -> Metrics:
     """For every matrix, with W0 its value at the run's own step 0: drift, |W - W0| / |W0|, and init_cosine,
     <W, W0> / (|W| |W0|). nan where W0 is 0."""
-    found = {}
+    metrics = {}
     for name, W in view.params.items():
         if is_matrix(name):
             first = view.first[name]
-            found[f"drift/{name}"] = norm(W - first) / norm(first)
-            found[f"init_cosine/{name}"] = (W * first).sum() / (norm(W) * norm(first))
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+            metrics[f"drift/{name}"] = norm(W - first) / norm(first)
+            metrics[f"init_cosine/{name}"] = (W * first).sum() / (norm(W) * norm(first))
+    return metrics

@@ -21,6 +21,7 @@ class Waves(NamedTuple):
 
 
 def waves(n: int, dtype: Any = jnp.float32) -> Waves:
+    """The waves of a cyclic group of n elements."""
     angle = 2 * np.pi * (np.arange(1, n // 2 + 1)[:, None] * np.arange(n) % n) / n
     cos, sin = np.cos(angle), np.sin(angle)
     if n % 2 == 0:
@@ -60,12 +61,12 @@ def neuron_shares(neurons: Float[Array, "m pairs"], basis: Waves) -> Float[Array
     n = basis.cos.shape[1]
     x = (neurons - neurons.mean(1, keepdims=True)).reshape(-1, n, n)
     of_a, of_b = (power(x.sum(axis).T / n**0.5, basis) for axis in (2, 1))
-    found = of_a + of_b
+    powers = of_a + of_b
     for over_b in basis:
         along_b = jnp.einsum("kb,mab->mak", over_b, x)
         for over_a in basis:
-            found += jnp.square(jnp.einsum("ka,mak->km", over_a, along_b))
-    return share(found, jnp.square(x).sum((1, 2)))
+            powers += jnp.square(jnp.einsum("ka,mak->km", over_a, along_b))
+    return share(powers, jnp.square(x).sum((1, 2)))
 
 
 def share(part: Array, whole: Array) -> Array:

@@ -14,13 +14,12 @@ def margin(spec: RunSpec, view: View) -> Metrics:
     """Smallest, median and mean over the examples of z_y - max_{j != y} z_j. Past 23 ln 2 = 16 the right class's
     gradient is zero in a float32 softmax (Liu et al. 2026, arXiv 2605.06152)."""
     gap = margins(view.logits, view.examples.targets)
-    found = {"margin/min": gap.min(), "margin/median": jnp.median(gap), "margin/mean": gap.mean()}
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+    return {"margin/min": gap.min(), "margin/median": jnp.median(gap), "margin/mean": gap.mean()}
 
 
 def margins(logits: Float[Array, "v m"], targets: Int[Array, n * scored]) -> Float[Array, " m"]:
     """z_y - max_{j != y} z_j of every scored position of every example."""
     labels = targets.reshape(-1)
     right = jnp.take_along_axis(logits, labels[None], axis=0)[0]
-    others = jnp.where(jnp.arange(logits.shape[0])[:, None] == labels, -jnp.inf, logits).max(0)
-    return right - others
+    largest_other = jnp.where(jnp.arange(logits.shape[0])[:, None] == labels, -jnp.inf, logits).max(0)
+    return right - largest_other

@@ -18,6 +18,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.network import hidden_and_logits, input_weights, output_map
+from grokjax.models.params import Params
+from grokjax.probes.core import Metrics
 from grokjax.probes.fourier import Waves, fourier_norms, gini, neuron_shares, participation, power, share, waves
 from grokjax.probes.structure import distance_irrelevance, gradient_symmetricity, stable_rank
 from grokjax.spec.run import RunSpec
@@ -25,8 +27,6 @@ from grokjax.spec.shapes import is_matrix
 from grokjax.tasks.cycle import Cycle, cycle_of
 from grokjax.train.losses import each_loss
 
-Params = dict[str, Array]
-Metrics = dict[str, Float[Array, ""]]
 PURE = 0.85  # share of a neuron's variance in one frequency, beyond which it is of that frequency (Nanda et al.)
 SQUARED = 0.8  # of a wave in a plus one in b, squared, this share is in their frequency, the rest in twice it
 
@@ -51,29 +51,29 @@ def progress(
     takes those of these parameters' own neurons. Nanda et al. take the final network's at every step, which cannot be
     known while it trains: with None, a frequency counts from the step on at which a neuron has come to be of it.
     """
-    found: Metrics = {f"stable_rank/{name}": stable_rank(name, W) for name, W in params.items() if is_matrix(name)}
+    metrics: Metrics = {f"stable_rank/{name}": stable_rank(name, W) for name, W in params.items() if is_matrix(name)}
     cycle = cycle_of(spec.task)
     if spec.model.has_embedding:
-        found["progress/gradient_symmetricity"] = gradient_symmetricity(
+        metrics["progress/gradient_symmetricity"] = gradient_symmetricity(
             params, spec.model, spec.task.operand_values, logit_scale
         )
     if cycle.n > 2:
         seen, basis = see(spec, params, cycle, logit_scale), waves(cycle.n, params[next(iter(params))].dtype)
-        found |= _of_weights(spec, params, cycle, basis)
+        metrics |= _of_weights(spec, params, cycle, basis)
         shares = None if seen.neurons is None else neuron_shares(seen.neurons, basis)
         if shares is not None:
             keys = key_frequencies(spec, shares) if keys is None else keys
-            found |= {
+            metrics |= {
                 "progress/key_frequencies": keys.sum(),
                 "progress/neuron_share": shares.max(0).mean(),
                 "progress/pure_neurons": (shares.max(0) > pure_from(spec)).mean(),
             }
         if cycle.sign and keys is not None:
-            found |= _of_logits(spec, seen.logits, cycle, basis, keys, train)
+            metrics |= _of_logits(spec, seen.logits, cycle, basis, keys, train)
         if cycle.sign:
             right = jnp.take_along_axis(seen.logits, jnp.asarray(cycle.results)[None], axis=0)[0]
-            found["progress/distance_irrelevance"] = distance_irrelevance(right, cycle.by_distance)
-    return {name: jnp.asarray(value, jnp.float32) for name, value in found.items()}
+            metrics["progress/distance_irrelevance"] = distance_irrelevance(right, cycle.by_distance)
+    return {name: jnp.asarray(value, jnp.float32) for name, value in metrics.items()}
 
 
 def spectrum(
@@ -89,18 +89,18 @@ def spectrum(
     if cycle.n <= 2:
         return {}
     seen, basis = see(spec, params, cycle, logit_scale), waves(cycle.n, params[next(iter(params))].dtype)
-    found = {
+    columns = {
         f"norm_{side}": jnp.sqrt(power(weights, basis).sum(1)) for side, weights in _sides(spec, params, cycle).items()
     }
     if seen.neurons is not None:
         shares = neuron_shares(seen.neurons, basis)
-        found["neurons"] = (shares > pure_from(spec)).sum(1)
-        found["is_key"] = key_frequencies(spec, shares) if keys is None else keys
+        columns["neurons"] = (shares > pure_from(spec)).sum(1)
+        columns["is_key"] = key_frequencies(spec, shares) if keys is None else keys
     if cycle.sign:
         centered = seen.logits - seen.logits.mean(1, keepdims=True)
         of_answer = power(centered[:, cycle.by_result].mean(2).T, basis).sum(1)
-        found["logit_share"] = share(cycle.n * of_answer, jnp.square(centered).sum())
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+        columns["logit_share"] = share(cycle.n * of_answer, jnp.square(centered).sum())
+    return {name: value.astype(jnp.float32) for name, value in columns.items()}
 
 
 def see(spec: RunSpec, params: Params, cycle: Cycle, logit_scale: Float[Array, ""] | float) -> Seen:
@@ -138,11 +138,11 @@ def _sides(spec: RunSpec, params: Params, cycle: Cycle) -> dict[str, Float[Array
 
 
 def _of_weights(spec: RunSpec, params: Params, cycle: Cycle, basis: Waves) -> Metrics:
-    found: Metrics = {}
+    metrics: Metrics = {}
     for side, weights in _sides(spec, params, cycle).items():
-        found[f"progress/gini_{side}"] = gini(fourier_norms(weights, basis))
-        found[f"progress/ipr_{side}"] = participation(power(weights, basis))
-    return found
+        metrics[f"progress/gini_{side}"] = gini(fourier_norms(weights, basis))
+        metrics[f"progress/ipr_{side}"] = participation(power(weights, basis))
+    return metrics
 
 
 def _of_logits(
@@ -157,21 +157,21 @@ def _of_logits(
     these."""
     mean = logits.mean(1)
     centered = logits - mean[:, None]
-    kept, (cos, sin) = key_part(centered, cycle, basis, keys)
+    in_keys, (cos, sin) = key_part(centered, cycle, basis, keys)
     # of cos w(a+b-c) alone: cos cos + sin sin, whose squared length is the number of the frequency's directions
     lengths = jnp.square(basis.cos).sum(1) + jnp.square(basis.sin).sum(1)
     height = ((cos * basis.cos).sum(1) + (sin * basis.sin).sum(1)) / lengths
     trig = (basis.cos.T * height) @ basis.cos + (basis.sin.T * height) @ basis.sin
     total = jnp.square(centered).sum() / cycle.n
-    pair, own = _rows(train, cycle)
+    pair, is_pair = _rows(train, cycle)
     answer = jnp.asarray(cycle.results)[pair]
-    excluded = _losses(spec, logits[:, pair] - kept[:, answer], answer)
+    excluded = _losses(spec, logits[:, pair] - in_keys[:, answer], answer)
     answers = jnp.arange(cycle.n)
     return {
-        "progress/restricted_loss": _losses(spec, mean[:, None] + kept, answers).mean(),
-        "progress/excluded_loss": share((own * excluded).sum(), own.sum()),
+        "progress/restricted_loss": _losses(spec, mean[:, None] + in_keys, answers).mean(),
+        "progress/excluded_loss": share((is_pair * excluded).sum(), is_pair.sum()),
         "progress/trig_loss": _losses(spec, mean[:, None] + trig, answers).mean(),
-        "progress/logit_share": share(jnp.square(kept).sum(), total),
+        "progress/logit_share": share(jnp.square(in_keys).sum(), total),
         "progress/trig_share": share(jnp.square(trig).sum(), total),
     }
 
@@ -189,8 +189,8 @@ def key_part(
 def _rows(train: Int[Array, "n_train 3"], cycle: Cycle) -> tuple[Int[Array, " n_train"], Bool[Array, " n_train"]]:
     """Number of each train example among the pairs, and whether it is one of them."""
     a, b = (jnp.asarray(cycle.places)[train[:, position]] for position in (0, 1))
-    own = (a >= 0) & (b >= 0)
-    return jnp.where(own, a * cycle.n + b, 0), own
+    is_pair = (a >= 0) & (b >= 0)
+    return jnp.where(is_pair, a * cycle.n + b, 0), is_pair
 
 
 def _losses(spec: RunSpec, logits: Float[Array, "n m"], labels: Int[Array, " m"]) -> Float[Array, " m"]:

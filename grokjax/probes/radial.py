@@ -28,14 +28,14 @@ def radial(spec: RunSpec, view: View) -> Metrics:
         "update": {name: view.updated[name] - W for name, W in view.params.items()},
     }
     parts = {name: [name] for name in view.params if is_matrix(name)} | {"total": sorted(view.params)}
-    found = {}
+    metrics = {}
     for kind, step in steps.items():
         for part, names in parts.items():
             share, length, angle = decompose([step[name] for name in names], [view.params[name] for name in names])
-            found[f"radial_share/{kind}/{part}"] = share
-            found[f"radial_part/{kind}/{part}"] = length
-            found[f"angular_step/{kind}/{part}"] = angle
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+            metrics[f"radial_share/{kind}/{part}"] = share
+            metrics[f"radial_part/{kind}/{part}"] = length
+            metrics[f"angular_step/{kind}/{part}"] = angle
+    return metrics
 
 
 def decompose(step: list[Array], params: list[Array]) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:

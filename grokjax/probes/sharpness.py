@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.models.params import Params
 from grokjax.probes.core import Metrics
 from grokjax.spec.run import RunSpec
-from grokjax.train.state import Params, View
+from grokjax.train.state import View
 from grokjax.train.step import loss_and_logits
 
 TURNS = 10  # power iterations
@@ -31,8 +32,7 @@ def sharpness(spec: RunSpec, view: View) -> Metrics:
     update = {name: view.updated[name] - W for name, W in view.params.items()}
     top = jax.lax.fori_loop(0, TURNS, lambda _, v: _unit(times_hessian(v)), _unit(view.grads))
     directions = {"sharpness/update": _unit(update), "sharpness/top": top}
-    found = {name: _dot(unit, times_hessian(unit)) for name, unit in directions.items()}
-    return {name: value.astype(jnp.float32) for name, value in found.items()}
+    return {name: _dot(unit, times_hessian(unit)) for name, unit in directions.items()}
 
 
 def _unit(v: Params) -> Params:

@@ -43,7 +43,7 @@ def softmax(spec: RunSpec, view: View) -> Metrics:
     of_feature = view.params[last] @ to_logits.sum(1) * view.hyper["model"]["logit_scale"]
     before, after = (features(spec, params, view.examples.inputs) for params in (view.params, view.updated))
     gaps = jnp.quantile(margins(view.logits, targets), jnp.array(list(QUANTILES.values())))
-    found = {
+    metrics = {
         "collapse": collapsed(view.logits.astype(loss_dtype(spec))).mean(),
         **{f"margin_{name}": gap for name, gap in zip(QUANTILES, gaps, strict=True)},
         "logit_scale": jnp.sqrt(jnp.square(view.logits - view.logits.mean(0)).mean()),
@@ -54,7 +54,7 @@ def softmax(spec: RunSpec, view: View) -> Metrics:
         "mean_grad_cosine": of_classes @ of_feature / (norm(of_classes) * norm(of_feature)),
         "update/feature": norm(after - before) / norm(before),
     }
-    return {f"softmax/{name}": value.astype(jnp.float32) for name, value in found.items()}
+    return {f"softmax/{name}": value for name, value in metrics.items()}
 
 
 def collapsed(logits: Float[Array, "v n"]) -> Bool[Array, " n"]:

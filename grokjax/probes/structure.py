@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from grokjax.models import textbook
+from grokjax.models.params import Params
 from grokjax.probes.fourier import share
 from grokjax.spec import models as spec
 
-Params = dict[str, Array]
 SQUARINGS = 12
 TRIPLES, TRIPLES_SEED = 100, 42  # as in the code of Zhong et al.
 
@@ -65,8 +65,8 @@ def gradient_symmetricity(
     tokens = np.stack([np.arange(m), m + np.arange(m), np.full(m, 2 * m)], axis=1)
 
     def chosen(embedded: Float[Array, "both d"]) -> Float[Array, ""]:
-        own = jnp.concatenate([embedded, table[-1:]])  # each example its own rows; the last is the transformer's `=`
-        logits = textbook.forward(params | {"W_E": own}, jnp.asarray(tokens), model)
+        rows = jnp.concatenate([embedded, table[-1:]])  # each example its own rows; the last is the transformer's `=`
+        logits = textbook.forward(params | {"W_E": rows}, jnp.asarray(tokens), model)
         return logit_scale * logits[np.arange(m), c].sum()
 
     of_a, of_b = jax.grad(chosen)(table[np.concatenate([a, b])]).reshape(2, m, -1)
@@ -76,6 +76,7 @@ def gradient_symmetricity(
 
 
 def triples(p: int) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+    """(a, b, c), each within 0 and p - 1, as the code of Zhong et al. draws them."""
     drawn = random.Random(TRIPLES_SEED).sample(range(p**3), min(TRIPLES, p**3))
     rest, c = np.divmod(np.array(drawn), p)
     return *np.divmod(rest, p), c

@@ -21,7 +21,7 @@ ARM = "arm"
 
 
 @dataclass(frozen=True)
-class Axis:
+class RunAxis:
     """A key whose values differ; many numbers are put into the bins of the phase diagram."""
 
     key: str
@@ -33,6 +33,8 @@ class Axis:
 
 @dataclass(frozen=True)
 class Group:
+    """Runs that share a color."""
+
     label: str
     run_ids: tuple[str, ...]
     color: str
@@ -50,9 +52,9 @@ class View:
 
     def bands(self, curves: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
         """One row a group (its index), metric and step, see `over_runs`."""
-        group_of = {run_id: place for place, group in enumerate(self.groups) for run_id in group.run_ids}
-        own = curves["run_id"].isin(list(group_of)) & curves["common"].astype(bool)
-        return over_runs(curves[own], group_of, metrics)
+        group_of = {run_id: index for index, group in enumerate(self.groups) for run_id in group.run_ids}
+        is_member = curves["run_id"].isin(list(group_of)) & curves["common"].astype(bool)
+        return over_runs(curves[is_member], group_of, metrics)
 
     def note(self, recorded: set[str]) -> str:
         """What the lines and bands are, in words."""
@@ -62,7 +64,7 @@ class View:
         return ArmBands(Grouping(self.arm or "", (), self.pooled, ()), pd.DataFrame(), sizes).note
 
 
-def axis(runs: pd.DataFrame, key: str) -> Axis:
+def run_axis(runs: pd.DataFrame, key: str) -> RunAxis:
     """The values of a key over some runs."""
     values = [value for value in ordered_values(runs[key]) if value is not None]
     numeric = bool(values) and all(is_number(value) for value in values)
@@ -70,22 +72,22 @@ def axis(runs: pd.DataFrame, key: str) -> Axis:
     if key == ARM or (not numeric and len(labels) < len(values)):  # files of one name in different folders
         label_of, labels = [str(plain_value(value)) for value in runs[key]], [str(value) for value in values]
         labels = list(dict.fromkeys([*labels, *label_of]))
-    return Axis(key, short_key(key), tuple(labels), dict(zip(runs["run_id"], label_of, strict=True)), numeric)
+    return RunAxis(key, short_key(key), tuple(labels), dict(zip(runs["run_id"], label_of, strict=True)), numeric)
 
 
-def arm_axes(results: Results, runs: pd.DataFrame, arm: str) -> list[Axis]:
+def arm_axes(results: Results, runs: pd.DataFrame, arm: str) -> list[RunAxis]:
     """The axes of an arm that vary, seeds last; without any but seeds, these."""
-    own = runs_of(runs, arm)
+    of_arm = runs_of(runs, arm)
     keys = [*varied_keys(results, arm), *(key for key in results.manifest.axes[arm] if key in SEEDS)]
-    axes = [axis(own, key) for key in keys]
-    return [one for one in axes if len(one.labels) > 1]
+    axes = [run_axis(of_arm, key) for key in keys]
+    return [axis for axis in axes if len(axis.labels) > 1]
 
 
 def views(results: Results, runs: pd.DataFrame) -> list[View]:
     """All ways to color runs that the page offers, the default of each arm first; of several arms first all."""
     arms = list(results.manifest.axes)
-    own = [view for arm in arms for view in _arm_views(results, runs, arm)]
-    return own if len(arms) == 1 else [*_common_views(results, runs, arms), *own]
+    of_arms = [view for arm in arms for view in _arm_views(results, runs, arm)]
+    return of_arms if len(arms) == 1 else [*_common_views(results, runs, arms), *of_arms]
 
 
 def _arm_views(results: Results, runs: pd.DataFrame, arm: str) -> list[View]:
@@ -93,7 +95,7 @@ def _arm_views(results: Results, runs: pd.DataFrame, arm: str) -> list[View]:
     if len(table) == 0:
         return []
     keys: list[tuple[str, ...]] = [(key,) for key in varied]
-    if len(varied) != 1 and _count(table, varied) <= MOST_GROUPS:
+    if len(varied) != 1 and len(by_values(table, varied)) <= MOST_GROUPS:
         keys.insert(0, tuple(varied))
     keys += [("seed",)] if "seed" in results.manifest.axes[arm] else []
     of = dict.fromkeys(table[ARM], varied)
@@ -104,7 +106,7 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
     varied = list(dict.fromkeys(key for arm in arms for key in varied_keys(results, arm)))
     keys: list[tuple[str, ...]] = [(ARM,), *((key,) for key in varied)]
     for some in (varied, varied[:1]):
-        if some and _count(runs, [ARM, *some]) <= MOST_GROUPS:
+        if some and len(by_values(runs, [ARM, *some])) <= MOST_GROUPS:
             keys.insert(0, (ARM, *some))
             break
     of = {arm: varied_keys(results, arm) for arm in arms}
@@ -113,47 +115,40 @@ def _common_views(results: Results, runs: pd.DataFrame, arms: list[str]) -> list
 
 def _fitting(views: list[View]) -> list[View]:
     """The first stays however many groups it has: something must be shown."""
-    return [view for place, view in enumerate(views) if place == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
-
-
-def _count(table: pd.DataFrame, keys: list[str]) -> int:
-    return len(by_values(table, keys))
+    return [view for index, view in enumerate(views) if index == 0 or 1 < len(view.groups) <= MOST_COLORS][:MOST_VIEWS]
 
 
 def _view(table: pd.DataFrame, arm: str | None, keys: tuple[str, ...], varied: dict[str, list[str]]) -> View:
     """varied: arm -> the axes of it whose values a label tells, and that are pooled where they are not colored."""
-    axes = [axis(table, key) for key in keys]
+    axes = [run_axis(table, key) for key in keys]
     members: dict[tuple[int, ...], list[str]] = {}
-    rank = [{label: place for place, label in enumerate(one.labels)} for one in axes]
+    rank = [{label: index for index, label in enumerate(axis.labels)} for axis in axes]
     for run_id in table["run_id"]:
-        places = tuple(ranks[one.label_of[run_id]] for ranks, one in zip(rank, axes, strict=True))
-        members.setdefault(places, []).append(run_id)
+        label_ranks = tuple(ranks[axis.label_of[run_id]] for ranks, axis in zip(rank, axes, strict=True))
+        members.setdefault(label_ranks, []).append(run_id)
     numeric = len(axes) == 1 and axes[0].numeric
     colors = [to_hex(color) for color in group_colors(numeric, len(members))]
     arm_of = dict(zip(table["run_id"], table[ARM], strict=True))
     groups = []
-    for index, places in enumerate(sorted(members)):
-        run_ids = tuple(members[places])
-        label = _label(axes, places, varied[arm_of[run_ids[0]]])
-        groups.append(Group(label, run_ids, colors[index], _dash(numeric, index)))
-    others = dict.fromkeys(key for own in varied.values() for key in own if key not in keys)
-    pooled = [key for key in others if _splits(groups, axis(table, key))]
-    name = "arm and values" if ARM in keys and len(keys) > 2 else ", ".join(one.name for one in axes)
+    for index, label_ranks in enumerate(sorted(members)):
+        run_ids = tuple(members[label_ranks])
+        label = _label(axes, label_ranks, varied[arm_of[run_ids[0]]])
+        dash = "solid" if numeric else DASHES[index % len(DASHES)]
+        groups.append(Group(label, run_ids, colors[index], dash))
+    uncolored = dict.fromkeys(key for arm_keys in varied.values() for key in arm_keys if key not in keys)
+    pooled = [key for key in uncolored if _splits(groups, run_axis(table, key))]
+    name = "arm and values" if ARM in keys and len(keys) > 2 else ", ".join(axis.name for axis in axes)
     return View(arm, name or "all runs", tuple(groups), tuple(pooled))
 
 
-def _label(axes: list[Axis], places: tuple[int, ...], varied: list[str]) -> str:
+def _label(axes: list[RunAxis], label_ranks: tuple[int, ...], varied: list[str]) -> str:
     """The values of a group; where arms are told apart, only those that its arm varies, with their names."""
-    values = {one.key: one.labels[place] for one, place in zip(axes, places, strict=True)}
+    values = {axis.key: axis.labels[rank] for axis, rank in zip(axes, label_ranks, strict=True)}
     if ARM in values and len(values) > 1:
-        own = [f"{one.name} {values[one.key]}" for one in axes if one.key in varied]
-        return ", ".join([values[ARM], *own])
+        told = [f"{axis.name} {values[axis.key]}" for axis in axes if axis.key in varied]
+        return ", ".join([values[ARM], *told])
     return ", ".join(values.values()) or "all runs"
 
 
-def _dash(numeric: bool, index: int) -> str:
-    return "solid" if numeric else DASHES[index % len(DASHES)]
-
-
-def _splits(groups: list[Group], other: Axis) -> bool:
-    return any(len({other.label_of[run_id] for run_id in group.run_ids}) > 1 for group in groups)
+def _splits(groups: list[Group], axis: RunAxis) -> bool:
+    return any(len({axis.label_of[run_id] for run_id in group.run_ids}) > 1 for group in groups)

@@ -49,8 +49,8 @@ def _thin(run: pd.DataFrame, metrics: list[str], last: int, points: int, events:
     steps = run["step"].to_numpy()
     evaluated = run[EVALUATED].notna().to_numpy() if EVALUATED in metrics else np.zeros(len(run), bool)
     rows, common = shared_records(steps, evaluated, last, points, events[:MOST_EVENTS])
-    kept = run.iloc[rows].copy()
+    thinned_run = run.iloc[rows].copy()
     if SPIKE in metrics:
         largest = largest_since(run[SPIKE].to_numpy(), run[SPIKE].notna().to_numpy(), rows)
-        kept[SPIKE] = np.where(largest == -np.inf, np.nan, largest).astype(largest.dtype)
-    return kept.assign(common=common)
+        thinned_run[SPIKE] = np.where(largest == -np.inf, np.nan, largest).astype(largest.dtype)
+    return thinned_run.assign(common=common)

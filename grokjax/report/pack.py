@@ -16,7 +16,7 @@ LARGEST = 32766
 
 
 @dataclass
-class Steps:
+class StepLists:
     """Lists of steps, each kept once: most runs of a sweep are recorded at the same ones."""
 
     texts: list[str] = field(default_factory=list)
@@ -36,11 +36,13 @@ def pack(curves: list[np.ndarray], log: bool) -> tuple[float, float, str]:
     values = np.concatenate([np.asarray(curve, np.float64) for curve in curves])
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log10(values) if log else values
-    there = np.isfinite(scaled)
-    low, high = (float(scaled[there].min()), float(scaled[there].max())) if there.any() else (0.0, 1.0)
+    is_finite = np.isfinite(scaled)
+    low, high = 0.0, 1.0
+    if is_finite.any():
+        low, high = float(scaled[is_finite].min()), float(scaled[is_finite].max())
     span = high - low or 1.0
     codes = np.full(len(values), MISSING, np.int64)
-    codes[there] = np.rint((scaled[there] - low) / span * 2 * LARGEST).astype(np.int64) - LARGEST
+    codes[is_finite] = np.rint((scaled[is_finite] - low) / span * 2 * LARGEST).astype(np.int64) - LARGEST
     codes[np.isposinf(values)] = INFINITE
     if log:
         codes[values <= 0] = ZERO

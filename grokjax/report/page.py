@@ -63,7 +63,9 @@ def json_text(value: Any) -> str:
 
 def _arm(arm: ArmWords, named: bool) -> str:
     plural = "" if arm.runs == 1 else "s"
-    head = f"{escape(arm.name)} <small>{arm.runs:,} run{plural}</small>" if named else f"{arm.runs:,} run{plural}"
+    head = f"{arm.runs:,} run{plural}"
+    if named:
+        head = f"{escape(arm.name)} <small>{head}</small>"
     swept = "".join(f"<dt>{escape(name)}</dt><dd>{escape(values)}</dd>" for name, values in arm.swept)
     fixed = "".join(f"<tr><th>{escape(key)}</th><td>{escape(value)}</td></tr>" for key, value in arm.fixed)
     return (

@@ -15,8 +15,9 @@ from grokjax.figures.norms import norms_of
 from grokjax.figures.style import SEQUENTIAL, short_key, value_text
 from grokjax.report.axes import View, arm_axes, views
 from grokjax.report.curves import Thinned, thinned
-from grokjax.report.pack import Steps, pack
+from grokjax.report.pack import StepLists, pack
 from grokjax.results.read import Results
+from grokjax.spec.losses import LOSSES, Loss
 from grokjax.spec.shapes import last_layer
 
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
@@ -27,28 +28,34 @@ MOST_CURVES = 30_000_000  # bytes of single runs' curves; past it every n-th run
 def payload(results: Results) -> dict[str, Any]:
     """All that the page shows. Everything in it is text, a number or null."""
     runs, events = results.runs(), results.events()
-    place = {run_id: index for index, run_id in enumerate(runs["run_id"])}
+    run_index = {run_id: index for index, run_id in enumerate(runs["run_id"])}
     metrics = _metrics(results)
     last = int(runs["train.steps"].max())
     few = thinned(results, metrics, events, last)
-    steps = Steps()
+    steps = StepLists()
+    recorded = few.curves["step"].to_numpy(np.int64)
     arms = list(results.manifest.axes)
-    value = {
+    return {
         "name": results.manifest.name,
         "arms": arms,
-        "metrics": [_metric(name) for name in metrics],
+        "metrics": [{"name": name, "log": "loss" in name, "norm": name.startswith("norm/")} for name in metrics],
         "runs": _runs(results, runs, arms),
         "columns": _columns(results, runs),
-        "events": _events(events, place),
-        "axes": [_axes(results, runs, arm, place) for arm in arms],
-        "views": [_view(view, few.curves, metrics, place, steps) for view in views(results, runs)],
+        "events": _events(events, run_index),
+        "axes": [_axes(results, runs, arm, run_index) for arm in arms],
+        "views": [_view(view, few.curves, metrics, run_index, steps) for view in views(results, runs)],
         "curves": _curves(few, metrics, list(runs["run_id"]), steps),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
-        "loss_unit": "nats" if set(runs["loss.name"]) == {"cross_entropy"} else "",
-        "first": _first(few.curves["step"].to_numpy(np.int64)),
+        "loss_unit": _loss_unit(runs),
+        "first": int(min(recorded[recorded > 0], default=1)),
+        "steps": steps.texts,  # the last: views and curves add to them
     }
-    return value | {"steps": steps.texts}
+
+
+def _loss_unit(runs: pd.DataFrame) -> str:
+    units = {LOSSES.get(name, Loss).unit for name in runs["loss.name"].unique()}
+    return units.pop() if len(units) == 1 else ""
 
 
 def _metrics(results: Results) -> list[str]:
@@ -58,15 +65,6 @@ def _metrics(results: Results) -> list[str]:
     total = [name for name in norms if name == "norm/total"]
     names = [*CURVES, SPIKE, *(name for name in norms if name not in total), *total]
     return [name for name in names if name in known]
-
-
-def _metric(name: str) -> dict[str, Any]:
-    return {"name": name, "log": "loss" in name, "norm": name.startswith("norm/")}
-
-
-def _first(steps: np.ndarray) -> int:
-    later = steps[steps > 0]
-    return int(later.min()) if len(later) else 1
 
 
 def number(value: Any) -> float | int | None:
@@ -82,7 +80,7 @@ def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, An
     columns: dict[str, Any] = {
         "id": list(runs["run_id"]),
         "arm": [arms.index(arm) for arm in runs["arm"]],
-        "arms": [[arms.index(arm) for arm in own] for own in runs["arms"]],
+        "arms": [[arms.index(arm) for arm in run_arms] for run_arms in runs["arms"]],
         "outcome": [
             plain_value(value) or status for value, status in zip(runs["outcome"], runs["status"], strict=True)
         ],
@@ -104,29 +102,31 @@ def _columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
     return columns
 
 
-def _events(events: pd.DataFrame, place: dict[str, int]) -> dict[str, Any]:
-    own = events[events["run_id"].isin(place)]
+def _events(events: pd.DataFrame, run_index: dict[str, int]) -> dict[str, Any]:
+    of_runs = events[events["run_id"].isin(run_index)]
     return {
-        "run": [place[run_id] for run_id in own["run_id"]],
-        "kind": list(own["kind"]),
-        "step": [int(step) for step in own["step"]],
-        "value": [number(value) for value in own["value"]],
-        "norm_jump": [number(value) for value in own["norm_jump"]],
-        "matrix": [plain_value(value) for value in own["matrix"]],
+        "run": [run_index[run_id] for run_id in of_runs["run_id"]],
+        "kind": list(of_runs["kind"]),
+        "step": [int(step) for step in of_runs["step"]],
+        "value": [number(value) for value in of_runs["value"]],
+        "norm_jump": [number(value) for value in of_runs["norm_jump"]],
+        "matrix": [plain_value(value) for value in of_runs["matrix"]],
     }
 
 
-def _axes(results: Results, runs: pd.DataFrame, arm: str, place: dict[str, int]) -> list[dict[str, Any]]:
+def _axes(results: Results, runs: pd.DataFrame, arm: str, run_index: dict[str, int]) -> list[dict[str, Any]]:
     """For the phase diagrams: the labels of each axis of an arm, and where on it each of its runs lies."""
     axes = []
     for axis in arm_axes(results, runs, arm):
         rank = {label: index for index, label in enumerate(axis.labels)}
-        at = [[place[run_id], rank[label]] for run_id, label in axis.label_of.items()]
+        at = [[run_index[run_id], rank[label]] for run_id, label in axis.label_of.items()]
         axes.append({"key": axis.key, "name": axis.name, "labels": list(axis.labels), "at": at})
     return axes
 
 
-def _view(view: View, curves: pd.DataFrame, metrics: list[str], place: dict[str, int], steps: Steps) -> dict[str, Any]:
+def _view(
+    view: View, curves: pd.DataFrame, metrics: list[str], run_index: dict[str, int], steps: StepLists
+) -> dict[str, Any]:
     drawn = [name for name in metrics if name != SPIKE]
     bands = view.bands(curves, drawn)
     rows = []
@@ -138,7 +138,7 @@ def _view(view: View, curves: pd.DataFrame, metrics: list[str], place: dict[str,
             "label": group.label,
             "color": group.color,
             "dash": group.dash,
-            "runs": [place[run_id] for run_id in group.run_ids],
+            "runs": [run_index[run_id] for run_id in group.run_ids],
         }
         for group in view.groups
     ]
@@ -146,13 +146,13 @@ def _view(view: View, curves: pd.DataFrame, metrics: list[str], place: dict[str,
     return {"arm": view.arm, "name": view.name, "note": note, "groups": groups, "bands": rows}
 
 
-def _curves(few: Thinned, metrics: list[str], run_ids: list[str], steps: Steps) -> list[Any]:
+def _curves(few: Thinned, metrics: list[str], run_ids: list[str], steps: StepLists) -> list[Any]:
     """A row a run, null without records: its steps, and of every metric it has the scale and codes."""
     size = len(few.curves) * len(metrics) * 2
     every = max(1, math.ceil(size / MOST_CURVES))
     curves: dict[str, Any] = {}
     for run_id, run in few.curves.groupby("run_id", sort=False):
-        own = [index for index, name in enumerate(metrics) if run[name].notna().any()]
-        codes = [[index, *pack([run[metrics[index]].to_numpy()], "loss" in metrics[index])] for index in own]
+        recorded = [index for index, name in enumerate(metrics) if run[name].notna().any()]
+        codes = [[index, *pack([run[metrics[index]].to_numpy()], "loss" in metrics[index])] for index in recorded]
         curves[str(run_id)] = [steps.add(run["step"]), codes]
     return [curves.get(run_id) if index % every == 0 else None for index, run_id in enumerate(run_ids)]

@@ -48,8 +48,8 @@ def question(sweep: str) -> list[str]:
             paragraphs.append(text)
         else:
             paragraphs[-1] = f"{paragraphs[-1]} {text}".strip()
-    kept = [text for text in paragraphs if text and not text.lower().startswith(ASIDES)]
-    return [_asked(re.sub(r"\s+", " ", text)) for text in kept]
+    paragraphs_kept = [text for text in paragraphs if text and not text.lower().startswith(ASIDES)]
+    return [_asked(re.sub(r"\s+", " ", text)) for text in paragraphs_kept]
 
 
 def _asked(text: str) -> str:
@@ -61,15 +61,15 @@ def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
     """Every arm of the sweep."""
     words = []
     for name, axes in results.manifest.axes.items():
-        own = runs_of(runs, name)
-        if own.empty:
+        of_arm = runs_of(runs, name)
+        if of_arm.empty:
             continue
         keys = [key for key in results.manifest.keys if not key.startswith(APART)]
-        values = {key: ordered_values(own[key]) for key in keys}
+        values = {key: ordered_values(of_arm[key]) for key in keys}
         fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
-        swept = tuple((short_key(key), values_text(ordered_values(own[key]))) for key in axes)
+        swept = tuple((short_key(key), values_text(ordered_values(of_arm[key]))) for key in axes)
         shared = tuple((key, value_text(value)) for key, value in fixed.items() if value is not None)
-        words.append(ArmWords(name, len(own), setup(fixed), swept, shared))
+        words.append(ArmWords(name, len(of_arm), setup(fixed), swept, shared))
     return words
 
 
@@ -120,7 +120,8 @@ def happened(runs: pd.DataFrame, events: pd.DataFrame) -> str:
         "not_fit": "did not fit", "diverged": "diverged",
     }  # fmt: skip
     parts = [f"{counts[key]} {text}" for key, text in names.items() if counts.get(key, 0)]
-    parts += [f"{going} have not ended" if going > 1 else "1 has not ended"] if going else []
+    if going:
+        parts.append(f"{going} have not ended" if going > 1 else "1 has not ended")
     text = f"Of {len(runs):,} run{'' if len(runs) == 1 else 's'}, {', '.join(parts)}."
     step, delay = runs["generalization_step"].median(), runs["delay"].median()
     if step > 0:  # not nan, and no forks of runs that had generalized

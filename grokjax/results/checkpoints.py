@@ -77,10 +77,12 @@ class Checkpoints:
         if not self.folder.is_dir():
             self.folder.parent.mkdir(exist_ok=True)
             self.folder.mkdir(exist_ok=True)
-        sys.unraisablehook = quieter
+        sys.unraisablehook = ignore_closed_loop
         names = sorted(arrays)
-        about = {"segment": segment, "stamp": self.stamp, "names": names}
-        about["sha256"] = [_digest(arrays[name]) for name in names]
+        metadata = {"segment": segment, "stamp": self.stamp, "names": names}
+        metadata["sha256"] = [_digest(arrays[name]) for name in names]
+        # by number, since Orbax joins names with dots, and ours have some
+        numbered = {f"{index:05d}": np.asarray(arrays[name]) for index, name in enumerate(names)}
         try:
             # made by a thread of its own, a folder that cannot be made lets all others wait for it, for minutes
             folders = ocp.options.AsyncOptions(create_directories_asynchronously=False)
@@ -88,12 +90,12 @@ class Checkpoints:
                 ocp.Context(async_options=folders),
                 ocp.training.Checkpointer(str(self.folder.absolute())) as orbax,
             ):
-                orbax.save(segment, _numbered(arrays, names), custom_metadata=about, overwrite=True)
+                orbax.save(segment, numbered, custom_metadata=metadata, overwrite=True)
         except Exception as error:  # what Orbax and its storage raise is no closed set
-            raise fault(self.folder / str(segment), error) from error
-        place = self.folder / str(segment)
-        listed = list_files(place)
-        for path in [*(place / name for name in listed), *(path for path in place.rglob("*") if path.is_dir()), place]:
+            raise as_os_error(self.folder / str(segment), error) from error
+        saved = self.folder / str(segment)
+        listed = list_files(saved)
+        for path in [*(saved / name for name in listed), *(path for path in saved.rglob("*") if path.is_dir()), saved]:
             flush(path)
         write_json(
             self.folder / f"segment-{segment:06d}.json", {"segment": segment, "stamp": self.stamp, "files": listed}
@@ -120,19 +122,19 @@ class Checkpoints:
         check_checkpoint(self.folder, segment, self.stamp)
         from orbax.checkpoint import v1 as ocp
 
-        place = self.folder / str(segment)
+        saved = self.folder / str(segment)
         try:
             with ocp.training.Checkpointer(str(self.folder.absolute())) as orbax:
-                about: Any = orbax.metadata(segment).custom_metadata
+                metadata: Any = orbax.metadata(segment).custom_metadata
                 stored: Any = orbax.load(segment)
-            arrays = {name: np.asarray(stored[f"{at:05d}"]) for at, name in enumerate(about["names"])}
-            of, after, wanted = about["stamp"], about["segment"], about["sha256"]
+            arrays = {name: np.asarray(stored[f"{at:05d}"]) for at, name in enumerate(metadata["names"])}
+            stamp, stored_segment, digests = metadata["stamp"], metadata["segment"], metadata["sha256"]
         except Exception as error:
-            raise Damaged(place, f"it cannot be loaded: {error}") from error
-        if of != self.stamp or after != segment:
-            raise Damaged(place, OTHER)
-        if wanted != [_digest(value) for value in arrays.values()]:
-            raise Damaged(place, "its arrays have another checksum")
+            raise Damaged(saved, f"it cannot be loaded: {error}") from error
+        if stamp != self.stamp or stored_segment != segment:
+            raise Damaged(saved, OTHER)
+        if digests != [_digest(value) for value in arrays.values()]:
+            raise Damaged(saved, "its arrays have another checksum")
         return arrays
 
     def remove(self, segment: int) -> None:
@@ -148,9 +150,9 @@ class Checkpoints:
         for segment in self.segments():
             if segment > newest:
                 self.remove(segment)
-        kept = {str(segment) for segment in self.segments()}
+        names = {str(segment) for segment in self.segments()}
         for path in list(self.folder.iterdir()):
-            if path.name not in kept and not LISTING.fullmatch(path.name):
+            if path.name not in names and not LISTING.fullmatch(path.name):
                 remove(path)
 
     def drop(self) -> None:
@@ -164,59 +166,54 @@ def chunk_folder(out: Path, chunk: int) -> Path:
     return out / "checkpoints" / f"chunk-{chunk:05d}"
 
 
-def list_files(place: Path) -> dict[str, str]:
+def list_files(folder: Path) -> dict[str, str]:
     """name -> SHA-256 of all files of a checkpoint."""
-    paths = sorted(path for path in place.rglob("*") if path.is_symlink() or not path.is_dir())
-    for path in [place, *paths]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    for path in [folder, *paths]:
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise Damaged(path, NO_FILE)
-    return {path.relative_to(place).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
 
 
 def check_checkpoint(folder: Path, segment: int, stamp: str) -> None:
     """Read every byte of a checkpoint. Raises Damaged."""
-    listing, place = folder / f"segment-{segment:06d}.json", folder / str(segment)
+    listing, saved = folder / f"segment-{segment:06d}.json", folder / str(segment)
     if listing.is_symlink() or not listing.is_file():
         raise Damaged(listing, NO_FILE)
-    if not place.is_dir():
-        raise Damaged(place, "it is gone, its listing is there")
-    there = list_files(place)
+    if not saved.is_dir():
+        raise Damaged(saved, "it is gone, its listing is there")
+    digests = list_files(saved)
     try:
-        wanted = read_json(listing)
-        files, after, of = dict(wanted["files"]), wanted["segment"], wanted["stamp"]
+        listed = read_json(listing)
+        files, stored_segment, stored_stamp = dict(listed["files"]), listed["segment"], listed["stamp"]
     except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise Damaged(listing, f"it cannot be read: {error}") from None
-    if after != segment:
+    if stored_segment != segment:
         raise Damaged(listing, "it lists another checkpoint")
-    if of != stamp:
+    if stored_stamp != stamp:
         raise Damaged(listing, OTHER)
-    for name in sorted(files.keys() | there.keys()):
-        if there.get(name) != files.get(name):
-            raise Damaged(place / name if name in there else place, "it is not the file that its checkpoint lists")
+    for name in sorted(files.keys() | digests.keys()):
+        if digests.get(name) != files.get(name):
+            raise Damaged(saved / name if name in digests else saved, "it is not the file that its checkpoint lists")
 
 
-def quieter(raised: sys.UnraisableHookArgs) -> None:
+def ignore_closed_loop(raised: sys.UnraisableHookArgs) -> None:
     """After one write has failed, others end too late for Orbax, and each of them would print a traceback of it."""
     if not (raised.exc_type is RuntimeError and str(raised.exc_value) == "Event loop is closed"):
         sys.__unraisablehook__(raised)
 
 
-def fault(path: Path, error: Exception) -> OSError:
+def as_os_error(path: Path, error: Exception) -> OSError:
     """What Orbax raised, as an error about a file."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, OSError) and found.errno:
-            return OSError(found.errno, found.strerror, str(found.filename or path))
-        told = re.search(r"os_error_code='(\d+)'", str(found))
-        if told:
-            return OSError(int(told[1]), os.strerror(int(told[1])), str(path))
-        found = found.__cause__ or found.__context__
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno:
+            return OSError(cause.errno, cause.strerror, str(cause.filename or path))
+        code = re.search(r"os_error_code='(\d+)'", str(cause))
+        if code:
+            return OSError(int(code[1]), os.strerror(int(code[1])), str(path))
+        cause = cause.__cause__ or cause.__context__
     return OSError(None, f"a checkpoint could not be written: {str(error).splitlines()[0][:200]}", str(path))
-
-
-def _numbered(arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """By number, since Orbax joins names with dots, and ours have some."""
-    return {f"{at:05d}": np.asarray(arrays[name]) for at, name in enumerate(names)}
 
 
 def _digest(value: np.ndarray) -> str:

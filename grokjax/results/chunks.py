@@ -66,13 +66,7 @@ def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:
 
 def ends_of(out: Path, chunk: int | None = None) -> dict[int, dict[str, dict[str, Any]]]:
     """chunk -> run id -> how the run ended. A chunk that began has an entry."""
-    found: dict[int, dict[str, dict[str, Any]]] = {}
+    ends: dict[int, dict[str, dict[str, Any]]] = {}
     for meta in metas_of(out, chunk):
-        found.setdefault(meta["chunk"], {}).update({end["run_id"]: end for end in meta["ends"]})
-    return found
-
-
-def steps_of(out: Path) -> tuple[int, int]:
-    """(run-steps, lane-steps) of all segments: steps that trained a run, of those that lanes took."""
-    metas = metas_of(out)
-    return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
+        ends.setdefault(meta["chunk"], {}).update({end["run_id"]: end for end in meta["ends"]})
+    return ends

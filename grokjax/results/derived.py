@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -21,7 +22,7 @@ STAMP = "curves"
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 
-def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
+def cached(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
     """`derive`, reading the stored tables where they are up to date, and storing them where it can."""
 
     def read_or_derive(results: Results) -> Frames:
@@ -31,7 +32,8 @@ def kept(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
         if any(table is None for table in stored):
             stored = [seal_table(to_arrow(frame), {STAMP: stamp}) for frame in derive(results)]
             for path, table in zip(paths, stored, strict=True):
-                _try_write(path, table)
+                with contextlib.suppress(OSError):  # a read-only directory can be read all the same
+                    write_sealed(path, partial(pq.write_table, table, compression="zstd"))
         runs, events = (_to_pandas(table) for table in stored if table is not None)
         return runs, events
 
@@ -51,11 +53,6 @@ def _read(path: Path, stamp: str) -> pa.Table | None:
     except (OSError, pa.ArrowException, Damaged):  # it is made again
         return None
     return table if json.loads((table.schema.metadata or {}).get(META, b"{}")).get(STAMP) == stamp else None
-
-
-def _try_write(path: Path, table: pa.Table) -> None:
-    with contextlib.suppress(OSError):  # a read-only directory can be read all the same
-        write_sealed(path, lambda temporary: pq.write_table(table, temporary, compression="zstd"))
 
 
 def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:

@@ -29,8 +29,8 @@ def enter(out: Path) -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file; give another --out")])
     if out.is_dir() and not (out / "plan.json").exists():
-        others = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
-        if others:  # a kill before the plan was written leaves nothing else
+        entries = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
+        if entries:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     out.mkdir(parents=True, exist_ok=True)
     try:
@@ -66,7 +66,8 @@ def resume(
     the chunk is finished its checkpoints are too."""
     checkpoints = Checkpoints(out, chunk.index, stamp_of(chunk), say)
     loaded = checkpoints.newest()
-    if loaded and metas_until(out, chunk.index, loaded[0]) != loaded[0]:
+    recorded = {meta["last"] for meta in metas_of(out, chunk.index)} if loaded else set()
+    if loaded and loaded[0] not in recorded:
         say(f"chunk {chunk.index}: the records before its checkpoint are not there, so it begins again")
         loaded = None
     segment, stored = loaded or (-1, None)
@@ -82,22 +83,17 @@ def resume(
         checkpoints.drop()
 
 
-def metas_until(out: Path, chunk: int, segment: int) -> int:
-    """The newest segment recorded that is not past `segment`; -1: none."""
-    return max((meta["last"] for meta in metas_of(out, chunk) if meta["last"] <= segment), default=-1)
-
-
 def stamp_of(chunk: Chunk) -> str:
     """Digest of what a chunk's checkpoints belong to: its runs, its lanes, its program."""
     bucket = chunk.bucket
-    kept = {
+    identity = {
         "runs": [run.run_id for run in chunk.runs],
         "program": program_key(bucket.spec),
         "width": bucket.width,
         "queue": bucket.queue,
         "schedule": asdict(bucket.schedule),
     }
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def drop_checkpoints(out: Path, chunk: int) -> None:

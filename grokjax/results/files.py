@@ -170,6 +170,7 @@ def read_sealed(path: Path) -> bytes:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
+    """Write a sealed JSON file; the seal stands first."""
     text = json.dumps({"seal": BLANK} | value, indent=1) + "\n"
     write_sealed(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

@@ -32,17 +32,13 @@ def _from_rows(raw: dict[str, Any]) -> dict[str, Any]:
     if sum(map(len, members)) != len(rows):
         raise ValueError("its runs are not those of its chunks")
     buckets = [
-        bucket | {"runs": as_columns([_whole_row(row, raw["common"]) for row in own])}
-        for bucket, own in zip(raw["buckets"], members, strict=True)
+        bucket | {"runs": as_columns([row | {"values": raw["common"] | row["values"]} for row in rows_of_bucket])}
+        for bucket, rows_of_bucket in zip(raw["buckets"], members, strict=True)
     ]
     chunks = [{"bucket": chunk["bucket"], "runs": len(chunk["runs"])} for chunk in raw["chunks"]]
-    kept = {key: value for key, value in raw.items() if key not in ("common", "earlier")}
+    rest = {key: value for key, value in raw.items() if key not in ("common", "earlier")}
     order = [row["run_id"] for row in raw["runs"]]
-    return kept | {"format": FORMAT, "buckets": buckets, "chunks": chunks, "runs": order}
-
-
-def _whole_row(row: dict[str, Any], common: dict[str, Any]) -> dict[str, Any]:
-    return row | {"values": common | row["values"]}
+    return rest | {"format": FORMAT, "buckets": buckets, "chunks": chunks, "runs": order}
 
 
 def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -55,10 +51,10 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
     keys = dict.fromkeys(key for row in values for key in row)
     common, columns, partial = {}, {}, {}
     for key in keys:
-        having = [at for at, row in enumerate(values) if key in row]
-        column = [values[at][key] for at in having]
-        if len(having) < len(values):
-            partial[key] = {"rows": having, "values": column}
+        present = [at for at, row in enumerate(values) if key in row]
+        column = [values[at][key] for at in present]
+        if len(present) < len(values):
+            partial[key] = {"rows": present, "values": column}
         elif len(set(map(repr, column))) == 1:  # by ==, 0.0 is -0.0 and 1 is 1.0
             common[key] = column[0]
         else:
@@ -74,7 +70,7 @@ def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return runs | ({"origin": origins} if any(origins) else {})
 
 
-def rows_apart(runs: dict[str, Any]) -> list[dict[str, Any]]:
+def unshared_values(runs: dict[str, Any]) -> list[dict[str, Any]]:
     """The values of each run, by key, that not all share: `common` with these is the inverse of `as_columns`."""
     rows: list[dict[str, Any]] = [{} for _ in runs["run_id"]]
     for key, column in runs["columns"].items():

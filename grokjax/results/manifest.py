@@ -6,28 +6,23 @@ under the program (bucket) that trains them, in the order of its chunks.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from grokjax.plan.plan import Bucket, Chunk, Device, Plan, Schedule
 from grokjax.plan.tuning import Tuned, tuned_from
-from grokjax.results.files import Damaged, read_json, write_json, write_whole
-from grokjax.results.formats import FORMAT, as_columns, rows_apart, upgraded
+from grokjax.results.files import Damaged, read_json
+from grokjax.results.formats import as_columns, unshared_values, upgraded
 from grokjax.results.lock import NAME as LOCK
 from grokjax.results.plan_check import check_plan
 from grokjax.results.rebuild import SpecMaker
-from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
-from grokjax.spec.run import RunSpec
-from grokjax.spec.section import Families, Section
-from grokjax.spec.shapes import parameter_shapes
-from grokjax.spec.walk import fields_of, plain
-from grokjax.sweep.expand import Run, Sweep
+from grokjax.spec.section import Families
 from grokjax.sweep.load import Mistake, SweepError
+from grokjax.sweep.run import Run, Sweep
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
 FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
@@ -35,13 +30,13 @@ FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report",
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run with its resolved values by their dotted keys; `apart` are those that not all runs of its bucket share."""
+    """A run with its resolved values by their dotted keys; `unshared` are those not shared by its whole bucket."""
 
     run_id: str
     arms: tuple[str, ...]
     values: dict[str, Any]
     origin: Origin | None
-    apart: dict[str, Any]
+    unshared: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -60,6 +55,8 @@ class StoredBucket:
 
 @dataclass(frozen=True)
 class StoredChunk:
+    """The runs that one process trains, and the number of their bucket."""
+
     bucket: int
     run_ids: tuple[str, ...]
 
@@ -134,7 +131,7 @@ def read_manifest(out: Path) -> Manifest:
         refuse_links(out)
         raw = upgraded(read_json(path))
         check_plan(raw)
-        return _manifest(path, raw)
+        return manifest_of(path, raw)
     except FileNotFoundError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is no results directory: it has no plan.json")]) from None
     except NotADirectoryError:
@@ -156,7 +153,8 @@ def refuse_links(out: Path) -> None:
             raise ValueError(f"{path.name} is no regular file")
 
 
-def _manifest(path: Path, raw: dict[str, Any]) -> Manifest:
+def manifest_of(path: Path, raw: dict[str, Any]) -> Manifest:
+    """The manifest of the JSON values of a plan.json, which must be those of a plan."""
     buckets = tuple(_stored_bucket(bucket) for bucket in raw["buckets"])
     waiting = [iter(bucket.runs) for bucket in buckets]
     chunks = []
@@ -194,16 +192,16 @@ def _stored_bucket(raw: dict[str, Any]) -> StoredBucket:
 
 def _stored_runs(raw: dict[str, Any]) -> Iterator[StoredRun]:
     origins = raw.get("origin", [None] * len(raw["run_id"]))
-    for run_id, arms, apart, origin in zip(raw["run_id"], raw["arms"], rows_apart(raw), origins, strict=True):
-        yield StoredRun(run_id, tuple(arms), raw["common"] | apart, _origin(origin) if origin else None, apart)
+    for run_id, arms, unshared, origin in zip(raw["run_id"], raw["arms"], unshared_values(raw), origins, strict=True):
+        yield StoredRun(run_id, tuple(arms), raw["common"] | unshared, _origin(origin) if origin else None, unshared)
 
 
 def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
     runs: dict[str, Run] = {}
     buckets = []
     for index, stored in enumerate(manifest.buckets):
-        made = specs.specs_of(stored.common, [run.apart for run in stored.runs])
-        for run, spec in zip(stored.runs, made, strict=True):
+        bucket_specs = specs.specs_of(stored.common, [run.unshared for run in stored.runs])
+        for run, spec in zip(stored.runs, bucket_specs, strict=True):
             specs.check_id(run.run_id, spec, run.origin)
             runs[run.run_id] = Run(run.run_id, spec, run.arms, run.origin)
         members = tuple(runs[run.run_id] for run in stored.runs)
@@ -220,103 +218,3 @@ def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
 
 def _origin(row: dict[str, Any]) -> Origin:
     return Origin(row["digest"], row["begun"], tuple(row["lineage"]))
-
-
-def _describe_origin(origin: Origin) -> dict[str, Any]:
-    return {"digest": origin.digest, "begun": origin.prior_steps, "lineage": list(origin.lineage)}
-
-
-def describe_plan(plan: Plan, machines: Sequence[Device]) -> dict[str, Any]:
-    """The plan as JSON values.
-
-    machines: what it was trained on, one after the other.
-    """
-    memo = Memo()
-    values = {run.run_id: dotted_values(run.spec, memo) for bucket in plan.buckets for run in bucket.runs}
-    order = [run.run_id for run in plan.sweep.runs]
-    now = set(order)
-    shown = [*order, *(run_id for run_id in values if run_id not in now)]
-    arms = {run.run_id: run.arms for run in plan.sweep.runs}  # a sweep that has grown may name runs in more arms
-    described = {
-        "format": FORMAT,
-        "name": plan.sweep.name,
-        "sweep": plan.sweep.text,
-        "set": plan.sweep.overrides,
-        "axes": {arm: list(keys) for arm, keys in plan.sweep.axes.items()},
-        "device": asdict(plan.device),
-        "machines": [asdict(machine) for machine in machines],
-        "tuning": {key: asdict(tuned) for key, tuned in plan.tuning.items()},
-        "keys": list(dict.fromkeys(key for run_id in shown for key in values[run_id])),
-        "buckets": [_describe_bucket(bucket, plan, arms, values) for bucket in plan.buckets],
-        "chunks": [{"bucket": chunk.bucket.index, "runs": len(chunk.runs)} for chunk in plan.chunks],
-        "continues": plan.continues,
-        "runs": order,
-    }
-    return json.loads(json.dumps(described, default=str))
-
-
-def _describe_bucket(
-    bucket: Bucket, plan: Plan, arms: dict[str, tuple[str, ...]], values: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    rows = []
-    for chunk in plan.chunks:
-        for run in chunk.runs if chunk.bucket is bucket else ():
-            row: dict[str, Any] = {"run_id": run.run_id, "arms": list(arms.get(run.run_id, run.arms))}
-            row["values"] = values[run.run_id]
-            if run.origin:
-                row["origin"] = _describe_origin(run.origin)
-            rows.append(row)
-    return {
-        "width": bucket.width,
-        "queue": bucket.queue,
-        "schedule": asdict(bucket.schedule),
-        "memory": bucket.memory,
-        "tuned": bucket.tuned,
-        "parameters": {name: list(shape) for name, shape in parameter_shapes(bucket.spec).items()},
-        "runs": as_columns(rows),
-    }
-
-
-def dotted_values(spec: RunSpec, memo: Memo | None = None) -> dict[str, Any]:
-    """Every resolved value by its dotted key; lists stay lists, empty mappings have none.
-
-    memo: kept from run to run where many are described.
-    """
-    memo = memo or Memo()
-    flat: dict[str, Any] = {}
-    for name in fields_of(RunSpec):
-        value = getattr(spec, name)
-        if isinstance(value, Section):
-            flat |= {f"{name}.{key}": item for key, item in memo.of(_dotted, value).items()}
-        elif name != "uses":
-            flat[name] = value
-    return flat
-
-
-def _dotted(section: Section) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(node: dict[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk(plain(section), "")
-    return flat
-
-
-def write_manifest(plan: Plan, out: Path, machines: Sequence[Device], stored: Manifest | None) -> Manifest:
-    """Make `out` the directory of this plan: plan.json first, then sweep.yaml, which is a copy for people.
-
-    stored: what plan.json says now, so that it is written only where it changes.
-    """
-    raw = describe_plan(plan, machines)
-    manifest = _manifest(out / "plan.json", raw)
-    if manifest != stored:
-        write_json(out / "plan.json", raw)
-    copy = out / "sweep.yaml"
-    if not copy.exists() or copy.read_bytes() != plan.sweep.text.encode():
-        write_whole(copy, lambda temporary: temporary.write_bytes(plan.sweep.text.encode()))
-    return manifest

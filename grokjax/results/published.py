@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ IN_LAYER = {"attn.W_Q": "W_Q", "attn.W_K": "W_K", "attn.W_V": "W_V", "attn.W_O":
             "ln2.w": "ln2_w", "ln2.b": "ln2_b"}  # fmt: skip
 BIASES = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")  # grokjax has none
 AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "W_in": 2, "W_out": 2}
+TRANSPOSED = {"W_E", "W_in", "W_out", "W_Q", "W_K", "W_V"}  # in the layout of Nanda et al., besides W_O
 
 
 def convert_published(path: Path, out: Path) -> dict[str, np.ndarray]:
@@ -56,32 +56,32 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     W_Q|W_K|W_V [heads, d_head, d_model], W_O [d_model, heads d_head], W_in [d_mlp, d_model], W_out [d_model, d_mlp].
     Biases that grokjax has not must be 0 (b_U: all equal). A W_U without an output for `=` gets one that is always 0.
     """
-    found: dict[str, np.ndarray] = {}
+    params: dict[str, np.ndarray] = {}
     for name, value in state.items():
-        own = _own_name(name)
-        if own is not None:
-            found[own] = _as_float(name, value)
+        ours = _grokjax_name(name)
+        if ours is not None:
+            params[ours] = _as_float(name, value)
         elif BIASES.fullmatch(name):
             _check_no_bias(name, value)
         elif not SKIPPED.fullmatch(name):
             raise ValueError(f"{name} is no parameter that grokjax knows; known are {', '.join([*TOP, *IN_LAYER])}")
-    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in found]
+    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in params]
     if missing:
         raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
-    if found["W_O.0"].ndim == 2:
-        found = {name: _turned(name, value, found) for name, value in found.items()}
-    for name, value in found.items():
+    if params["W_O.0"].ndim == 2:
+        params = {name: _from_nanda(name, value, params) for name, value in params.items()}
+    for name, value in params.items():
         if value.ndim != AXES.get(name.partition(".")[0], 1):
             raise ValueError(f"{name} has {value.ndim} axes, {list(value.shape)}")
-    lacking = len(found["W_E"]) - found["W_U"].shape[1]
+    lacking = len(params["W_E"]) - params["W_U"].shape[1]
     if lacking == 1:
-        found["W_U"] = np.pad(found["W_U"], ((0, 0), (0, 1)))
+        params["W_U"] = np.pad(params["W_U"], ((0, 0), (0, 1)))
     elif lacking:
-        raise ValueError(f"W_E has {len(found['W_E'])} tokens and W_U {found['W_U'].shape[1]}: it may lack `=` only")
-    return {name: np.ascontiguousarray(value) for name, value in found.items()}
+        raise ValueError(f"W_E has {len(params['W_E'])} tokens and W_U {params['W_U'].shape[1]}: it may lack `=` only")
+    return {name: np.ascontiguousarray(value) for name, value in params.items()}
 
 
-def _own_name(name: str) -> str | None:
+def _grokjax_name(name: str) -> str | None:
     if name in TOP:
         return TOP[name]
     layer = re.fullmatch(r"blocks\.(0|[1-9]\d{0,2})\.(.+)", name)
@@ -100,22 +100,16 @@ def _check_no_bias(name: str, value: np.ndarray) -> None:
         raise ValueError(f"{name} is not 0, and grokjax has no such bias")
 
 
-def _turned(name: str, value: np.ndarray, found: dict[str, np.ndarray]) -> np.ndarray:
+def _from_nanda(name: str, value: np.ndarray, params: dict[str, np.ndarray]) -> np.ndarray:
     """Nanda's layout in grokjax's."""
     kind, _, layer = name.partition(".")
-    turn: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-        "W_E": np.transpose,
-        "W_in": np.transpose,
-        "W_out": np.transpose,
-        "W_Q": lambda W: W.swapaxes(-1, -2),
-        "W_K": lambda W: W.swapaxes(-1, -2),
-        "W_V": lambda W: W.swapaxes(-1, -2),
-    }
     if kind == "W_O" and value.ndim == 2:
-        heads = found.get(f"W_Q.{layer}", value).shape[:2]
+        heads = params.get(f"W_Q.{layer}", value).shape[:2]
         if math.prod(heads) != value.shape[1]:
             raise ValueError(f"{name} of shape {list(value.shape)} does not fit W_Q's heads {list(heads)}")
         return value.T.reshape(*heads, len(value))
-    if kind in turn and value.ndim != AXES[kind]:
+    if kind not in TRANSPOSED:
+        return value
+    if value.ndim != AXES[kind]:
         raise ValueError(f"{name} has {value.ndim} axes, {list(value.shape)}")
-    return turn[kind](value) if kind in turn else value
+    return value.swapaxes(-1, -2)

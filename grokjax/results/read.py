@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, steps_of
+from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, metas_of
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
 from grokjax.results.manifest import Manifest, read_manifest
-from grokjax.results.snapshots import Row, read_header, read_row, replay_rows, snapshot_rows
+from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.sweep.load import did_you_mean
 
-NONE = np.zeros(0)
+EMPTY = np.zeros(0)
 NEVER = 2**62  # a step that no run comes to
 Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -69,9 +69,9 @@ class Results:
         self, metrics: str | Iterable[str] | None = None, runs: str | Iterable[str] | None = None
     ) -> pa.Table:
         """As `curves`, as an Arrow table, in which what was not recorded is null."""
-        wanted = self._check_runs(runs)
-        wanted = self.run_ids if wanted is None else wanted
-        pieces = self._pieces(wanted)
+        run_ids = self._check_runs(runs)
+        run_ids = self.run_ids if run_ids is None else run_ids
+        pieces = self._pieces(run_ids)
         chunks = {self.manifest.chunk_of[run_id] for run_id in pieces}
         files = [path for path in curves_files(self.path) if chunk_of(path) in chunks]
         names = self._check_metrics(metrics)
@@ -80,17 +80,17 @@ class Results:
             empty: dict[str, Any] = {"run_id": pa.array([], pa.string()), "step": pa.array([], pa.int64())}
             return pa.table(empty | {name: pa.array([], pa.float32()) for name in names})
         table = pa.concat_tables(tables, promote_options="default")
-        order = {run_id: place for place, run_id in enumerate(self.run_ids)}
-        place = np.fromiter((order[run_id] for run_id in table["run_id"].to_pylist()), np.int64, len(table))
-        return table.take(np.lexsort((table["step"].to_numpy(), place)))
+        order = {run_id: position for position, run_id in enumerate(self.run_ids)}
+        position = np.fromiter((order[run_id] for run_id in table["run_id"].to_pylist()), np.int64, len(table))
+        return table.take(np.lexsort((table["step"].to_numpy(), position)))
 
-    def _pieces(self, wanted: list[str]) -> dict[str, list[tuple[str, int | None]]]:
+    def _pieces(self, run_ids: list[str]) -> dict[str, list[tuple[str, int | None]]]:
         """stored run -> the runs that its rows are of, and below which step: a run that was given more steps goes on
         with the rows of the one it continues."""
         pieces: dict[str, list[tuple[str, int | None]]] = {}
-        before = continued(self.path, self.manifest)
-        for run_id in wanted:
-            for stored, below in _back(run_id, before):
+        earlier = continued(self.path, self.manifest)
+        for run_id in run_ids:
+            for stored, below in _back(run_id, earlier):
                 pieces.setdefault(stored, []).append((run_id, below))
         return pieces
 
@@ -98,8 +98,8 @@ class Results:
         self, path: Path, names: list[str], pieces: dict[str, list[tuple[str, int | None]]]
     ) -> Iterator[pa.Table]:
         data = read_sealed(path)
-        there = meta_in(path, data)["metrics"]
-        columns = [name for name in names if name in there]
+        recorded_here = meta_in(path, data)["metrics"]
+        columns = [name for name in names if name in recorded_here]
         try:
             table = pq.read_table(pa.BufferReader(data), columns=[*KEYS, *columns]).replace_schema_metadata(None)
             ids = table["run_id"].cast(pa.string())
@@ -110,20 +110,20 @@ class Results:
         if not columns:
             return
         recorded = np.any([table[name].is_valid().to_numpy() for name in columns], axis=0)
-        own = pc.is_in(ids, pa.array([run_id for run_id, of in pieces.items() if (run_id, None) in of], pa.string()))  # pyright: ignore[reportAttributeAccessIssue]
-        yield table.filter(pa.array(recorded & own.to_numpy()))
+        whole = pc.is_in(ids, pa.array([run_id for run_id, of in pieces.items() if (run_id, None) in of], pa.string()))  # pyright: ignore[reportAttributeAccessIssue]
+        yield table.filter(pa.array(recorded & whole.to_numpy()))
         for stored in pieces.keys() & set(pc.unique(ids).to_pylist()):  # pyright: ignore[reportAttributeAccessIssue]
             for run_id, below in pieces[stored]:
                 if below is not None:
-                    mine = (ids.to_numpy() == stored) & (table["step"].to_numpy() < below)
-                    part = table.filter(pa.array(recorded & mine))
+                    is_earlier = (ids.to_numpy() == stored) & (table["step"].to_numpy() < below)
+                    part = table.filter(pa.array(recorded & is_earlier))
                     yield part.set_column(0, "run_id", pa.array([run_id] * len(part), pa.string()))
 
     def _check_owners(self, path: Path, run_ids: Iterable[str | None]) -> None:
         """Raises Damaged where a file holds runs that are not of its chunk: it is another directory's."""
         chunks = self.manifest.chunks
-        own = set(chunks[chunk_of(path)].run_ids) if chunk_of(path) < len(chunks) else set()
-        if not own.issuperset(run_ids):
+        members = set(chunks[chunk_of(path)].run_ids) if chunk_of(path) < len(chunks) else set()
+        if not members.issuperset(run_ids):
             raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
 
     def metrics(self) -> list[str]:
@@ -135,13 +135,13 @@ class Results:
 
     def params(self, run_id: str, step: int | None = None) -> dict[str, np.ndarray]:
         """Parameters of a run by name; None is the end. Raises ValueError where none are kept."""
-        row, wanted = self.snapshot(run_id, step), self._shapes(run_id)
+        row, shapes = self.snapshot(run_id, step), self._shapes(run_id)
         state = read_row(row)
-        if any(state.get(f"params/{name}", NONE).shape != tuple(shape) for name, shape in wanted.items()):
+        if any(state.get(f"params/{name}", EMPTY).shape != tuple(shape) for name, shape in shapes.items()):
             raise Damaged(row.path, f"the parameters of run {run_id} in it are not those of its model")
-        return {name: state[f"params/{name}"] for name in wanted}
+        return {name: state[f"params/{name}"] for name in shapes}
 
-    def snapshot(self, run_id: str, step: int | None = None) -> Row:
+    def snapshot(self, run_id: str, step: int | None = None) -> StoredSnapshot:
         """Where the parameters and optimizer state of a run at a step are kept; None is the end."""
         rows = self.snapshots(run_id)
         if step is None:
@@ -150,28 +150,28 @@ class Results:
                 raise ValueError(f"run {run_id} has not ended yet, so it has no final parameters")
             step = int(end["step"])
         if step not in rows:
-            near = sorted(sorted(rows, key=lambda there: abs(there - step))[:6])
-            has = f"snapshots at step {', '.join(map(str, near))}" if near else "no snapshots yet"
-            more = f" (of {len(rows)})" if len(rows) > len(near) else ""
+            nearest = sorted(sorted(rows, key=lambda stored: abs(stored - step))[:6])
+            has = f"snapshots at step {', '.join(map(str, nearest))}" if nearest else "no snapshots yet"
+            more = f" (of {len(rows)})" if len(rows) > len(nearest) else ""
             raise ValueError(
                 f"run {run_id} has {has}{more}, none at {step}; "
                 f"make it with: grokjax replay {self.path} {run_id} --from {step} --to {step}"
             )
         return rows[step]
 
-    def snapshots(self, run_id: str, replays: bool = True) -> dict[int, Row]:
+    def snapshots(self, run_id: str, replays: bool = True) -> dict[int, StoredSnapshot]:
         """step -> where the run's snapshot is, by step: those taken in training, and those that replays made."""
         self._check_runs([run_id])
-        found: dict[int, Row] = {}
+        snapshots: dict[int, StoredSnapshot] = {}
         for stored, below in _back(run_id, continued(self.path, self.manifest)):
-            made = replay_rows(self.path, stored) if replays else {}
-            taken = snapshot_rows(self.path, self.manifest.chunk_of[stored])
-            for path in {row.path for row in taken.values()}:
+            replayed = replay_rows(self.path, stored) if replays else {}
+            trained = snapshot_rows(self.path, self.manifest.chunk_of[stored])
+            for path in {row.path for row in trained.values()}:
                 self._check_owners(path, (row.run_id for row in read_header(path).rows))
-            rows = made | taken
-            own = {step: row for (of, step), row in rows.items() if of == stored}
-            found = {step: row for step, row in own.items() if below is None or step <= below} | found
-        return dict(sorted(found.items()))
+            rows = replayed | trained
+            of_run = {step: row for (of, step), row in rows.items() if of == stored}
+            snapshots = {step: row for step, row in of_run.items() if below is None or step <= below} | snapshots
+        return dict(sorted(snapshots.items()))
 
     def phases(self, run_id: str) -> list[tuple[str, int, int]]:
         """(run, first step, step below which it counts) of a run and the shorter ones it goes on from, as stored, the
@@ -205,7 +205,8 @@ class Results:
 
     def steps_taken(self) -> tuple[int, int]:
         """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
-        return steps_of(self.path)
+        metas = metas_of(self.path)
+        return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
 
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, status."""
@@ -233,29 +234,29 @@ class Results:
     def _check_runs(self, runs: str | Iterable[str] | None) -> list[str] | None:
         if runs is None:
             return None
-        wanted = [runs] if isinstance(runs, str) else list(runs)
-        for run_id in wanted:
+        run_ids = [runs] if isinstance(runs, str) else list(runs)
+        for run_id in run_ids:
             if run_id not in self.manifest.chunk_of:
                 raise ValueError(f"no run {run_id!r} in {self.path}{did_you_mean(run_id, self.run_ids)}")
-        return wanted
+        return run_ids
 
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
-        known = self.metrics()
+        recorded = self.metrics()
         if metrics is None:
-            return known
-        wanted = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-        for name in wanted:
-            if name not in known and known:
-                shown = ", ".join(known[:5])
-                hint = did_you_mean(name, known) or f"; there are {len(known)}, for instance {shown}"
+            return recorded
+        names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+        for name in names:
+            if name not in recorded and recorded:
+                shown = ", ".join(recorded[:5])
+                hint = did_you_mean(name, recorded) or f"; there are {len(recorded)}, for instance {shown}"
                 raise ValueError(f"no metric {name!r} in {self.path}{hint}")
-        return wanted
+        return names
 
 
-def _back(run_id: str, before: dict[str, Row]) -> Iterator[tuple[str, int | None]]:
+def _back(run_id: str, earlier: dict[str, StoredSnapshot]) -> Iterator[tuple[str, int | None]]:
     """A run, and those that it goes on from: each with the step below which its rows count."""
     below = None
     yield run_id, below
-    while run_id in before:
-        run_id, below = before[run_id].run_id, before[run_id].step
+    while run_id in earlier:
+        run_id, below = earlier[run_id].run_id, earlier[run_id].step
         yield run_id, below

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,9 +33,9 @@ class SpecMaker:
         """The specs of runs that share values, and have others of their own. Raises ValueError for what is none."""
         shared = _by_section(common)
         families = self._families or (OPAQUE if "uses" in shared else FAMILIES)
-        made = {name: self._section(name, values, families) for name, values in shared.items()}
+        shared_sections = {name: self._section(name, values, families) for name, values in shared.items()}
         for row in rows:
-            sections = dict(made)
+            sections = dict(shared_sections)
             for name, values in _by_section(row).items():
                 sections[name] = self._section(name, shared.get(name, {}) | values, families)
             missing = RunSpec.model_fields.keys() - sections.keys() - {"uses"}
@@ -46,7 +46,7 @@ class SpecMaker:
     def _section(self, name: str, values: Values, families: Families) -> Any:
         stamp = (name, json.dumps(values, sort_keys=True))
         if stamp not in self._sections:
-            self._sections[stamp] = getattr(_validated(_nested(values), families), name)
+            self._sections[stamp] = getattr(_validated(nested(values), families), name)
         return self._sections[stamp]
 
     def check_id(self, stored: str, spec: RunSpec, origin: Origin | None) -> None:
@@ -64,20 +64,21 @@ def _by_section(values: Values) -> dict[str, Values]:
     return sections
 
 
-def _validated(nested: dict[str, Any], families: Families) -> RunSpec:
+def _validated(tree: dict[str, Any], families: Families) -> RunSpec:
     try:
-        return validate(nested, families)
+        return validate(tree, families)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
 
 
-def _nested(values: Values) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by dotted keys as nested mappings, the form of a sweep file."""
+    tree: dict[str, Any] = {}
     for key, value in values.items():
         *above, last = split_key(key)
-        node = nested
+        node = tree
         for part in above:
             node = node.setdefault(part, {})
         node[last] = value
-    return nested
+    return tree

@@ -24,18 +24,18 @@ def clear(out: Path, plan: Plan, damaged: Iterable[Damaged]) -> set[int]:
         drop_after(out, index)
         Checkpoints(out, index, "").drop()
     for damage in damaged:
-        place = damage.path.relative_to(out).parts
-        if place == ("sweep.yaml",):
+        parts = damage.path.relative_to(out).parts
+        if parts == ("sweep.yaml",):
             write_whole(damage.path, lambda temporary: temporary.write_bytes(plan.sweep.text.encode()))
-        elif place[0] == "checkpoints":
-            _clear_checkpoint(out, place)
-        elif place[0] not in CHUNK:
+        elif parts[0] == "checkpoints":
+            _clear_checkpoint(out, parts)
+        elif parts[0] not in CHUNK:
             remove(damage.path)
             remove(digest_file(damage.path))
     return chunks
 
 
-def _clear_checkpoint(out: Path, place: tuple[str, ...]) -> None:
-    listing = LISTING.fullmatch(place[2])
-    if CHUNK_FOLDER.fullmatch(place[1]) and (listing or place[2].isdecimal()):
-        Checkpoints(out, int(place[1][6:]), "").remove(int(listing[1] if listing else place[2]))
+def _clear_checkpoint(out: Path, parts: tuple[str, ...]) -> None:
+    listing = LISTING.fullmatch(parts[2])
+    if CHUNK_FOLDER.fullmatch(parts[1]) and (listing or parts[2].isdecimal()):
+        Checkpoints(out, int(parts[1][6:]), "").remove(int(listing[1] if listing else parts[2]))

@@ -26,7 +26,7 @@ MOST_HEADER = 10**8  # bytes; a longer one is no header
 
 
 @dataclass(frozen=True)
-class Row:
+class StoredSnapshot:
     """Where a snapshot stands, and the numbers that are kept in the header."""
 
     path: Path
@@ -42,6 +42,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Tensor:
+    """Where one tensor of all rows lies in a snapshot file."""
+
     dtype: np.dtype
     shape: tuple[int, ...]  # of one row
     begin: int  # in the file, of the first row
@@ -53,7 +55,9 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    rows: tuple[Row, ...]
+    """What the header of a snapshot file says, checked."""
+
+    rows: tuple[StoredSnapshot, ...]
     tensors: dict[str, Tensor]
     length: int  # bytes of the whole file
 
@@ -119,22 +123,22 @@ def _header_of(path: Path) -> Header:
 def _parse(path: Path, header: dict[str, Any], begin: int, total: int) -> Header:
     entries = json.loads(header.pop("__metadata__")["rows"])
     rows = tuple(_row(path, index, entry) for index, entry in enumerate(entries))
-    tensors, reached = {}, begin
+    tensors, end = {}, begin
     for name, entry in sorted(header.items(), key=lambda item: item[1]["data_offsets"]):
         dtype, shape, (first, last) = np.dtype(DTYPES[entry["dtype"]]), tuple(entry["shape"]), entry["data_offsets"]
         if any(type(size) is not int or size < 0 for size in shape):
             raise ValueError(f"{name} has no shape")
-        if shape[0] != len(rows) or begin + first != reached or last - first != dtype.itemsize * math.prod(shape):
+        if shape[0] != len(rows) or begin + first != end or last - first != dtype.itemsize * math.prod(shape):
             raise ValueError(f"{name} is out of place")
         tensors[name] = Tensor(dtype, shape[1:], begin + first)
-        reached = begin + last
-    if reached != total:
-        raise Damaged(path, f"it has {total:,} bytes, {reached:,} were written")
+        end = begin + last
+    if end != total:
+        raise Damaged(path, f"it has {total:,} bytes, {end:,} were written")
     return Header(rows, tensors, total)
 
 
-def _row(path: Path, index: int, entry: dict[str, Any]) -> Row:
-    row = Row(path, index, **entry)
+def _row(path: Path, index: int, entry: dict[str, Any]) -> StoredSnapshot:
+    row = StoredSnapshot(path, index, **entry)
     wrong = [name for name, kind in KINDS.items() if type(getattr(row, name)) is not kind]
     if wrong or not RUN_ID.fullmatch(row.run_id) or row.step < 0:
         raise ValueError(f"row {index} is of no run at no step")
@@ -148,27 +152,27 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def snapshot_rows(out: Path, chunk: int | None = None) -> dict[tuple[str, int], Row]:
+def snapshot_rows(out: Path, chunk: int | None = None) -> dict[tuple[str, int], StoredSnapshot]:
     """(run id, step) -> where that snapshot stands, of all chunks or one. Raises Damaged."""
     rows = [row for path in snapshots_files(out, chunk) for row in read_header(path).rows]
     return {(row.run_id, row.step): row for row in rows}
 
 
-def replay_rows(out: Path, run_id: str) -> dict[tuple[str, int], Row]:
+def replay_rows(out: Path, run_id: str) -> dict[tuple[str, int], StoredSnapshot]:
     """The same of what replays of a run have saved. Raises Damaged."""
     folders = [path for path in (out / "replays").glob(f"{run_id}-*") if path.is_dir()]
     rows = [row for folder in sorted(folders) for path in snapshots_files(folder) for row in read_header(path).rows]
     return {(row.run_id, row.step): row for row in rows}
 
 
-def read_row(row: Row) -> dict[str, np.ndarray]:
+def read_row(row: StoredSnapshot) -> dict[str, np.ndarray]:
     """The tensors of one snapshot. Raises Damaged."""
     header = read_header(row.path)
     with row.path.open("rb") as file:
         return _read_row(header, row, file)
 
 
-def _read_row(header: Header, row: Row, file: Any) -> dict[str, np.ndarray]:
+def _read_row(header: Header, row: StoredSnapshot, file: Any) -> dict[str, np.ndarray]:
     state = {}
     for name, tensor in header.tensors.items():
         file.seek(tensor.begin + row.index * tensor.size)

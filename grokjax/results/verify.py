@@ -33,7 +33,7 @@ from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
-from grokjax.sweep.expand import Run
+from grokjax.sweep.run import Run
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
 CHUNK = ("curves", "snapshots")  # folders whose files cost training to make again
@@ -41,7 +41,9 @@ NOT_PLANNED = "the plan has no such chunk: it is of another results directory"
 
 
 @dataclass(frozen=True)
-class Report:
+class Verification:
+    """What `verify` read, and what of it is not as it was written."""
+
     files: int
     bytes: int
     damaged: tuple[Damaged, ...]
@@ -49,7 +51,7 @@ class Report:
 
 
 @dataclass
-class Found:
+class ChunkFiles:
     """What the intact files of one chunk hold."""
 
     metas: dict[Path, dict[str, Any]] = field(default_factory=dict)
@@ -62,33 +64,33 @@ class Found:
         return {end["run_id"]: end for meta in self.metas.values() for end in meta["ends"]}
 
 
-def verify(out: Path) -> Report:
+def verify(out: Path) -> Verification:
     """Read every file of a results directory, from disk whatever was read of it before. Raises SweepError if it is
     none, and Damaged where its plan is broken."""
     plan = read_manifest(out).plan
     paths = sorted(path for path in out.rglob("*") if not _is_folder(path))
-    found = [Found() for _ in plan.chunks]
+    files_of = [ChunkFiles() for _ in plan.chunks]
     damaged, unknown, ended = [], [], set()
     for path in paths:
         try:
             if path == out / "runs.parquet":
                 ended = _ended(path)
-            elif not _check(out, path, plan, found):
+            elif not _check(out, path, plan, files_of):
                 unknown.append(path)
         except Damaged as damage:
             damaged.append(damage)
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
             damaged.append(Damaged(path, str(error)[:200]))
     broken = chunks_of(out, {damage.path for damage in damaged})  # what these lack besides is no news
-    if not (out / "sweep.yaml").exists() and any(of.metas for of in found):
+    if not (out / "sweep.yaml").exists() and any(of.metas for of in files_of):
         damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
     order = in_training_order(plan)
-    last_trained = max((at for at, chunk in enumerate(order) if found[chunk.index].metas), default=-1)
+    last_trained = max((at for at, chunk in enumerate(order) if files_of[chunk.index].metas), default=-1)
     for at, chunk in enumerate(order):
         if chunk.index not in broken:
             was_whole = at < last_trained or ended.issuperset(run.run_id for run in chunk.runs)
-            damaged += _gaps(out, plan, chunk, found[chunk.index], was_whole)
-    return Report(len(paths), sum(path.lstat().st_size for path in paths), tuple(damaged), tuple(unknown))
+            damaged += _gaps(out, plan, chunk, files_of[chunk.index], was_whole)
+    return Verification(len(paths), sum(path.lstat().st_size for path in paths), tuple(damaged), tuple(unknown))
 
 
 def _is_folder(path: Path) -> bool:
@@ -100,28 +102,28 @@ def _is_folder(path: Path) -> bool:
     )
 
 
-def _check(out: Path, path: Path, plan: Plan, found: list[Found]) -> bool:
+def _check(out: Path, path: Path, plan: Plan, files_of: list[ChunkFiles]) -> bool:
     """Whether a file is one of ours; raises Damaged if it is and is not as it was written."""
-    place = path.relative_to(out).parts
+    parts = path.relative_to(out).parts
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE)
-    if place == ("plan.json",) or place == (NAME,) or PART.fullmatch(path.name) or is_ours(place):
+    if parts == ("plan.json",) or parts == (NAME,) or PART.fullmatch(path.name) or is_ours(parts):
         return True  # the plan was read; the others hold no results
-    if place == ("sweep.yaml",):
+    if parts == ("sweep.yaml",):
         if path.read_bytes() != plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
-    elif place[0] == "curves" and len(place) == 2 and CURVES.fullmatch(path.name):
-        _read_records(path, plan, found)
-    elif place[0] == "snapshots" and len(place) == 2 and SNAPSHOTS.fullmatch(path.name):
-        _read_snapshots(path, plan, found)
-    elif (place[0] == "replays" and CURVES.fullmatch(path.name)) or place in DERIVED:
+    elif parts[0] == "curves" and len(parts) == 2 and CURVES.fullmatch(path.name):
+        _read_records(path, plan, files_of)
+    elif parts[0] == "snapshots" and len(parts) == 2 and SNAPSHOTS.fullmatch(path.name):
+        _read_snapshots(path, plan, files_of)
+    elif (parts[0] == "replays" and CURVES.fullmatch(path.name)) or parts in DERIVED:
         pq.read_table(pa.BufferReader(read_sealed(path)))
-    elif place == (FOLDER, LIST):
+    elif parts == (FOLDER, LIST):
         read_sealed(path)
-    elif place[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
+    elif parts[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
-    elif place[0] == "checkpoints" and len(place) > 2 and CHUNK_FOLDER.fullmatch(place[1]):
-        return _check_of_checkpoint(out / place[0] / place[1], place[2:], plan, found)
+    elif parts[0] == "checkpoints" and len(parts) > 2 and CHUNK_FOLDER.fullmatch(parts[1]):
+        return _check_of_checkpoint(out / parts[0] / parts[1], parts[2:], plan, files_of)
     elif path.name.startswith(".") and path.name.endswith(".sha256"):
         view = path.with_name(path.name[1 : -len(".sha256")])
         if not view.exists():
@@ -143,32 +145,32 @@ def _ended(path: Path) -> set[str]:
     return {run_id for run_id, status in pairs if status in ("ended", "diverged")}
 
 
-def _read_records(path: Path, plan: Plan, found: list[Found]) -> None:
+def _read_records(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> None:
     data = read_sealed(path)
     meta = meta_in(path, data)
     keys = pq.read_table(pa.BufferReader(data)).select(list(KEYS))  # all columns are decoded
     if (meta["chunk"], meta["last"]) != (chunk_of(path), segment_of(path)):
         raise Damaged(path, f"it holds chunk {meta['chunk']}, segment {meta['last']}: it was renamed")
-    own = _of_chunk(path, plan, found)
-    own.metas[path] = meta
+    chunk = _of_chunk(path, plan, files_of)
+    chunk.metas[path] = meta
     column, steps = keys["run_id"].unify_dictionaries().combine_chunks(), keys["step"].to_numpy()
     run_ids, row = column.dictionary.to_pylist(), column.indices.to_numpy()
     _check_owners(path, plan, {*run_ids, *(end["run_id"] for end in meta["ends"])})
     for at in np.unique(row):
-        own.steps.setdefault(run_ids[at], []).append((segment_of(path), steps[row == at]))
+        chunk.steps.setdefault(run_ids[at], []).append((segment_of(path), steps[row == at]))
 
 
-def _read_snapshots(path: Path, plan: Plan, found: list[Found]) -> None:
+def _read_snapshots(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> None:
     rows = check_snapshots(path).rows
-    own = _of_chunk(path, plan, found)
+    chunk = _of_chunk(path, plan, files_of)
     _check_owners(path, plan, {row.run_id for row in rows})
-    own.snapshots[path] = [(row.run_id, row.step) for row in rows]
+    chunk.snapshots[path] = [(row.run_id, row.step) for row in rows]
 
 
-def _of_chunk(path: Path, plan: Plan, found: list[Found]) -> Found:
+def _of_chunk(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> ChunkFiles:
     if chunk_of(path) >= len(plan.chunks):
         raise Damaged(path, NOT_PLANNED)
-    return found[chunk_of(path)]
+    return files_of[chunk_of(path)]
 
 
 def _check_owners(path: Path, plan: Plan, run_ids: set[str]) -> None:
@@ -176,84 +178,81 @@ def _check_owners(path: Path, plan: Plan, run_ids: set[str]) -> None:
         raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
 
 
-def _check_of_checkpoint(folder: Path, place: tuple[str, ...], plan: Plan, found: list[Found]) -> bool:
+def _check_of_checkpoint(folder: Path, parts: tuple[str, ...], plan: Plan, files_of: list[ChunkFiles]) -> bool:
     """Files of a checkpoint are checked with its listing; those without one are what a kill left."""
-    listing, chunk = LISTING.fullmatch(place[0]), int(folder.name[6:])
+    listing, chunk = LISTING.fullmatch(parts[0]), int(folder.name[6:])
     if listing:
         if chunk >= len(plan.chunks):
-            raise Damaged(folder / place[0], NOT_PLANNED)
+            raise Damaged(folder / parts[0], NOT_PLANNED)
         check_checkpoint(folder, int(listing[1]), stamp_of(plan.chunks[chunk]))
-        found[chunk].checkpoint = max(found[chunk].checkpoint, int(listing[1]))
-    return bool(listing or len(place) > 1)
+        files_of[chunk].checkpoint = max(files_of[chunk].checkpoint, int(listing[1]))
+    return bool(listing or len(parts) > 1)
 
 
 def chunks_of(out: Path, paths: set[Path]) -> set[int]:
     """Chunks whose records or snapshots are among some files."""
-    named = (CURVES.fullmatch(path.name) or SNAPSHOTS.fullmatch(path.name) for path in paths if _is_of_chunk(out, path))
-    return {int(name[1]) for name in named if name}
+    names = [path.name for path in paths if path.relative_to(out).parts[0] in CHUNK]
+    matches = (CURVES.fullmatch(name) or SNAPSHOTS.fullmatch(name) for name in names)
+    return {int(match[1]) for match in matches if match}
 
 
-def _is_of_chunk(out: Path, path: Path) -> bool:
-    return path.relative_to(out).parts[0] in CHUNK
-
-
-def _gaps(out: Path, plan: Plan, chunk: Chunk, found: Found, was_whole: bool) -> list[Damaged]:
+def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: bool) -> list[Damaged]:
     """Records and snapshots that must be there and are not, or are there twice.
 
     was_whole: whether the chunk was finished once, so that nothing of it may be missing at the end either.
     """
     reached = 0
-    for meta in found.metas.values():
+    for meta in files.metas.values():
         if meta["first"] != reached:
             return [Damaged(curves_file(out, chunk.index, meta["first"] - 1), "it is missing")]
         reached = meta["last"] + 1
-    if found.checkpoint >= reached or (was_whole and len(found.ends) < len(chunk.runs)):
-        path = curves_file(out, chunk.index, max(reached, found.checkpoint))
+    if files.checkpoint >= reached or (was_whole and len(files.ends) < len(chunk.runs)):
+        path = curves_file(out, chunk.index, max(reached, files.checkpoint))
         return [Damaged(path, f"records of chunk {chunk.index} from segment {reached} on are missing")]
-    wrong = [run for run in chunk.runs if not _is_complete(run, found, run.run_id in plan.continues)]
+    wrong = [run for run in chunk.runs if not _is_complete(run, files, run.run_id in plan.continues)]
     if wrong:
-        path = next(iter(found.metas))
+        path = next(iter(files.metas))
         what = (
             f"records of {len(wrong)} runs of chunk {chunk.index} (of {wrong[0].run_id}, for one) are not those planned"
         )
         return [Damaged(path, f"{what}: a file is of another results directory")]
-    kept = {key for keys in found.snapshots.values() for key in keys}
-    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, found) if key not in kept)
+    stored = {key for keys in files.snapshots.values() for key in keys}
+    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, files) if key not in stored)
     if not lacking:
         return []
     run_id, step = lacking[0]
     what = f"{len(lacking)} snapshots of the chunk are missing (of run {run_id} at step {step}, for one)"
-    return [Damaged(snapshots_file(out, chunk.index, _place_of(found, run_id, step)), what)]
+    return [Damaged(snapshots_file(out, chunk.index, _segment_of_snapshot(files, run_id, step)), what)]
 
 
-def _is_complete(run: Run, found: Found, continues: bool) -> bool:
+def _is_complete(run: Run, files: ChunkFiles, continues: bool) -> bool:
     """Whether a run's records stand at the steps where they must, each once, as far as the run is."""
-    pieces, end = found.steps.get(run.run_id), found.ends.get(run.run_id)
-    if not pieces:
+    parts, end = files.steps.get(run.run_id), files.ends.get(run.run_id)
+    if not parts:
         return end is None or end["diverged"]
-    steps, log = np.concatenate([piece for _, piece in pieces]), run.spec.log
+    steps, log = np.concatenate([piece for _, piece in parts]), run.spec.log
     ended = end is not None and not end["diverged"]
     last = end["step"] if end is not None and ended else steps[-1]
-    wanted = np.union1d(np.arange(min(log.dense_first, last + 1)), np.arange(0, last + 1, log.every))
-    wanted = np.union1d(wanted, [last]) if ended else wanted
-    wanted = wanted[wanted >= steps[0]] if continues else wanted
-    return np.array_equal(steps, wanted)
+    expected = np.union1d(np.arange(min(log.dense_first, last + 1)), np.arange(0, last + 1, log.every))
+    expected = np.union1d(expected, [last]) if ended else expected
+    expected = expected[expected >= steps[0]] if continues else expected
+    return np.array_equal(steps, expected)
 
 
-def _snapshots_due(run: Run, found: Found) -> list[tuple[str, int]]:
+def _snapshots_due(run: Run, files: ChunkFiles) -> list[tuple[str, int]]:
     """(run id, step) of the snapshots that were taken before the newest record of a run."""
-    pieces, end = found.steps.get(run.run_id), found.ends.get(run.run_id)
-    if not pieces:
+    parts, end = files.steps.get(run.run_id), files.ends.get(run.run_id)
+    if not parts:
         return []
-    first, last = pieces[0][1][0], end["step"] if end else pieces[-1][1][-1]
+    first, last = parts[0][1][0], end["step"] if end else parts[-1][1][-1]
     steps = snapshot_steps(run.spec)
     due = [(run.run_id, int(step)) for step in steps[(steps > first) & (steps < last)]]
     return due + ([(run.run_id, last)] if end else [])
 
 
-def _place_of(found: Found, run_id: str, step: int) -> int:
+def _segment_of_snapshot(files: ChunkFiles, run_id: str, step: int) -> int:
     """The segment in whose file of snapshots, which is gone, a run's snapshot at a step was."""
-    before = max((segment for segment, steps in found.steps[run_id] if steps[0] < step), default=0)
-    there = {segment_of(path) for path in found.snapshots}
-    gone = [segment_of(path) for path in found.metas if segment_of(path) not in there]
+    before = max((segment for segment, steps in files.steps[run_id] if steps[0] < step), default=0)
+    segments = {segment_of(path) for path in files.snapshots}
+    gone = [segment_of(path) for path in files.metas if segment_of(path) not in segments]
     return min((segment for segment in gone if segment >= before), default=before)

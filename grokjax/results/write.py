@@ -82,8 +82,8 @@ class DirectoryWriter:
 def records_table(segments: Sequence[Segment]) -> pa.Table:
     """The rows of segments that follow each other; which runs ended in them, and how, stands in the metadata."""
     run = np.concatenate([segment.rows.run for segment in segments])
-    there, index = np.unique(run, return_inverse=True)
-    names = pa.array([segments[0].run_ids[at] for at in there], pa.string())
+    present, index = np.unique(run, return_inverse=True)
+    names = pa.array([segments[0].run_ids[at] for at in present], pa.string())
     steps = np.concatenate([segment.rows.step for segment in segments])
     columns: dict[str, pa.Array] = {
         "run_id": pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), names),

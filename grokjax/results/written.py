@@ -67,7 +67,7 @@ def writing(out: Path) -> Iterator[None]:
         yield
 
 
-def place(out: Path, wandb_id: str, log: Path) -> Path:
+def keep_log(out: Path, wandb_id: str, log: Path) -> Path:
     """Put a finished log where it belongs: whole, flushed to disk, with its checksum."""
     path, data = log_file(out, wandb_id), log.read_bytes()
     write_view(path, lambda temporary: temporary.write_bytes(data))
@@ -96,6 +96,6 @@ def add_marks(out: Path, written: Written, marks: dict[str, Mark]) -> Written:
     return written
 
 
-def is_ours(place: tuple[str, ...]) -> bool:
+def is_ours(parts: tuple[str, ...]) -> bool:
     """Whether a file in DIR/wandb holds nothing to check: the lock, and what W&B's own commands leave."""
-    return place == (FOLDER, "lock") or (place[0] == FOLDER and THEIRS.fullmatch(place[-1]) is not None)
+    return parts == (FOLDER, "lock") or (parts[0] == FOLDER and THEIRS.fullmatch(parts[-1]) is not None)

@@ -32,8 +32,8 @@ def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterat
             curves = read_curves(results, batch)
             for cell in group:
                 for run in (curves[run_id] for run_id in cell.run_ids if run_id in curves):
-                    kept = np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))
-                    curves_of[cell.wandb_id].append(run.at(kept))
+                    rows_kept = np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))
+                    curves_of[cell.wandb_id].append(run.at(rows_kept))
         for cell in group:
             yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id])
 
@@ -73,10 +73,10 @@ def quartiles(runs: Sequence[Curves], steps: Int[np.ndarray, " steps"]) -> Histo
         for prefix, values in zip(QUANTILES, quantiles_of(np.stack(some)), strict=True)
     }
     history: History = []
-    for place, step in enumerate(steps.tolist()):
-        there = {name: float(values[place]) for name, values in columns.items() if not np.isnan(values[place])}
-        if there:
-            history.append((step, there | {"n_seeds": float(seeds[place])}))
+    for column, step in enumerate(steps.tolist()):
+        row = {name: float(values[column]) for name, values in columns.items() if not np.isnan(values[column])}
+        if row:
+            history.append((step, row | {"n_seeds": float(seeds[column])}))
     return history
 
 

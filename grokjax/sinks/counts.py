@@ -9,6 +9,7 @@ from typing import Any
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import Tally
 from grokjax.analysis.thinning import evenly_spaced
+from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 
@@ -16,7 +17,7 @@ SAMPLED = 5  # runs whose curves are shown
 SAMPLED_ROWS = 8  # records of each between two rows
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy", "norm/total")
 KINDS = ("fit", "generalized", "slingshot", "diverged")
-Row = dict[str, float]
+LiveRow = dict[str, float]
 
 
 @dataclass
@@ -27,7 +28,7 @@ class Counts:
     before: dict[str, set[str]] = field(default_factory=dict)  # kind -> runs
     tallies: dict[int, Tally] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
-    sampled: dict[str, list[Row]] = field(default_factory=dict)
+    sampled: dict[str, list[LiveRow]] = field(default_factory=dict)
     run_steps: int = 0
     lane_steps: int = 0
     last: tuple[float, int, int] = (0.0, 0, 0)  # time, run-steps and lane-steps at the newest row
@@ -52,7 +53,7 @@ class Counts:
             if run_id in self.sampled:
                 self.sampled[run_id] += sample(segment, (rows.run == index).nonzero()[0], run_id)
 
-    def rows(self, now: float) -> list[Row]:
+    def rows(self, now: float) -> list[LiveRow]:
         """A row for the sweep, and some for the sampled runs."""
         did: dict[str, set[str]] = {kind: set(self.before.get(kind, ())) for kind in KINDS}
         for tally in self.tallies.values():
@@ -73,7 +74,7 @@ class Counts:
         return [row, *sampled]
 
 
-def sample(segment: Segment, at: Any, run_id: str) -> list[Row]:
+def sample(segment: Segment, at: Any, run_id: str) -> list[LiveRow]:
     """Records of one run, under names of its own."""
     rows, records = segment.rows, []
     for record in at.tolist():

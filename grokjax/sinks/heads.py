@@ -12,6 +12,7 @@ import pandas as pd
 
 from grokjax.analysis.cells import SEEDS, by_values, runs_of, values_of, varied_keys
 from grokjax.results.read import Results
+from grokjax.results.rebuild import nested
 from grokjax.sinks.page import Head, short_hash, wandb_id
 from grokjax.sweep.keys import split_key
 
@@ -24,10 +25,11 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     values, name = values_of(results), results.manifest.name
     axes = results.manifest.axes
     heads = []
-    for row in _rows(runs[runs["outcome"].notna()]):
+    rows: list[Any] = runs[runs["outcome"].notna()].to_dict("records")
+    for row in rows:
         run_id, arms = row["run_id"], list(row["arms"])
         about = {"sweep": name, "run_id": run_id, "arm": arms[0], "arms": arms, "lineage": _plain(row["lineage"])}
-        summary = {key: _plain(row[key]) for key in TOLD} | _final(row)
+        summary = {key: _plain(row[key]) for key in row if key in TOLD or str(key).startswith("final/")}
         heads.append(
             Head(
                 wandb_id(run_id, name),
@@ -52,59 +54,35 @@ def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
         for positions in by_values(of_arm, keys).values():
             cell = of_arm.iloc[positions]
             if cell["outcome"].notna().all():
-                run_ids = list(cell["run_id"])
-                heads.append(_cell(name, arm, keys, run_ids, values[run_ids[0]], _rows(cell)))
+                heads.append(_cell(name, arm, keys, values[cell["run_id"].iloc[0]], cell))
     return heads
 
 
-def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
-
-
-def _cell(
-    sweep: str, arm: str, keys: list[str], members: list[str], values: Mapping[str, Any], rows: list[dict[str, Any]]
-) -> Head:
-    shared = {key: value for key, value in values.items() if key not in SEEDS}
-    outcomes = Counter(row["outcome"] for row in rows)
-    count = len(members)
-    summary: dict[str, Any] = {"seeds": count, "slingshots": _median(row["slingshots"] for row in rows)}
-    for kind in ("fit_step", "generalization_step"):  # of the runs that did
-        summary |= {kind: _median(row[kind] for row in rows)}
-    summary |= {"delay": _median(row["delay"] for row in rows)}
-    for name, keep in _FRACTIONS.items():
-        summary[f"fraction/{name}"] = sum(keep(row) for row in rows) / count
+def _cell(sweep: str, arm: str, keys: list[str], values: Mapping[str, Any], runs: pd.DataFrame) -> Head:
+    """runs: the rows of the cell. values: those of one of its runs; all but the seeds are those of all."""
+    run_ids, count = list(runs["run_id"]), len(runs)
+    outcomes = Counter(runs["outcome"])
+    medians = runs[["slingshots", "fit_step", "generalization_step", "delay"]].median()  # of the runs that did
+    fractions = {
+        "fit": runs["fit_step"].notna(),
+        "generalized": runs["generalization_step"].notna(),
+        "slingshot": runs["slingshots"] > 0,
+        "diverged": runs["outcome"] == "diverged",
+    }
+    summary: dict[str, Any] = {"seeds": count}
+    summary |= {str(key): float(median) for key, median in medians.items() if not math.isnan(median)}
+    summary |= {f"fraction/{name}": float(did.mean()) for name, did in fractions.items()}
     summary |= {f"outcomes/{outcome}": number for outcome, number in outcomes.items()}
-    about = {"sweep": sweep, "arm": arm, "seeds": count, "run_ids": members}
-    head = _name(arm, keys, values)
+    shared = {key: value for key, value in values.items() if key not in SEEDS}
     return Head(
-        wandb_id(f"cell-{short_hash(arm + ' ' + ' '.join(sorted(members)))}", sweep),
-        f"{head} ({count} seed{'s' * (count > 1)})",
+        wandb_id(f"cell-{short_hash(arm + ' ' + ' '.join(sorted(run_ids)))}", sweep),
+        f"{_name(arm, keys, values)} ({count} seed{'s' * (count > 1)})",
         CELL,
         tuple(dict.fromkeys([f"arm:{arm}"[:64], *sorted(outcomes)])),
-        nested(shared) | about,
-        {key: value for key, value in summary.items() if value is not None},
-        tuple(members),
+        nested(shared) | {"sweep": sweep, "arm": arm, "seeds": count, "run_ids": run_ids},
+        summary,
+        tuple(run_ids),
     )
-
-
-_FRACTIONS = {
-    "fit": lambda row: not math.isnan(row["fit_step"]),
-    "generalized": lambda row: not math.isnan(row["generalization_step"]),
-    "slingshot": lambda row: row["slingshots"] > 0,
-    "diverged": lambda row: row["outcome"] == "diverged",
-}
-
-
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Dotted keys as nested mappings, by which W&B filters and groups: config.optimizer.lr"""
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        *above, last = split_key(key)
-        node = tree
-        for part in above:
-            node = node.setdefault(part, {})
-        node[last] = value
-    return tree
 
 
 def _tags(row: Mapping[str, Any], arms: list[str]) -> tuple[str, ...]:
@@ -122,15 +100,6 @@ def _name(arm: str, keys: Iterable[str], values: Mapping[str, Any]) -> str:
 
 def _text(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _final(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: _plain(value) for key, value in row.items() if key.startswith("final/")}
-
-
-def _median(values: Iterable[float]) -> float | None:
-    known = [value for value in values if not math.isnan(value)]
-    return float(np.median(known)) if known else None
 
 
 def _plain(value: Any) -> Any:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 BEGIN = 7  # bytes before the first record
@@ -17,15 +17,16 @@ POLL = 0.005
 PATIENCE = 60.0
 
 
-def await_whole(log: Path, rows: int, sleep: Callable[[float], None] = time.sleep) -> None:
+def await_whole(log: Path, rows: int) -> None:
     """Wait until a log holds its exit, and all rows of the history. Raises OSError where it does not come to that."""
     for _ in range(int(PATIENCE / POLL)):
-        if ends(log.read_bytes()):
-            there = rows_of(log.read_bytes())
-            if there == rows:
+        data = log.read_bytes()
+        if ends(data):
+            count = rows_of(data)
+            if count == rows:
                 return
-            raise OSError(errno.EIO, f"W&B kept {there} of {rows} rows (is the disk full?)", str(log))
-        sleep(POLL)
+            raise OSError(errno.EIO, f"W&B kept {count} of {rows} rows (is the disk full?)", str(log))
+        time.sleep(POLL)
     raise OSError(errno.EIO, f"W&B did not finish this log within {PATIENCE:.0f} s", str(log))
 
 

@@ -40,9 +40,9 @@ def history(curves: Curves) -> History:
     return rows
 
 
-def wandb_id(own: str, sweep: str) -> str:
+def wandb_id(name: str, sweep: str) -> str:
     """Stable across syncs; two sweeps of one project that share a run have it each."""
-    return f"{own}-{short_hash(sweep)}"
+    return f"{name}-{short_hash(sweep)}"
 
 
 def short_hash(text: str) -> str:

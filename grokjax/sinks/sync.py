@@ -11,8 +11,8 @@ from typing import Literal
 from grokjax.analysis.curve_batches import in_batches, read_curves
 from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
-from grokjax.results.written import FOLDER, Mark, Written, add_marks, is_uploaded, log_files, place, read_written
-from grokjax.results.written import writing as alone
+from grokjax.results.written import FOLDER, Mark, Written, add_marks, is_uploaded, keep_log, log_files, read_written
+from grokjax.results.written import writing as locked_wandb
 from grokjax.sinks import logs
 from grokjax.sinks.cells import cell_histories
 from grokjax.sinks.heads import CELL, cell_heads, run_heads
@@ -49,16 +49,16 @@ def sync(results: Results, options: Options, say: Say) -> str:
     if options.rows < FEWEST_ROWS:
         raise ValueError(f"--rows must be at least {FEWEST_ROWS}, got {options.rows}")
     mode = chosen_mode(options)
-    with alone(results.path):
-        written = settled(results, options)
+    with locked_wandb(results.path):
+        written = destination(results, options)
         runs = results.runs()
         heads = [*run_heads(results, runs), *cell_heads(results, runs)]
-        wanted = [head for head in heads if head.job_type == CELL or not options.cells_only]
-        todo = _missing(results.path, wanted, written)
+        chosen = [head for head in heads if head.job_type == CELL or not options.cells_only]
+        todo = _missing(results.path, chosen, written)
         for line in _changes(results.path, heads, written, int(runs["outcome"].isna().sum())):
             say(line)
         written = _write(results, todo, written, options.rows)
-        say(_count(todo, len(wanted) - len(todo), results.path))
+        say(_count(todo, len(chosen) - len(todo), results.path))
         return _upload(results.path, written, say) if mode == "online" else _later(results.path, say)
 
 
@@ -89,7 +89,7 @@ def chosen_mode(options: Options) -> Mode:
     return "online" if logs.has_key() else "offline"
 
 
-def settled(results: Results, options: Options) -> Written:
+def destination(results: Results, options: Options) -> Written:
     """What was written so far, and where it belongs. Raises ValueError if the options say elsewhere."""
     group = options.group or results.manifest.name
     before = read_written(results.path)
@@ -98,26 +98,27 @@ def settled(results: Results, options: Options) -> Written:
         return Written(project, options.entity, group)
     asked = {"project": options.project, "entity": options.entity, "group": options.group}
     for name, value in asked.items():
-        there = getattr(before, name)
-        if value not in (None, there) and there is not None:
+        stored = getattr(before, name)
+        if value not in (None, stored) and stored is not None:
             raise ValueError(
-                f"{results.path / FOLDER} was written for {name} {there}, not {value}: leave out --{name}, "
+                f"{results.path / FOLDER} was written for {name} {stored}, not {value}: leave out --{name}, "
                 f"or move {results.path / FOLDER} away to write all runs anew"
             )
     return replace(before, entity=before.entity or options.entity)
 
 
 def target_of(written: Written) -> logs.Target:
+    """Where in W&B the runs belong that were written."""
     return logs.Target(written.project, written.entity, written.group or "")
 
 
-def _missing(out: Path, wanted: Sequence[Head], written: Written) -> list[Head]:
+def _missing(out: Path, heads: Sequence[Head], written: Written) -> list[Head]:
     """Not marked; or marked, and the log is gone before it was uploaded or since it says something else."""
-    there = log_files(out)
+    logs_by_id = log_files(out)
     missing = []
-    for head in wanted:
+    for head in heads:
         mark = written.runs.get(head.wandb_id)
-        gone = head.wandb_id not in there
+        gone = head.wandb_id not in logs_by_id
         if mark is None or (gone and (not mark.uploaded or mark.digest != head.digest)):
             missing.append(head)
     return missing
@@ -134,12 +135,12 @@ def _changes(out: Path, heads: Sequence[Head], written: Written, going: int) -> 
             f"{len(gone)} W&B runs written before are no longer in the sweep, since it was given other steps, values "
             f"or seeds: {_some(gone)}; they stay as they are, and what took their place is written beside them"
         )
-    other = [
+    changed = [
         mark.name for wandb_id, mark in written.runs.items() if wandb_id in now and now[wandb_id].digest != mark.digest
     ]
-    if other:
+    if changed:
         yield (
-            f"{len(other)} W&B runs written before have other events or values by now: {_some(other)}; "
+            f"{len(changed)} W&B runs written before have other events or values by now: {_some(changed)}; "
             f"to write them again, remove their folders in {out / FOLDER} and sync"
         )
 
@@ -152,7 +153,7 @@ def _write(results: Results, todo: Sequence[Head], written: Written, rows: int) 
         with logs.staging() as folder:
             for head, history in _pages(results, todo, rows):
                 log = logs.write_log(head, history, target, folder)
-                place(results.path, head.wandb_id, log)
+                keep_log(results.path, head.wandb_id, log)
                 logs.drop(log)
                 fresh[head.wandb_id] = Mark(head.name, head.job_type, head.digest)
                 if len(fresh) == MARK_EVERY:
@@ -174,15 +175,17 @@ def _pages(results: Results, heads: Sequence[Head], rows: int) -> Iterator[tuple
                 yield of_runs[run_id], []
                 continue
             curves = curves_of.pop(run_id)
-            kept = kept_records(curves.step, curves.evaluated, rows, around.get(run_id, ()))
-            yield of_runs[run_id], history(curves.at(kept))
+            rows_kept = kept_records(curves.step, curves.evaluated, rows, around.get(run_id, ()))
+            yield of_runs[run_id], history(curves.at(rows_kept))
     yield from cell_histories(results, [head for head in heads if head.job_type == CELL], rows)
 
 
 def _upload(out: Path, written: Written, say: Say) -> str:
     """Upload what is not uploaded yet, and mark it."""
     files = log_files(out)
-    ours = {wandb_id: path for wandb_id, path in files.items() if wandb_id in written.runs or _is_live(wandb_id)}
+    ours = {
+        wandb_id: path for wandb_id, path in files.items() if wandb_id in written.runs or wandb_id.startswith(SWEEP)
+    }
     done = {wandb_id for wandb_id, mark in written.runs.items() if mark.uploaded}
     left = {wandb_id: path for wandb_id, path in ours.items() if wandb_id not in done and not is_uploaded(path)}
     problem = ""
@@ -200,10 +203,6 @@ def _upload(out: Path, written: Written, say: Say) -> str:
         say(f"all are uploaded to project {written.project}")
         return ""
     return f"{waiting} W&B runs are not uploaded ({problem}); they are kept in {out / FOLDER}, later: {_command(out)}"
-
-
-def _is_live(wandb_id: str) -> bool:
-    return wandb_id.startswith(SWEEP)
 
 
 def _later(out: Path, say: Say) -> str:

@@ -17,11 +17,11 @@ from typing import Any, Literal
 from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
-from grokjax.results.written import Written, log_file, place
+from grokjax.results.written import Written, keep_log, log_file
 from grokjax.sinks import logs
-from grokjax.sinks.counts import Counts, Row, done_before
+from grokjax.sinks.counts import Counts, LiveRow, done_before
 from grokjax.sinks.page import Head, short_hash
-from grokjax.sinks.sync import SWEEP, Options, chosen_mode, settled, target_of
+from grokjax.sinks.sync import SWEEP, Options, chosen_mode, destination, target_of
 
 SECONDS = 5.0  # between rows
 QUEUED = 64
@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(self, screen: Any, out: Path, results: Callable[[], Results], options: Options):
         self.screen, self._out, self._results, self._options = screen, out, results, options
-        self._rows: queue.Queue[list[Row] | None] = queue.Queue(QUEUED)
+        self._rows: queue.Queue[list[LiveRow] | None] = queue.Queue(QUEUED)
         self._counts: Counts | None = None
         self._thread: threading.Thread | None = None
         self._told = 0.0
@@ -102,7 +102,7 @@ class Watch:
         try:
             results = self._results()
             with logs.staging() as folder:
-                self._show_in(folder, settled(results, self._options), results)
+                self._show_in(folder, destination(results, self._options), results)
         except Exception as error:
             self._fail(str(error) or type(error).__name__)
 
@@ -121,7 +121,7 @@ class Watch:
             for row in rows:
                 run.log(row)
         if mode == "offline":
-            place(self._out, head.wandb_id, logs.finish(run, count))
+            keep_log(self._out, head.wandb_id, logs.finish(run, count))
         else:
             logs.finish(run)
 
@@ -152,6 +152,7 @@ def define(run: Any) -> None:
 
 
 def sweep_head(name: str, results: Results, part: str) -> Head:
+    """The W&B run that shows a sweep live. part: 0 online, else the number of a local one."""
     counts = Counter(run.arms[0] for run in results.manifest.runs)
     config = {"sweep": name, "runs": len(results.run_ids), "arms": dict(counts), "axes": results.manifest.axes}
     wandb_id = f"{SWEEP}{short_hash(name + str(sorted(results.run_ids)))}-{part}"

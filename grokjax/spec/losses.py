@@ -14,6 +14,7 @@ class Loss(Family):
     """Facts of a loss: the precision that it comes out in, and what a guess costs."""
 
     of_softmax: ClassVar[bool] = False  # whether it reads the softmax of the logits
+    unit: ClassVar[str] = ""
 
     def dtype(self, params: str) -> str:
         """The precision of the loss where parameters have that of `params`."""
@@ -41,6 +42,7 @@ class CrossEntropy(Loss):
     """Subtract from each example's gradient to the logits its mean over classes, which is 0 but for rounding."""
 
     of_softmax: ClassVar[bool] = True
+    unit: ClassVar[str] = "nats"
 
     @classmethod
     def describe(cls, text_of: Callable[[str], str]) -> str:

@@ -38,7 +38,7 @@ BASES: dict[str, type[Family]] = {
     "constraint": Constraint,
     "probe": Probe,
 }
-DICTIONARIES = {f"{kind.upper()}S": kind for kind in BASES if kind != "loss"} | {"LOSSES": "loss"}  # TASKS -> task
+DICTIONARIES = {"LOSSES" if kind == "loss" else f"{kind.upper()}S": kind for kind in BASES}  # TASKS -> task
 
 
 @dataclass(frozen=True)

@@ -2,59 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
-from grokjax.spec.memo import Memo
-from grokjax.spec.origin import Origin
 from grokjax.spec.own import Own, OwnError, load_own
-from grokjax.spec.run import RunSpec, Uses
-from grokjax.spec.section import Families
+from grokjax.spec.run import Uses
 from grokjax.sweep import check
 from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
-from grokjax.sweep.axes import Axis, draw
-from grokjax.sweep.build import build
 from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
-from grokjax.sweep.layers import Layer, Mistakes, Value, overlay, place_of
+from grokjax.sweep.layers import Layer, Mistakes, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
 from grokjax.sweep.nodes import describe
-from grokjax.sweep.parents import Answer, FindParents, Lookup, Parent, ParentError, origin_of
+from grokjax.sweep.parents import FindParents, Lookup
+from grokjax.sweep.points import check_listed, draws, one_by_one, product
+from grokjax.sweep.run import MadeRun, Run, Sweep, make_runs, run_ids
 
-PATHS = ("init.from_file", f"{FROM_RUN}.results")
 MANY = 2_000  # from so many runs on, every value is checked by itself before their product
 ENOUGH = 20  # mistakes in a large product, after which the rest is left out
-
-
-@dataclass(frozen=True)
-class Run:
-    run_id: str
-    spec: RunSpec
-    arms: tuple[str, ...]  # the first is the arm
-    origin: Origin | None = None  # of a run with init.from_run
-
-
-@dataclass(frozen=True)
-class Sweep:
-    """All runs of a sweep in a fixed order, each once."""
-
-    name: str
-    text: str
-    overrides: dict[str, Any]
-    runs: tuple[Run, ...]
-    axes: dict[str, tuple[str, ...]]  # arm -> the keys it varies
-    warnings: tuple[str, ...]
-    own: Own | None = None  # the user's own families
-
-    @property
-    def families(self) -> Families:
-        return with_families(self.own.families) if self.own else FAMILIES
 
 
 def load_sweep(
@@ -109,15 +79,15 @@ def expand(
     for arm in arms:
         label = f"{arm.name}: " if data.get("arms") else ""
         made = _runs_of(arm, data, mistakes, lookup)
-        axes[arm.name] = _columns(arm, [one.run for one in made])
-        unique = {one.run.run_id: one.run for one in reversed(made)}
-        for run_id in dict.fromkeys(one.run.run_id for one in made):
+        axes[arm.name] = _columns(arm, [each.run for each in made])
+        unique = {each.run.run_id: each.run for each in reversed(made)}
+        for run_id in dict.fromkeys(each.run.run_id for each in made):
             known = runs.get(run_id)
             runs[run_id] = replace(known, arms=(*known.arms, arm.name)) if known else unique[run_id]
-        notes.update(dict.fromkeys(label + note for one in made for note in one.notes))
+        notes.update(dict.fromkeys(label + note for each in made for note in each.notes))
         repeated = len(made) - len(unique)
         if repeated and data.get("method") == "random":
-            what = "runs" if any(one.run.origin for one in made) else "draws"
+            what = "runs" if any(each.run.origin for each in made) else "draws"
             notes[f"{label}{repeated} of {len(made)} {what} repeat others, and are one run with them"] = None
     if not mistakes.found:
         _check_used(arms[0].fixed, runs.values(), mistakes)
@@ -189,152 +159,42 @@ def _plain(value: Any) -> Any:
     return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
-def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[_Made]:
+def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[MadeRun]:
     """The arm's runs in order, those that are equal more than once. Mistakes are reported."""
     random = data.get("method") == "random"
     cap, seed = data.get("run_cap", 1), data.get("random_seed", 0)
     drawable = _is_count(cap) and _is_count(seed)
     seed = seed if _is_count(seed) else 0
-    listed = random or _check_listed(arm, mistakes)
+    listed = random or check_listed(arm, mistakes)
     total = (cap if drawable else 0) if random else math.prod(len(axis.points) for axis in arm.axes)
     if total > MAX_RUNS and not random:
         mistakes.at((), "parameters", f"{total:,} runs in arm {arm.name}; at most {MAX_RUNS:,} in one sweep")
     if random or total > MANY or not listed:
-        for layer in _one_by_one(arm.axes, random, seed):
-            _make(arm, layer, mistakes, lookup)
+        for layer in one_by_one(arm.axes, random, seed):
+            make_runs(arm, layer, mistakes, lookup)
         if mistakes.found or not listed:
             return []
-    found: list[_Made] = []
+    made: list[MadeRun] = []
     points: list[tuple[tuple[int, ...], str]] = []
     before = len(mistakes.found)
-    for choice, layer in _draws(arm.axes, seed, total) if random else _product(arm.axes):
-        made = _make(arm, layer, mistakes, lookup)
-        found += made
-        points.append((choice, _names(made)))
-        if len(found) > MAX_RUNS:
+    for choice, layer in draws(arm.axes, seed, total) if random else product(arm.axes):
+        at_point = make_runs(arm, layer, mistakes, lookup)
+        made += at_point
+        points.append((choice, run_ids(at_point)))
+        if len(made) > MAX_RUNS:
             place = place_of(SELECT, overlay([*arm.before, layer, arm.fixed], mistakes.families))
             mistakes.at(place, SELECT, f"more than {MAX_RUNS:,} runs in arm {arm.name}, the most that a sweep may have")
             break
-        if not made and (random or (total > MANY and len(mistakes.found) > before + ENOUGH)):
+        if not at_point and (random or (total > MANY and len(mistakes.found) > before + ENOUGH)):
             break
     if mistakes.found:
         return []
     if random:
-        check_draws(arm, seed, lambda layer: _names(_make(arm, layer, mistakes, lookup)), mistakes)
+        check_draws(arm, seed, lambda layer: run_ids(make_runs(arm, layer, mistakes, lookup)), mistakes)
     else:
         check_grid(arm, points, mistakes)
-    return found
+    return made
 
 
 def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def _check_listed(arm: Arm, mistakes: Mistakes) -> bool:
-    """A grid needs values that can be listed."""
-    unlisted = [axis for axis in arm.axes if not axis.points]
-    for axis in unlisted:
-        assert axis.distribution
-        kind = axis.distribution.kind
-        what = f"{kind} is continuous: method grid needs values, or whole min and max; or write method: random"
-        if kind in ("int_uniform", "q_uniform"):
-            what = f"more than {MAX_RUNS:,} points: method grid needs fewer; or write method: random"
-        mistakes.at(axis.path, axis.keys[0], what)
-    return not unlisted
-
-
-def _layer(axis: Axis, values: tuple, places: tuple) -> Layer:
-    columns = zip(axis.keys, values, places, axis.key_paths, strict=True)
-    return {key: Value(value, place, key_path, True) for key, value, place, key_path in columns}
-
-
-def _one_by_one(axes: list[Axis], random: bool, seed: int) -> Iterator[Layer]:
-    """Each listed value once, the other axes at their first; ranges at their ends."""
-    first: Layer = {}
-    for axis in axes:
-        if axis.points:
-            first |= _layer(axis, axis.points[0], axis.places[0])
-        elif random:
-            first |= _layer(axis, *draw(axis, seed, 0))
-        else:
-            assert axis.distribution
-            first |= _layer(axis, (axis.distribution.low or axis.distribution.mu,), (axis.path,))
-    yield first
-    for axis in axes:
-        ends = axis.distribution is not None
-        for at in (len(axis.points) - 1,) if ends and axis.points else range(1, len(axis.points)):
-            yield first | _layer(axis, axis.points[at], axis.places[at])
-
-
-def _draws(axes: list[Axis], seed: int, count: int) -> Iterator[tuple[tuple[int, ...], Layer]]:
-    for index in range(count):
-        layer: Layer = {}
-        for axis in axes:
-            layer |= _layer(axis, *draw(axis, seed, index))
-        yield (index,), layer
-
-
-def _product(axes: list[Axis]) -> Iterator[tuple[tuple[int, ...], Layer]]:
-    """Each point of a grid: its index along every axis, and its values. The last axis moves fastest."""
-    columns = [
-        [_layer(axis, *at) for at in zip(axis.points, axis.places, strict=True)] if axis.points else [] for axis in axes
-    ]
-    for choice in itertools.product(*(range(len(column)) for column in columns)):
-        layer: Layer = {}
-        for column, at in zip(columns, choice, strict=True):
-            layer |= column[at]
-        yield choice, layer
-
-
-@dataclass(frozen=True)
-class _Made:
-    run: Run
-    notes: list[str]
-
-
-def _names(made: list[_Made]) -> str:
-    """What came of one point: the runs, where it starts from several."""
-    return " ".join(one.run.run_id for one in made)
-
-
-def _make(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[_Made]:
-    """The run at one point, or one for each stored run it starts from; none where mistakes were reported."""
-    layer = overlay([*arm.before, values, arm.fixed], mistakes.families)
-    for key in PATHS:
-        if key in layer:
-            layer[key] = _located(layer[key], mistakes)
-    spec, broken = build(layer, mistakes)
-    wrong = set(broken)
-
-    def report(key: str, what: str, *related: str) -> None:
-        wrong.add(key)
-        near = next((other for other in (key, *related) if other in layer), key)
-        mistakes.at(place_of(near, layer), key, what)
-
-    check.check(spec, report, broken)
-    answer = Answer(())
-    if spec.init.from_run is not None and not any(key.startswith("init.from_") for key in wrong):
-        try:
-            answer = lookup(spec.init.from_run)
-        except ParentError as error:
-            report(f"{FROM_RUN}.{error.key}", str(error))
-        check.check_parents(spec, answer.parents, report, broken)
-    if wrong or mistakes.found:
-        return []
-    notes = [*check.warnings(spec, set(layer)), *answer.notes]
-    explicit = set(layer)
-    return [_Made(_run(arm, spec, explicit, parent, mistakes.memo), notes) for parent in answer.parents or (None,)]
-
-
-def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, memo: Memo) -> Run:
-    wanted, spec = spec.init.from_run, check.resolve(spec, explicit, parent, memo)
-    origin = origin_of(parent, wanted) if parent and wanted else None
-    return Run(identity.run_id(spec, origin, memo), spec, (arm.name,), origin)
-
-
-def _located(item: Value, mistakes: Mistakes) -> Value:
-    """Paths in a sweep are relative to its folder (those of --set to the working directory)."""
-    if not isinstance(item.value, str) or "\0" in item.value:
-        return item
-    folder = Path() if item.path is None else mistakes.document.folder
-    return replace(item, value=str((folder / item.value).absolute()))

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.models.params import Params
 from grokjax.spec import constraints as spec
 from grokjax.spec.section import implementation
 from grokjax.spec.shapes import is_matrix
-from grokjax.train.state import Params
 
 Numbers = dict[str, Any]
 ALL = "total"

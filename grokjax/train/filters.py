@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Bool
 
+from grokjax.models.params import Params
 from grokjax.spec.filters import Filter
 from grokjax.spec.section import implementation
 
 Numbers = dict[str, Any]
-Params = dict[str, Array]
 TINY = 1e-30  # keeps a division by the norm of what is 0 finite
 
 

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from grokjax.models.params import Params
 from grokjax.spec import optimizers as spec
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.section import implementation
 from grokjax.train.filters import gradient_filter
 from grokjax.train.schedules import factor
-from grokjax.train.state import Params
 
 Numbers = dict[str, Any]
 

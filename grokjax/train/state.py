@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 
 from jaxtyping import Array, Bool, Float, Int, Num
 
+from grokjax.models.params import Params
 from grokjax.spec.hypers import Hyper
-
-Params = dict[str, Array]
 
 
 class Examples(NamedTuple):

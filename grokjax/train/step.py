@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from grokjax.models.network import forward
+from grokjax.models.params import Params
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import scores
@@ -18,7 +19,7 @@ from grokjax.train.batches import batch_at
 from grokjax.train.constraints import projection
 from grokjax.train.losses import mean_loss
 from grokjax.train.optimizers import apply, optimizer
-from grokjax.train.state import Examples, Params, State, View
+from grokjax.train.state import Examples, State, View
 
 
 def start(spec: RunSpec, params: Params, hyper: Hyper) -> State:

@@ -3,7 +3,7 @@
 clipped or normalized? Which matrix grows first where training blows up?
 
 A run blows up where its train loss passes 10 times that at the start, or becomes non-finite (it diverges). The matrix
-that goes first is the first whose norm passes twice what it was 20 steps before: see grokjax.analysis.blow_up."""
+that goes first is the first whose norm passes twice what it was 20 steps before: see blow_up.py."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import panels
 from answers import Tables, share, summary, text_table
+from blow_up import BEFORE, BLOWN, GROWN, LOSS, LOSS_MAX, BlowUp, blow_up
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from grokjax.analysis.blow_up import BEFORE, BLOWN, GROWN, LOSS, LOSS_MAX, BlowUp, blow_up
 from grokjax.analysis.outcomes import cell_outcomes, ranking
 from grokjax.figures.style import GREY, PALETTE, number_text
 from grokjax.results.read import Results

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from grokjax import figures
 from grokjax.cli import app
 from grokjax.launch import load
+from grokjax.spec.families import FAMILIES
 from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import expand, load_sweep, parse_overrides
 from grokjax.sweep.load import SweepError, parse_sweep
@@ -72,6 +73,11 @@ def refusal(path: Path, settings: list[str] | None = None, parents: bool = False
     return []
 
 
+def names_of_kinds() -> dict[str, list[str]]:
+    """Kind -> the names of its families."""
+    return {kind: list(families) for kind, families in FAMILIES.items()}
+
+
 def make_figure(kind: str, results: Any, stem: Path, **options: Any) -> list[Path]:
     return figures.make(kind, results, stem, **options)
 
@@ -79,6 +85,11 @@ def make_figure(kind: str, results: Any, stem: Path, **options: Any) -> list[Pat
 def question(name: str) -> Any:
     """The module of an open question: data, table, answer."""
     return importlib.import_module(name)  # scripts/questions stands in sys.path (conftest.py)
+
+
+def question_table(module: Any, tables: Any) -> Any:
+    """What a question's script writes as CSV."""
+    return importlib.import_module("answers").csv_table(tables, module.CSV)
 
 
 def command(*arguments: Any) -> tuple[int, str]:

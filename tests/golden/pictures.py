@@ -155,11 +155,11 @@ def nothing_computed(module: Any) -> Iterator[None]:
 
 
 def answered(name: str) -> tuple[str, list[str]]:
-    """The CSV of an open question's picture, and its answer in words."""
+    """The CSV of an open question's picture, and its answer in tables."""
     module = adapter.question(name)
     with nothing_computed(module):
-        data = module.data(*QUESTIONS[name]())
-        return module.table(data).to_csv(index=False, lineterminator="\n"), module.answer(data)
+        tables = module.data(*QUESTIONS[name]())
+        return adapter.question_table(module, tables).to_csv(index=False, lineterminator="\n"), module.answer(tables)
 
 
 def tables(results: Any) -> dict[str, str]:

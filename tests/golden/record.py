@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 import tarfile
 import tempfile
@@ -37,8 +38,10 @@ SYNTHETIC = ("every_key", "every_draw", "every_fork")
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file of every sweep that comes with grokjax."""
-    return {str(path.relative_to(ROOT / "sweeps")): path for path in sorted((ROOT / "sweeps").rglob("*.yaml"))}
+    """Name -> file of every sweep that comes with grokjax. Those of own families are left out: the content of the
+    examples' code is in their ids."""
+    files = sorted((ROOT / "sweeps").rglob("*.yaml"))
+    return {str(path.relative_to(ROOT / "sweeps")): path for path in files if path.parent.name != "own"}
 
 
 def digest(rows: Any) -> str:
@@ -150,7 +153,15 @@ def said(kind: str, data: bytes) -> list[str]:
     with stored_results() if kind == "lookups" else temporary() as folder, contextlib.chdir(folder):
         path = folder / "sweep.yaml"
         path.write_bytes(b"parameters: {seed: {min: 0, max: 3}}\n" if kind == "settings" else data)
-        return adapter.refusal(path, [data.decode()] if kind == "settings" else None, kind == "forks")
+        lines = adapter.refusal(path, [data.decode()] if kind == "settings" else None, kind == "forks")
+        return [without_lists(line) for line in lines]
+
+
+def without_lists(line: str) -> str:
+    """A message without the names of all families of a kind: a new family adds its own to them."""
+    for kind, names in adapter.names_of_kinds().items():
+        line = re.sub(rf"(one of|there are) {re.escape(', '.join(names))}(?=,|$)", rf"\1 all {kind}s", line)
+    return re.sub(r"(that is a key of \w+)(, \w+)+", r"\1, ...", line)
 
 
 def messages() -> None:

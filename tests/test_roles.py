@@ -1,0 +1,141 @@
+"""What a field decides is written on the field: ids, program keys and the program's arrays follow from it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pytest
+
+from grokjax.spec.families import FAMILIES, family, validate
+from grokjax.spec.hypers import hyper_of
+from grokjax.spec.identity import program_key, run_id, tuning_key
+from grokjax.spec.roles import role_of
+from grokjax.spec.run import RunSpec
+from grokjax.spec.section import Section, kind_of
+from grokjax.spec.walk import fields_of, plain, section_of
+from grokjax.sweep.check import resolve
+
+SECTIONS = ("init", "train", "stop", "numerics", "log", "events", "engine")
+# values that are read otherwise than as they stand, or that no generic rule can vary
+BY_HAND = {
+    "init.from_file", "init.from_run", "task.split", "optimizer.schedule", "optimizer.filters", "log.probes",
+    "model.widths",
+}  # fmt: skip
+# starts that make some of a family's fields matter: a decay factor counts only where there is decay
+BASES = {
+    "sgd": {"optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 0.1}},
+    "adam": {"optimizer": {"name": "adam", "weight_decay": 0.1}},
+    "mlp": {"model": {"name": "mlp", "input": "embedded"}, "init": {"scheme": "fan_in"}},
+    "fixed_norm": {"constraint": {"name": "fixed_norm", "radius": 3.0}},
+}
+
+
+def leaves() -> list[tuple[str, str, str]]:
+    """(name of the base, section, field) of every field of every section and top-level family."""
+    rows = [("", section, name) for section in SECTIONS for name in fields_of(type(getattr(RunSpec(), section)))]
+    for section, field in fields_of(RunSpec).items():
+        for name, cls in FAMILIES.get(kind_of(field) or "", {}).items():
+            rows += [(name, section, field_name) for field_name in fields_of(cls) if field_name != "name"]
+    return [row for row in rows if f"{row[1]}.{row[2]}" not in BY_HAND]
+
+
+def values_of(base: str, section: str) -> dict[str, Any]:
+    values = dict(BASES.get(base, {}))
+    if base and section not in values:
+        values[section] = {"name": base}
+    return values
+
+
+def other_value(annotation: Any, value: Any) -> Any:
+    """Another value of the same type."""
+    if get_origin(annotation) is Literal:
+        return next(option for option in get_args(annotation) if option != value)
+    if value is None:
+        inner = next(other for other in get_args(annotation) if other is not type(None))
+        inner = get_args(inner)[0] if hasattr(inner, "__metadata__") else inner
+        if get_origin(inner) is Literal:
+            return get_args(inner)[0]
+        return "log:3" if inner is str else 7
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, dict):
+        return value | {"W_E": 0.5}
+    if isinstance(value, int):
+        return value + 10
+    if isinstance(value, float):
+        return value * 0.5 if value else 0.25
+    return 8  # engine.lanes: auto
+
+
+def spec_with(base: str, section: str, field: str | None = None) -> RunSpec:
+    values = values_of(base, section)
+    spec = resolve(validate(values), {"optimizer.weight_decay"})
+    if field is None:
+        return spec
+    part = getattr(spec, section)
+    changed = other_value(type(part).model_fields[field].annotation, getattr(part, field))
+    return spec.model_copy(update={section: part.model_copy(update={field: changed})})
+
+
+@pytest.mark.parametrize(("base", "section", "field"), leaves())
+def test_a_changed_value_changes_the_id_the_program_or_neither_as_its_role_says(base: str, section: str, field: str):
+    before, after = spec_with(base, section), spec_with(base, section, field)
+    role = role_of(type(getattr(before, section)).model_fields[field])
+    was_null = getattr(getattr(before, section), field) is None
+    presence = was_null and role.kind == "hyper" and role.is_number and role.null is None
+    idle = field in getattr(before, section).idle() if hasattr(getattr(before, section), "idle") else False
+    undone = before.constraint.undoes_scale and f"{section}.{field}" == "init.scale"
+    counts_for_id = role.kind != "observed" and not idle and not undone
+    of_program = role.kind == "static" or (role.kind == "observed" and role.compiled) or presence
+    assert (run_id(before) != run_id(after)) == counts_for_id
+    assert (program_key(before) != program_key(after)) == of_program
+    assert (tuning_key(before) != tuning_key(after)) == (role.kind == "static" or presence)
+
+
+@pytest.mark.parametrize(("base", "section", "field"), leaves())
+def test_the_program_s_arrays_are_the_hypers_that_flow(base: str, section: str, field: str):
+    spec = spec_with(base, section)
+    value, role = getattr(getattr(spec, section), field), role_of(type(getattr(spec, section)).model_fields[field])
+    there = field in hyper_of(spec).get(section, {})
+    assert there == (role.flows and (value is not None or role.null is not None))
+    if there and isinstance(value, float):
+        assert hyper_of(spec)[section][field] == np.float32(value)
+
+
+def test_every_section_of_a_run_is_looked_at():
+    assert {section for _, section, _ in leaves()} == set(fields_of(RunSpec)) - {"seed", "uses"}
+
+
+def test_a_later_field_is_no_part_of_an_id_at_its_default_and_is_one_else():
+    plain_run = resolve(RunSpec(), set())
+    cosine = plain_run.optimizer.model_copy(update={"schedule": family("schedule", {"name": "cosine"})})
+    scheduled = plain_run.model_copy(update={"optimizer": cosine})
+    assert "schedule" in plain(plain_run.optimizer)  # it is among the values that are shown
+    assert run_id(scheduled) != run_id(plain_run)
+    assert program_key(scheduled) != program_key(plain_run)
+
+
+def test_numbers_of_filters_and_schedules_are_hypers_and_their_order_is_not():
+    def run(*filters: dict[str, Any], **schedule: Any) -> RunSpec:
+        return resolve(validate({"optimizer": {"filters": list(filters)} | schedule}), set())
+
+    ema, ortho = {"name": "grokfast_ema", "lamb": 2.0}, {"name": "orthograd"}
+    assert program_key(run(ema)) == program_key(run(ema | {"lamb": 3.0}))
+    assert run_id(run(ema)) != run_id(run(ema | {"lamb": 3.0}))
+    assert program_key(run(ema, ortho)) != program_key(run(ortho, ema))
+    assert hyper_of(run(ortho, ema))["optimizer"]["filters"][1]["lamb"] == 2.0
+    half = {"schedule": {"name": "cosine", "final": 0.5}}
+    assert program_key(run(**half)) == program_key(run(schedule={"name": "cosine", "final": 0.1}))
+    assert hyper_of(run(**half))["optimizer"]["schedule"]["final"] == 0.5
+
+
+def test_every_family_is_listed_under_its_own_name():
+    for kind, families in FAMILIES.items():
+        for name, cls in families.items():
+            assert cls.model_fields["name"].default == name, (kind, name)
+
+
+def test_a_section_without_values_can_be_found_by_its_annotation():
+    assert section_of(RunSpec.model_fields["train"].annotation) is not None
+    assert issubclass(type(RunSpec().train), Section)
