@@ -14,6 +14,7 @@ from report_results import DECAYS, HOSTILE, METRICS, SyntheticResults
 from typer.testing import CliRunner
 
 import grokjax
+from grokjax.analysis.cells import ordered_values
 from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
 from grokjax.figures import phase
@@ -88,6 +89,12 @@ def unpacked(low, high, text, log):
 
 
 # ---- words
+
+
+def test_filters_are_values_that_runs_are_told_apart_by():
+    ortho, fast = {"name": "orthograd", "lamb": None}, {"name": "grokfast_ema", "alpha": 0.98, "lamb": 2.0}
+    column = pd.Series([[], [ortho], [fast, ortho], [ortho]])
+    assert ordered_values(column) == [(), ("orthograd",), ("grokfast_ema (alpha 0.98, lamb 2)", "orthograd")]
 
 
 def test_the_question_is_the_comment_above_a_sweep_without_its_cost():

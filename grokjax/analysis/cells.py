@@ -55,11 +55,19 @@ def ordered_values(column: pd.Series) -> list[Any]:
 
 
 def plain_value(value: Any) -> Any:
-    """A value that can be compared and hashed: nan is None, lists are tuples."""
+    """A value that can be compared and hashed: nan is None, lists are tuples, families in them (filters) are text."""
     if isinstance(value, list):
-        return tuple(value)
+        return tuple(_family_text(item) if isinstance(item, dict) else item for item in value)
     value = value.item() if isinstance(value, np.generic) else value
     return None if is_missing(value) else value
+
+
+def _family_text(family: dict[str, Any]) -> str:
+    """`orthograd`, or with its keys `grokfast_ema (alpha 0.98, lamb 2)`."""
+    given = {key: value for key, value in family.items() if not is_missing(value)}
+    keys = [f"{key} {value:g}" if is_number(value) else f"{key} {value}" for key, value in given.items()]
+    own = ", ".join(key for key in keys if not key.startswith("name "))
+    return f"{family['name']} ({own})" if own else family["name"]
 
 
 def is_missing(value: Any) -> bool:

@@ -42,7 +42,7 @@ def params(
 ) -> None:
     """Write a run's parameters as safetensors.
 
-    Under the names of the README; init.from_file reads them.
+    Under TransformerLens's names; init.from_file reads them.
     """
     from safetensors.numpy import save
 
