@@ -4,8 +4,8 @@ import math
 import runpy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from statistics import NormalDist
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
