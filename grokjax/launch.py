@@ -147,7 +147,7 @@ def train(
     say: as for `plan_sweep`. planned: is told the plan before anything is trained.
     """
     prepare_jax()
-    from grokjax.results.directory import enter
+    from grokjax.results.directory import enter, remove_parts
     from grokjax.results.manifest import read_manifest
 
     afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
@@ -155,6 +155,7 @@ def train(
         stored = read_manifest(out) if (out / "plan.json").exists() else None
         plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
+        remove_parts(out)  # only now: a sweep that is refused changes nothing
         planned(plan)
         done = finished_chunks(plan, out)
         if screen:
@@ -247,13 +248,14 @@ def verify_results(out: Path) -> Verification:
 def repair(out: Path, report: Verification, screen: Screen | None = None, other_device: bool = False) -> Results:
     """Remove what is damaged, and train the chunks again that it was a part of."""
     prepare_jax()
-    from grokjax.results.directory import enter
+    from grokjax.results.directory import enter, remove_parts
     from grokjax.results.manifest import read_manifest
     from grokjax.results.repair import clear
 
     manifest = read_manifest(out)
     plan = _plan_to_train(manifest, print)
     with enter(out):
+        remove_parts(out)
         broken = clear(out, plan, report.damaged)
     return train(plan.sweep, out, screen, other_device) if broken else open_results(out, manifest)
 

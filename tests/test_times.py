@@ -4,7 +4,6 @@ import math
 import runpy
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from statistics import NormalDist
 from types import SimpleNamespace
 

@@ -38,10 +38,14 @@ def enter(out: Path) -> Iterator[None]:
     except ValueError as error:
         raise SweepError([Mistake(str(out), 0, 0, "", str(error))]) from None
     with locked(out):
-        for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
-            for path in folder.glob(".*.part"):
-                path.unlink()
         yield
+
+
+def remove_parts(out: Path) -> None:
+    """Remove what a kill left half written. To be called in a directory that is held."""
+    for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
+        for path in folder.glob(".*.part"):
+            path.unlink()
 
 
 def check_machine(out: Path, machines: Sequence[Device], here: Device, allowed: bool) -> list[Device]:
