@@ -135,7 +135,7 @@ def figure(data: SlingshotData) -> Figure:
             elif index:
                 axes.sharey(shared)
         if index < len(runs):
-            _draw_run(panels, runs[index], leftmost=column == 0)
+            _draw_run(list(panels), runs[index], leftmost=column == 0)
     _explain(picture, data)
     return picture
 
