@@ -106,6 +106,7 @@ def test_a_family_s_values_are_checked_as_ours_are(tmp_path: Path):
     assert "optimizer.betta: unknown key: optimizer lion has no betta" in said
 
 
+HINGE = (EXAMPLES / "loss.py").read_text().replace("import Loss, Positive", "import Hyper, Loss, Positive")
 LION = (EXAMPLES / "optimizer.py").read_text()
 
 
@@ -118,6 +119,7 @@ LION = (EXAMPLES / "optimizer.py").read_text()
         ("x = 1\n", "has none of TASKS, MODELS, LOSSES, OPTIMIZERS"),
         ("OPTIMIZERS = {'lion': print}\n", "has 'lion', but no class"),
         (LION.replace('"lion"', '"adamw"'), "grokjax has a optimizer 'adamw' already"),
+        (HINGE.replace("margin: Positive", "margin: Hyper[Positive]"), "MulticlassHinge.margin is Hyper, and a loss's"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_mistake_at_its_line(content: str | None, said: str, tmp_path: Path):

@@ -24,6 +24,7 @@ from grokjax.spec.losses import Loss
 from grokjax.spec.models import Model
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.probes import Probe
+from grokjax.spec.roles import role_of
 from grokjax.spec.schedules import Schedule
 from grokjax.spec.section import Families, Family
 from grokjax.spec.tasks import Task
@@ -38,6 +39,7 @@ BASES: dict[str, type[Family]] = {
     "constraint": Constraint,
     "probe": Probe,
 }
+WITH_NUMBERS = ("optimizer", "schedule", "filter", "constraint")  # kinds whose functions are given their hypers
 DICTIONARIES = {"LOSSES" if kind == "loss" else f"{kind.upper()}S": kind for kind in BASES}  # TASKS -> task
 
 
@@ -99,10 +101,21 @@ def _declared(module: ModuleType, kind: str, name: str, function: Any, dictionar
     for cls in classes:
         field = cls.model_fields.get("name")
         if cls.__module__ == module.__name__ and field is not None and field.default == name:
+            _check_roles(cls, kind)
             cls.function = staticmethod(function) if callable(function) else function
             return cls
     base = BASES[kind].__name__
     raise OwnError(f'{dictionary} has {name!r}, but no class: class X({base}): name: Literal["{name}"] = "{name}"')
+
+
+def _check_roles(cls: type[Family], kind: str) -> None:
+    """Refuse a hyper whose array would reach no function: one run's value would be compiled in for all."""
+    if kind in WITH_NUMBERS:
+        return
+    for name, field in cls.model_fields.items():
+        if name not in BASES[kind].model_fields and role_of(field).kind == "hyper":
+            what = f"{cls.__name__}.{name} is Hyper, and a {kind}'s function gets no numbers: leave Hyper out"
+            raise OwnError(what)
 
 
 class _AnyName(dict[str, type[Family]]):
