@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from grokjax.spec.fields import BEFORE, EVENT_KINDS
-from grokjax.sweep.keys import FROM_RUN, SELECT
+from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT
 from grokjax.sweep.layers import Layer, Mistakes, find, place_of
 from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import describe
@@ -21,11 +21,13 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
         parts.pop()
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
+    if problem["type"] == "family" and key in FAMILY_PATHS:
+        return  # told where the name stands
     item, path = find(key, items), place_of(key, items)
     drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
     hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
     if path is not None:
-        for deeper in (*parts[-1:], index):
+        for deeper in (*parts[-1:], index, *parts[-1:]):  # the last word may stand in an item of a list
             if deeper is not None and (*path, deeper) in mistakes.document.places:
                 path = (*path, deeper)
     mistakes.at(path, key, _explain(problem, key) + hint)
