@@ -226,5 +226,5 @@ def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(t
     assert set(results.runs()["status"]) <= {"running", "planned"}
     assert curves.groupby("run_id")["step"].is_monotonic_increasing.all()
     assert not [path.name for path in tmp_path.glob("out/**/*.part")]
-    plan = json.loads((tmp_path / "out" / "plan.json").read_text())
-    assert plan["common"]["train.steps"] == 200000
+    (bucket,) = json.loads((tmp_path / "out" / "plan.json").read_text())["buckets"]
+    assert bucket["runs"]["common"]["train.steps"] == 200000

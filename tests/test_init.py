@@ -8,9 +8,8 @@ from typer.testing import CliRunner
 
 from grokjax.cli import app
 from grokjax.cli.templates import shipped_sweeps
-from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import load_sweep
-from grokjax.sweep.keys import TOP
+from grokjax.sweep.keys import RUN_KEYS, TOP
 from grokjax.sweep.load import SweepError
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
@@ -43,7 +42,7 @@ def test_the_template_has_every_section_and_a_comment_on_every_value():
     lines = Path("mine.yaml").read_text().splitlines()
     data = YAML(typ="safe").load("\n".join(lines))
     observed = {"log", "events", "engine"}
-    assert set(data["base"]) == set(RunSpec.model_fields) - observed
+    assert set(data["base"]) == set(RUN_KEYS) - observed
     assert {"name", "base", "method", "parameters", *observed} <= set(data) <= set(TOP)
     assert "# arms:" in "\n".join(lines)
     values = [line for line in lines if ": " in line and not line.startswith(("#", "name:"))]
