@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from grokjax.spec.families import family, validate
+from grokjax.spec.families import validate
+from grokjax.spec.filters import FILTERS
 from grokjax.spec.hypers import hyper_of
+from grokjax.spec.schedules import SCHEDULES
 from grokjax.train.filters import gradient_filter
 from grokjax.train.optimizers import learning_rate, optimizer
 from grokjax.train.schedules import factor
@@ -21,7 +23,7 @@ GRADS = [{name: RANDOM.normal(size=value.shape) for name, value in PARAMS.items(
 def filtered(values: dict, numbers: dict) -> list[dict[str, np.ndarray]]:
     """What a filter makes of GRADS, one after the other, in float64."""
     with jax.enable_x64(True):
-        made = gradient_filter(family("filter", values), numbers)
+        made = gradient_filter(FILTERS[values["name"]](**values), numbers)
         params = {name: jnp.asarray(value) for name, value in PARAMS.items()}
         state, out = made.init(params), []
         for grads in GRADS:
@@ -80,7 +82,7 @@ def test_filters_come_before_the_moments_and_after_clipping():
 def test_a_schedule_goes_from_one_to_its_end_and_stays_there(name: str, shape):
     numbers = {"final": jnp.float32(0.1)}
     for step in (0, 25, 50, 100, 140):
-        found = factor(family("schedule", {"name": name}), numbers, jnp.int32(step), jnp.int32(100))
+        found = factor(SCHEDULES[name](), numbers, jnp.int32(step), jnp.int32(100))
         assert float(found) == pytest.approx(shape(min(step / 100, 1), 0.1), abs=1e-6)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pytest
 
-from grokjax.spec.families import FAMILIES, family, validate
+from grokjax.spec.families import FAMILIES, validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.identity import program_key, run_id, tuning_key
 from grokjax.spec.own import BASES as BASES_OF_KINDS
@@ -111,7 +111,7 @@ def test_every_section_of_a_run_is_looked_at():
 
 def test_a_later_field_is_no_part_of_an_id_at_its_default_and_is_one_else():
     plain_run = resolve(RunSpec(), set())
-    cosine = plain_run.optimizer.model_copy(update={"schedule": family("schedule", {"name": "cosine"})})
+    cosine = plain_run.optimizer.model_copy(update={"schedule": FAMILIES["schedule"]["cosine"]()})
     scheduled = plain_run.model_copy(update={"optimizer": cosine})
     assert "schedule" in plain(plain_run.optimizer)  # it is among the values that are shown
     assert run_id(scheduled) != run_id(plain_run)

@@ -12,7 +12,7 @@ from grokjax.spec.optimizers import OPTIMIZERS
 from grokjax.spec.probes import PROBES
 from grokjax.spec.run import RunSpec
 from grokjax.spec.schedules import SCHEDULES
-from grokjax.spec.section import Families, Family
+from grokjax.spec.section import Families
 from grokjax.spec.tasks import TASKS
 
 FAMILIES: Families = {
@@ -35,8 +35,3 @@ def with_families(added: Families) -> Families:
 def validate(values: dict[str, Any], families: Families = FAMILIES) -> RunSpec:
     """The run of nested values. Raises pydantic's ValidationError."""
     return RunSpec.model_validate(values, context={"families": families})
-
-
-def family(kind: str, values: dict[str, Any], families: Families = FAMILIES) -> Family:
-    """One family of a kind, by its name and fields. Raises KeyError for a name that the kind has not."""
-    return families[kind][values["name"]].model_validate(values, context={"families": families})
