@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.neurons import each_neuron, neurons
-from grokjax.analysis.over_runs import over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, bands_table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
