@@ -1,5 +1,6 @@
 """The commands. Thin: each reads its arguments, calls one function, and says what it did."""
 
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -48,4 +49,7 @@ app.add_typer(figure_group(), name="figure")
 
 
 def main(arguments: Any = None) -> None:
-    app(arguments, prog_name="grokjax")
+    try:
+        app(arguments, prog_name="grokjax")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: a late Ctrl-C makes no traceback

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +17,8 @@ from grokjax.sweep.load import SweepError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from grokjax.live import LiveScreen
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
@@ -88,15 +90,17 @@ def exit_codes() -> Iterator[None]:
 
 def explain(error: BaseException) -> tuple[int, str] | None:
     """The exit code of an error and what is said of it; None: it is a bug, whose traceback is wanted."""
-    from grokjax.launch import Interrupted
     from grokjax.results.files import Damaged
     from grokjax.results.lock import Locked
+    from grokjax.stopping import Interrupted
 
     match error:
         case SweepError():
             return BAD_INPUT, str(error)
         case Interrupted():
-            return INTERRUPTED, f"interrupted; what is recorded in {error} can be read, the same command goes on"
+            return INTERRUPTED, (
+                f"interrupted; what is recorded in {error.out} can be read, the same command goes on:\n  {error.command}"
+            )
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted"
         case Damaged():
@@ -114,6 +118,18 @@ def explain(error: BaseException) -> tuple[int, str] | None:
                 "what is recorded is kept; free the device for the same command, or lower engine.lanes"
             )
     return None
+
+
+def leaving(screen: LiveScreen) -> Callable[[BaseException], None]:
+    """What ends the process at once, as an error ends it, from whichever thread: what is on disk is whole anyhow."""
+
+    def leave(error: BaseException) -> None:
+        code, text = explain(error) or (FAULT, str(error))
+        screen.abandon()
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+        os._exit(code)
+
+    return leave
 
 
 def _mend(damaged: Path) -> str:
