@@ -22,10 +22,10 @@ def run(
     """Train every run of a sweep and return its results; the same call again goes on where it stopped.
 
     sweep: a sweep file, or a mapping of what it would say. out: results directory, default runs/NAME. set: dotted keys
-    that win over the sweep, as in --set. progress: show how far it is, on a terminal, in a notebook, or as lines now and
-    then. other_device: go on with what another kind or number of devices, or other versions, began; bits then differ
-    from those of one machine. Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM,
-    Locked where another process trains there, Damaged where a file is not what was written.
+    that win over the sweep, as in --set. progress: show how far it is, on a terminal, in a notebook, or as lines now
+    and then. other_device: go on with what another kind or number of devices, or other versions, began; bits then
+    differ from those of one machine. Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or
+    SIGTERM, Locked where another process trains there, Damaged where a file is not what was written.
     """
     from rich.console import Console
 

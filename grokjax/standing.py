@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from grokjax.analysis.median_text import reached
+from grokjax.live import size
 from grokjax.results.activity import (
     DIVERGED,
     ENDED,
@@ -24,16 +25,18 @@ from grokjax.results.activity import (
 if TYPE_CHECKING:
     import pandas as pd
 
+    from grokjax.results.catalog import Entry
     from grokjax.results.read import Results
 
 DONE = (ENDED, DIVERGED)
+COLUMNS = ("results", "ended", "to go", "generalized", "last write", "size")  # of a list; the last are left out first
 UNITS = ((86400 * 2, 86400, "days"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))  # from, seconds, name
 
 
 def outcome_text(results: Results, now: float | None = None) -> str:
     """Who trains there, how far each arm is, and what its runs did. now: as time.time().
 
-    Runs that train still count as not there yet: k of n grows, and a median of those that did is not given.
+    Runs that train still count as not there yet, so that k of n grows, and a median is never that of the quick ones.
     """
     does = activity(results.path)
     stands = standings(results.path, results.manifest, does.holder is not None)
@@ -106,3 +109,32 @@ def ago(seconds: float) -> str:
 
 def _runs(count: int) -> str:
     return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def catalog_text(entries: Sequence[Entry], now: float, width: int | None) -> str:
+    """A table of results directories. width: of the terminal; None: as wide as it is."""
+    rows = [_cells(entry, now) for entry in entries]
+    count = len(COLUMNS)
+    while True:
+        widths = [max(map(len, column)) for column in zip(COLUMNS[:count], *(row[:count] for row in rows), strict=True)]
+        if width is None or count == 2 or sum(widths) + 2 * (count - 1) <= width:
+            break
+        count -= 1
+    lines = []
+    for entry, row in zip([None, *entries], [COLUMNS, *rows], strict=True):
+        if entry is not None and entry.broken:
+            lines.append(f"{row[0]:<{widths[0]}}  broken: {entry.broken}")
+        else:
+            cells = zip(row[:count], widths, strict=True)
+            lines.append("  ".join(cell.ljust(wide) for cell, wide in cells).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(entry: Entry, now: float) -> tuple[str, ...]:
+    if entry.broken:
+        return (str(entry.path), "", "", "", "", "")
+    is_known = entry.generalized is not None and entry.ended > 0
+    generalized = f"{entry.generalized:,} of {entry.ended:,}" if is_known else ""
+    going = f"{entry.runs - entry.ended:,} {entry.going}" if entry.going else ""
+    ended = f"{entry.ended:,} of {entry.runs:,}"
+    return (str(entry.path), ended, going, generalized, ago(now - entry.written), size(entry.bytes))

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,18 @@ class Interrupted(Exception):
         return [f"Interrupted: {self}"]
 
 
+@dataclass
+class _Told:
+    """Signals that the handler and the thread have had. Plain numbers: a handler may interrupt itself, which the lock
+    within a `threading.Event` does not outlive."""
+
+    handled: int = 0
+    answered: int = 0
+
+    def is_asked(self) -> bool:
+        return self.handled + self.answered > 0
+
+
 @contextmanager
 def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None = None) -> Iterator[Callable[[], bool]]:
     """Yields whether a stop was asked for, which `say` confirms.
@@ -38,30 +51,26 @@ def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None =
     signal, which must end the process; None: KeyboardInterrupt in the main thread, as soon as that can take it. Outside
     of the main thread signals are left as they are.
     """
-    asked = threading.Event()
+    told = _Told()
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield told.is_asked
         return
 
     def ask(number: int, _: Any) -> None:
-        if handled.is_set() and leave is None:
+        told.handled += 1
+        if told.handled > 1 and leave is None:
             raise KeyboardInterrupt
-        handled.set()
-        asked.set()
 
     def answer() -> None:
-        count = 0
         while received := reader.recv(1):
             if received[0] not in SIGNALS:
                 continue
-            count += 1
-            asked.set()
-            if count == 1:
+            told.answered += 1
+            if told.answered == 1:
                 say(FIRST)
-            elif count == 2 and leave is not None:
+            elif told.answered == 2 and leave is not None:
                 leave()
 
-    handled = threading.Event()  # not `asked`: the thread may be there before the handler
     reader, writer = socket.socketpair()
     writer.setblocking(False)
     before = {number: signal.signal(number, ask) for number in SIGNALS}
@@ -69,7 +78,7 @@ def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None =
     answering = threading.Thread(target=answer, name="grokjax-signals", daemon=True)
     answering.start()
     try:
-        yield asked.is_set
+        yield told.is_asked
     finally:
         signal.set_wakeup_fd(woken)
         for number, handler in before.items():

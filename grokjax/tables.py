@@ -9,6 +9,7 @@ from grokjax.plan import cost
 from grokjax.plan.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 
+
 def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
     """What `grokjax plan` prints. run_seconds: bucket -> measured seconds a run-step."""
     runs = plan.sweep.runs

@@ -34,7 +34,9 @@ def lines(shown):
 
 def segment(line, steps, ends=()):
     """One of a line's runs, in which they took so many steps together."""
-    none = {name: np.zeros(0, np.float32) for name in ("train/loss", "train/loss_max", "train/accuracy", "test/accuracy")}
+    none = {
+        name: np.zeros(0, np.float32) for name in ("train/loss", "train/loss_max", "train/accuracy", "test/accuracy")
+    }
     empty = np.zeros(0, np.int32)
     rows = Rows(empty, empty, metrics=none, recorded={})
     return Segment(0, 0, tuple(line.steps), rows, tuple(ends), steps, steps)

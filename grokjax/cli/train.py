@@ -151,6 +151,8 @@ def verify(
     report = verify_results(directory)
     for path in report.unknown:
         typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
+    for left in report.left_out:
+        typer.echo(f"note: left out by choice, when it was packed: {left}")
     for damage in report.damaged:
         typer.echo(f"{damage.path}: {damage.why}", err=True)
     typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")

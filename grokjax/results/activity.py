@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grokjax.results.chunks import ends_of, meta_of
-from grokjax.results.files import chunk_of, curves_files, read_sealed
+from grokjax.results.files import curves_files, read_sealed
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.sweep.load import read_value

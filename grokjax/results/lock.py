@@ -28,15 +28,16 @@ def locked(out: Path, does: str = "trains", sweep: str = "") -> Iterator[None]:
     sweep: the file that is trained, which stays in the lock for who asks later.
     """
     descriptor = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
+    with os.fdopen(descriptor, "a+", encoding="utf-8") as lock:
         if not _hold(descriptor):
             raise Locked(f"{out}: {_told_holder(out)} {does} there; wait for it, or stop it first")
-        kept = {"sweep": sweep} if sweep else {}
-        _tell(file, {"host": socket.gethostname(), "process": os.getpid()} | kept)
+        file_trained = sweep or trained_file(out)
+        kept = {"sweep": file_trained} if file_trained else {}
+        _tell(lock, {"host": socket.gethostname(), "process": os.getpid()} | kept)
         try:
             yield
         finally:
-            _tell(file, kept)  # no process: nobody
+            _tell(lock, kept)  # no process: nobody
 
 
 def holder(out: Path) -> str | None:
