@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from grokjax.plan.growth import extend
-from grokjax.plan.plan import Bucket, Device, Plan, in_training_order, make_plan
+from grokjax.plan.growth import extend, growth_text
+from grokjax.plan.plan import Bucket, Chunk, Device, Plan, in_training_order, make_plan
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
 from grokjax.spec.own import Own, OwnError, load_own
-from grokjax.sweep.expand import load_sweep
+from grokjax.stopping import Interrupted, stop_on_signal
+from grokjax.sweep.expand import load_sweep, sweep_of_values
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from grokjax.analysis.replay import Replay
     from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
@@ -31,16 +31,19 @@ if TYPE_CHECKING:
     from grokjax.results.verify import Verification
 
 
-class Interrupted(Exception):
-    """Training was asked to stop (SIGINT or SIGTERM); what is recorded is whole, the same command goes on."""
-
-
 class Screen(Protocol):
-    """What watches a sweep train (see `grokjax.live`)."""
+    """What watches a sweep train (see `grokjax.live`).
 
-    def started(self, plan: Plan, done: set[int]) -> None: ...
+    started: done are the chunks that had ended, begun the steps that some runs had behind them (run id -> steps), since
+    they go on with an earlier, shorter one. resumed: of a chunk that goes on from a checkpoint, the steps of its runs,
+    those that had ended, and what each had done (see `Tally`).
+    """
+
+    def started(self, plan: Plan, done: set[int], begun: Mapping[str, int]) -> None: ...
     def compiling(self, bucket: Bucket) -> None: ...
-    def resumed(self, bucket: Bucket, run_steps: int) -> None: ...
+    def resumed(
+        self, bucket: Bucket, steps: Mapping[str, int], ended: Collection[str], did: Mapping[str, set[str]]
+    ) -> None: ...
     def segment(self, bucket: Bucket, segment: Segment) -> None: ...
     def say(self, text: str) -> None: ...
     def finished(self) -> None: ...
@@ -62,11 +65,13 @@ def prepare_jax() -> None:
     keep_compiled(cache_folder())
 
 
-def load(sweep: str | Path, set: dict[str, Any] | None = None) -> Sweep:
-    """Read, expand and check a sweep file; runs of other results directories are looked up. Raises SweepError."""
+def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = None) -> Sweep:
+    """Read, expand and check a sweep file, or the values of one; runs of other results directories are looked up.
+    Raises SweepError."""
     from grokjax.results.origins import find_parents
 
-    return load_sweep(sweep, set, lambda wanted: find_parents(wanted, open_results))
+    read = sweep_of_values if isinstance(sweep, Mapping) else load_sweep
+    return read(sweep, set, lambda wanted: find_parents(wanted, open_results))
 
 
 def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:
@@ -117,19 +122,13 @@ def _fitting(
 
 
 def run(
-    sweep: str | Path,
+    sweep: str | Path | Mapping[str, Any],
     out: str | Path | None = None,
     set: dict[str, Any] | None = None,
     screen: Screen | None = None,
     other_device: bool = False,
 ) -> Results:
-    """Train every run of a sweep file and return its results; the same call again goes on where it stopped.
-
-    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set. other_device: go on
-    with what another kind or number of devices, or other versions, began; bits then differ from those of one machine.
-    Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM, Locked where another
-    process trains there, Damaged where a file is not what was written.
-    """
+    """Train every run of a sweep and return its results: `grokjax.run`, to which a screen of one's own is given."""
     loaded = load(sweep, set)
     where = Path(out) if out else Path("runs") / loaded.name
     return train(loaded, where, screen, other_device, print)
@@ -142,31 +141,27 @@ def train(
     other_device: bool = False,
     say: Callable[[str], None] | None = None,
     planned: Callable[[Plan], None] = lambda plan: None,
+    leave: Callable[[Interrupted], Any] | None = None,
 ) -> Results:
     """Train what `out` still lacks of a sweep. What goes on with earlier chunks is planned while the directory is held.
 
-    say: as for `plan_sweep`. planned: is told the plan before anything is trained.
+    say: as for `plan_sweep`. planned: is told the plan before anything is trained. leave: what a second signal calls,
+    which must end the process (see `stop_on_signal`). Raises Interrupted.
     """
     prepare_jax()
     from grokjax.results.directory import enter, remove_parts
     from grokjax.results.manifest import read_manifest
 
     afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
-    with enter(out):
+    with enter(out, sweep.file):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
         plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
         remove_parts(out)  # only now: a sweep that is refused changes nothing
         planned(plan)
-        done = finished_chunks(plan, out)
-        if screen:
-            screen.started(plan, done)
-        try:
-            with stop_on_signal() as stop:
-                _train_chunks(plan, manifest, done, screen, stop)
-        finally:
-            if screen:
-                screen.finished()
+        if say and stored and (grown := growth_text(plan, stored.every_run)):
+            say(grown)
+        _train_to_the_end(plan, manifest, screen, leave)
     results = open_results(out, manifest)
     results.runs()  # writes the derived tables
     return results
@@ -184,9 +179,35 @@ def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) 
     return write_manifest(plan, out, machines, stored)
 
 
+def _train_to_the_end(
+    plan: Plan, manifest: Manifest, screen: Screen | None, leave: Callable[[Interrupted], Any] | None
+) -> None:
+    """Train all chunks that have not ended, shown on the screen. Raises Interrupted."""
+    from grokjax.results.activity import going_on
+    from grokjax.results.continued import continued
+
+    out = manifest.path.parent
+    interrupted = Interrupted(out, going_on(out, manifest))
+    done = finished_chunks(plan, out)
+    try:
+        with stop_on_signal(screen.say if screen else print, partial(leave, interrupted) if leave else None) as stop:
+            if screen:
+                screen.started(plan, done, {run_id: row.step for run_id, row in continued(out, manifest).items()})
+            try:
+                ended = _train_chunks(plan, manifest, done, screen, stop)
+            finally:
+                if screen:
+                    screen.finished()
+    except KeyboardInterrupt:
+        raise interrupted from None
+    if not ended:
+        raise interrupted
+
+
 def _train_chunks(
     plan: Plan, manifest: Manifest, done: set[int], screen: Screen | None, stop: Callable[[], bool]
-) -> None:
+) -> bool:
+    """Whether all have ended; not where a stop was asked for."""
     from grokjax.engine.devices import describe_device
     from grokjax.engine.inputs import Starts
     from grokjax.engine.loop import Program, train_chunk
@@ -206,10 +227,20 @@ def _train_chunks(
         tell = partial(screen.segment, chunk.bucket) if screen else None
         with resume(out, chunk, tell, screen.say if screen else print) as (writer, stored):
             if screen and stored:
-                screen.resumed(chunk.bucket, int(stored["book/step"].sum()))
+                _tell_resumed(screen, chunk, manifest, stored)
             ended = train_chunk(program, chunk, writer, stop, stored)
         if not ended:
-            raise Interrupted(str(out))
+            return False
+    return True
+
+
+def _tell_resumed(screen: Screen, chunk: Chunk, manifest: Manifest, stored: Mapping[str, np.ndarray]) -> None:
+    from grokjax.analysis.tally import did_before
+
+    run_ids = [run.run_id for run in chunk.runs]
+    ended = [run_id for run_id, has in zip(run_ids, stored["book/ended"], strict=True) if has]
+    steps = dict(zip(run_ids, stored["book/step"].tolist(), strict=True))
+    screen.resumed(chunk.bucket, steps, ended, did_before(open_results(manifest.path.parent, manifest), run_ids))
 
 
 def replay(
@@ -246,8 +277,14 @@ def verify_results(out: Path) -> Verification:
     return verify(out)
 
 
-def repair(out: Path, report: Verification, screen: Screen | None = None, other_device: bool = False) -> Results:
-    """Remove what is damaged, and train the chunks again that it was a part of."""
+def repair(
+    out: Path,
+    report: Verification,
+    screen: Screen | None = None,
+    other_device: bool = False,
+    leave: Callable[[Interrupted], Any] | None = None,
+) -> Results:
+    """Remove what is damaged, and train the chunks again that it was a part of. leave: as for `train`."""
     prepare_jax()
     from grokjax.results.directory import enter, remove_parts
     from grokjax.results.manifest import read_manifest
@@ -258,7 +295,7 @@ def repair(out: Path, report: Verification, screen: Screen | None = None, other_
     with enter(out):
         remove_parts(out)
         broken = clear(out, plan, report.damaged)
-    return train(plan.sweep, out, screen, other_device) if broken else open_results(out, manifest)
+    return train(plan.sweep, out, screen, other_device, leave=leave) if broken else open_results(out, manifest)
 
 
 def _plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
@@ -330,24 +367,3 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
 def _late(module: str, name: str) -> Callable[..., Any]:
     """A function that is imported when it is called: most commands need none of these."""
     return lambda *arguments: getattr(import_module(module), name)(*arguments)
-
-
-@contextmanager
-def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """The first SIGINT or SIGTERM lets the segment finish; a second SIGINT ends at once."""
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
-        return
-
-    def ask(number: int, _: Any) -> None:
-        if asked.is_set():
-            raise KeyboardInterrupt
-        asked.set()
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked.is_set
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

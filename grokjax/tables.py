@@ -1,18 +1,13 @@
-"""Plans and results as text for a terminal."""
+"""Plans as text for a terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from grokjax.live import duration, size
 from grokjax.plan import cost
 from grokjax.plan.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from grokjax.results.read import Results
 
 
 def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
@@ -89,37 +84,3 @@ def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return "-".join(map(str, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def outcome_text(results: Results) -> str:
-    """How many runs did what, an arm a line."""
-    runs = results.runs()
-    head = f"{results.manifest.name}: {len(runs)} runs"
-    run_steps, lane_steps = results.steps_taken()
-    if lane_steps:
-        head += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
-    training = runs[runs["status"] == "running"]
-    if len(training):
-        step = results.curves("train/loss", training["run_id"])["step"].max()
-        head += f"; {len(training)} are training, at step {step:,} of {training['train.steps'].max():,}"
-    lines = [head]
-    for arm, group in runs.groupby("arm", sort=False):
-        lines += _arm_lines(str(arm), group)
-    return "\n".join(lines)
-
-
-def _arm_lines(arm: str, runs: pd.DataFrame) -> list[str]:
-    status, outcomes = (_counts(runs[column]) for column in ("status", "outcome"))
-    events = int(runs["slingshots"].sum())
-    with_events = int((runs["slingshots"] > 0).sum())
-    did = f"{status}; {outcomes}" if outcomes else status
-    lines = [f"arm {arm}: {did}; {with_events} with slingshots ({events} in all)"]
-    times = runs["generalization_step"].dropna()
-    if len(times):
-        lines.append(f"  generalized at step {times.median():,.0f} (median of {len(times)} runs that did)")
-    return lines
-
-
-def _counts(column: pd.Series) -> str:
-    """`3 ended, 1 running`"""
-    return ", ".join(f"{count} {name}" for name, count in column.value_counts().items())

@@ -221,7 +221,7 @@ def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(t
     assert "the same command goes on" in said
     results = grokjax.open_results(tmp_path / "out")
     curves = results.curves("train/loss")
-    assert f"are training, at step {curves['step'].max():,} of 200,000" in call("status", tmp_path / "out").output
+    assert f"4 stopped at step {curves['step'].max():,} of 200,000" in call("status", tmp_path / "out").output
     assert len(curves) > 0
     assert set(results.runs()["status"]) <= {"running", "planned"}
     assert curves.groupby("run_id")["step"].is_monotonic_increasing.all()

@@ -1,17 +1,21 @@
 """What --help says of every command, that its example is one, and what is said of a wrong command line."""
 
+import importlib.metadata
 import inspect
+import re
 import shlex
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+import grokjax
+from grokjax.cli import COMMANDS as GROUPS
 from grokjax.cli import app
 from grokjax.figures import KINDS, figure_module
 
 ROOT = typer.main.get_command(app)
-COMMANDS = [[], *([name] for name in ROOT.commands), *(["figure", kind] for kind in KINDS)]
+COMMANDS = [[], *([name] for name in ROOT.list_commands(typer.Context(ROOT))), *(["figure", kind] for kind in KINDS)]
 
 
 def call(*words):
@@ -50,9 +54,47 @@ def test_a_wrong_command_line_would_be_no_example(wrong):
 
 @pytest.mark.parametrize("words", [[], ["figure"]], ids=" ".join)
 def test_every_command_is_told_in_one_whole_line(words):
-    listed = call(*words, "--help").output.partition("Commands:\n")[2].split("\n\n")[0].splitlines()
-    assert [line.split()[0] for line in listed] == [name for *above, name in filter(None, COMMANDS) if above == words]
-    assert not [line for line in listed if "..." in line]
+    said = call(*words, "--help").output
+    listed = re.findall(r"^  ([a-z_-]+)  +[A-Z]", said.partition("Show this message")[2], re.MULTILINE)
+    assert listed == [name for *above, name in filter(None, COMMANDS) if above == words]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_no_sentence_of_a_help_is_cut(words):
+    for flag in ("-h", "--help"):
+        told = call(*words, flag).output.partition("Options:")[2]
+        assert told
+        assert not re.search(r"\w(\.\.\.|…)$", told, re.MULTILINE)
+
+
+def test_commands_stand_in_groups_with_those_first_that_one_needs_first():
+    said = call("--help").output
+    titles = [line.rstrip(":") for line in said.splitlines() if re.fullmatch(r"[A-Z][a-z ]+:", line)]
+    assert titles == ["Options", *GROUPS]
+    assert said.index("  plan ") < said.index("  run ") < said.index("  status ") < said.index("  bench ")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_figure_says_in_the_list_what_it_shows_and_needs(kind):
+    assert re.fullmatch(r"[A-Z][^.]+(\.\d[^.]*)*\. Needs .+\.", KINDS[kind])
+
+
+def test_the_version_is_that_of_the_package():
+    assert call("--version").output == f"grokjax {grokjax.__version__}\n"
+    assert grokjax.__version__ == importlib.metadata.version("grokjax")
+
+
+def test_completion_is_for_every_command_and_option(monkeypatch):
+    done = CliRunner(env={"_GROKJAX_COMPLETE": "complete_bash", "COMP_WORDS": "grokjax st", "COMP_CWORD": "1"})
+    assert done.invoke(app, [], prog_name="grokjax").output.split() == ["status"]
+    for words, wanted in [
+        ("figure no", "norms"),
+        ("run x.yaml --oth", "--other-device"),
+        ("figure norms d --eq", "--equal"),
+    ]:
+        env = {"_GROKJAX_COMPLETE": "complete_bash", "COMP_WORDS": f"grokjax {words}"}
+        env["COMP_CWORD"] = str(len(words.split()))
+        assert wanted in CliRunner(env=env).invoke(app, [], prog_name="grokjax").output.split()
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -140,7 +140,7 @@ class Countdown:
     def __init__(self, segments: int):
         self.left = segments
 
-    def started(self, plan, done):
+    def started(self, plan, done, begun):
         pass
 
     def compiling(self, bucket):
@@ -149,7 +149,7 @@ class Countdown:
     def say(self, text):
         pass
 
-    def resumed(self, bucket, run_steps):
+    def resumed(self, bucket, steps, ended, did):
         pass
 
     def finished(self):

@@ -25,10 +25,12 @@ FLOORS = [
     ("analysis",),
     ("figures",),
     ("report", "sinks"),
+    ("stopping",),
     ("launch",),
     ("bench",),
     ("live",),
-    ("tables",),
+    ("standing", "tables"),
+    ("api",),
     ("cli", "__main__"),
     ("__init__",),
 ]

@@ -393,7 +393,7 @@ def test_training_survives_a_wandb_that_fails_or_hangs(trained, tmp_path, monkey
     monkeypatch.setattr(logs, "open_run", broken)
     monkeypatch.setattr(logs, "write_log", broken)
     try:
-        results = grokjax.run(file, tmp_path / "out", screen=watched(tmp_path / "out", lines := []))
+        results = run(file, tmp_path / "out", screen=watched(tmp_path / "out", lines := []))
     finally:
         gate.set()
     assert list(results.runs()["outcome"]) == list(grokjax.open_results(trained[0] / "out").runs()["outcome"])

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, fit_metric, slingshot_hits
+from grokjax.analysis.summary import find_all
+from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Segment
 
+FIT, GENERALIZED, SLINGSHOT, DIVERGED = KINDS = ("fit", "generalized", "slingshot", "diverged")
+KIND_OF = {"fit": FIT, "generalization": GENERALIZED, "slingshot": SLINGSHOT, "divergence": DIVERGED}  # of an event
 TAIL = 5  # records before a segment that a slingshot's median may need
 
 
@@ -34,6 +38,11 @@ class Tally:
         """run -> what it has done."""
         return self._seen
 
+    def begin(self, did: Mapping[str, set[str]]) -> None:
+        """did: run -> what it did before, of runs that go on."""
+        for run_id, kinds in did.items():
+            self._seen.setdefault(run_id, set()).update(kinds)
+
     def update(self, segment: Segment) -> None:
         """Take in a segment's rows."""
         rows = segment.rows
@@ -41,12 +50,12 @@ class Tally:
             at = np.nonzero(rows.run == run)[0]
             run_id = segment.run_ids[run]
             seen = self._seen.setdefault(run_id, set())
-            self._accuracy(run_id, fit_metric(rows.metrics), self.thresholds.fit, "fit", rows, at, seen)
-            self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, "generalized", rows, at, seen)
+            self._accuracy(run_id, fit_metric(rows.metrics), self.thresholds.fit, FIT, rows, at, seen)
+            self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, GENERALIZED, rows, at, seen)
             self._slingshots(run_id, rows, at, seen)
         for end in segment.ends:
             if end.diverged:
-                self._seen.setdefault(end.run_id, set()).add("diverged")
+                self._seen.setdefault(end.run_id, set()).add(DIVERGED)
 
     def _accuracy(
         self,
@@ -68,14 +77,24 @@ class Tally:
         self._held[(run_id, metric)] = above[max(0, len(above) - self.thresholds.hold + 1) :]
 
     def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray, seen: set[str]) -> None:
-        if "slingshot" in seen:
+        if SLINGSHOT in seen:
             return
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
         tail = self._tail.get(run_id, np.zeros((3, 0)))
         both = np.concatenate([tail, new], axis=1)
         hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], self._prior_steps.get(run_id, 0))
         if (hits >= tail.shape[1]).any():  # the tail's own records were judged before, with all of theirs
-            seen.add("slingshot")
+            seen.add(SLINGSHOT)
         recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW
         recent[-TAIL:] = True
         self._tail[run_id] = both[:, recent]
+
+
+def did_before(results: Results, run_ids: Sequence[str]) -> dict[str, set[str]]:
+    """run -> what it has done, as its stored records tell."""
+    planned = results.planned()
+    events_of = find_all(results, planned[planned["run_id"].isin(run_ids)].reset_index(drop=True))
+    return {
+        run_id: {KIND_OF[event.kind] for event in events if event.kind in KIND_OF}
+        for run_id, events in events_of.items()
+    }

@@ -1,51 +1,99 @@
 """The commands. Thin: each reads its arguments, calls one function, and says what it did."""
 
+import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
-from grokjax.cli import measure, templates, train, view
-from grokjax.cli.app import OneLineErrors, exit_codes
+from grokjax.cli import keep, measure, templates, train, view
+from grokjax.cli.app import exit_codes
 from grokjax.cli.figures import figure_group
+from grokjax.cli.groups import HELP_NAMES, OneLineErrors
 
 __all__ = ["app", "main"]
 
-# command -> an example of it, in the order of --help
-COMMANDS: dict[Callable, str] = {
-    templates.init: "init mine --from nanda",
-    train.plan: "plan sweeps/quickstart.yaml --set train.steps=2000",
-    train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
-    view.status: "status runs/quickstart",
-    view.report: "report runs/quickstart --out quickstart.html",
-    view.export: "export runs/quickstart --metric train/loss --format csv",
-    view.sync: "sync runs/quickstart --mode offline",
-    view.params: "params runs/quickstart 0123456789ab --out end.safetensors",
-    train.replay: "replay runs/quickstart 0123456789ab --from 1000 --to 1200",
-    train.verify: "verify runs/quickstart",
-    measure.progress: "progress runs/quickstart --step 4000",
-    measure.reduced: "reduced runs/fixed_norm",
-    measure.efficiency: "efficiency runs/quickstart --last",
-    measure.neurons: "neurons runs/quickstart --last",
-    measure.learning_coefficient: "learning-coefficient runs/quickstart --step 4000",
-    measure.kernel: "kernel runs/quickstart --part test",
-    view.convert: "convert published.safetensors --out renamed.safetensors",
-    train.bench: "bench --lanes 64 --repeats 3",
+LOOK = "Look at results"
+# title of --help -> command -> an example of it, in the order that they are shown in
+COMMANDS: dict[str, dict[Callable | str, str]] = {
+    "Plan and run": {
+        train.plan: "plan sweeps/quickstart.yaml --set train.steps=2000",
+        train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
+        templates.init: "init mine --from nanda",
+    },
+    LOOK: {
+        view.status: "status runs/quickstart",
+        keep.list_: "list runs",
+        "figure": "",
+        view.report: "report runs/quickstart --out quickstart.html",
+        view.export: "export runs/quickstart --metric train/loss --format csv",
+        view.params: "params runs/quickstart 0123456789ab --out end.safetensors",
+        view.sync: "sync runs/quickstart --mode offline",
+    },
+    "Instruments on stored parameters": {
+        measure.progress: "progress runs/quickstart --step 4000",
+        measure.efficiency: "efficiency runs/quickstart --last",
+        measure.neurons: "neurons runs/quickstart --last",
+        measure.learning_coefficient: "learning-coefficient runs/quickstart --step 4000",
+        measure.kernel: "kernel runs/quickstart --part test",
+        measure.reduced: "reduced runs/fixed_norm",
+    },
+    "Care": {
+        train.replay: "replay runs/quickstart 0123456789ab --from 1000 --to 1200",
+        train.verify: "verify runs/quickstart",
+        keep.bundle: "bundle runs/quickstart --out quickstart.tar.gz",
+        view.convert: "convert published.safetensors --out renamed.safetensors",
+        train.bench: "bench --lanes 64 --repeats 3",
+    },
 }
 
+
+def name_of(command: Callable | str) -> str:
+    """`learning-coefficient`; a command that would hide a name of Python's ends in _."""
+    return command if isinstance(command, str) else command.__name__.rstrip("_").replace("_", "-")
+
+
+class Root(OneLineErrors):
+    """`grokjax` itself."""
+
+    order = tuple(name_of(command) for commands in COMMANDS.values() for command in commands)
+
+
 app = typer.Typer(
-    cls=OneLineErrors,
-    help="Train thousands of small networks at once, to study grokking and slingshots.",
+    cls=Root,
     epilog="Example: grokjax run sweeps/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": HELP_NAMES},
 )
-for command, example in COMMANDS.items():
-    app.command(epilog=f"Example: grokjax {example}")(exit_codes()(command))
-app.add_typer(figure_group(), name="figure")
+for title, commands in COMMANDS.items():
+    for command, example in commands.items():
+        if not isinstance(command, str):
+            told = {"epilog": f"Example: grokjax {example}", "rich_help_panel": title}
+            app.command(name_of(command), **told)(exit_codes()(command))
+app.add_typer(figure_group(), name="figure", rich_help_panel=LOOK)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from grokjax import __version__
+
+        typer.echo(f"grokjax {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Train thousands of small networks at once, to study grokking and slingshots."""
 
 
 def main(arguments: Any = None) -> None:
-    app(arguments, prog_name="grokjax")
+    try:
+        app(arguments, prog_name="grokjax")
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: a late Ctrl-C makes no traceback

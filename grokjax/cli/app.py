@@ -5,18 +5,20 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
+from grokjax.cli.groups import BAD_INPUT
 from grokjax.sweep.load import SweepError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from grokjax.live import LiveScreen
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
@@ -37,36 +39,9 @@ OtherDevice = Annotated[
     ),
 ]
 
-FAULT, BAD_INPUT, INTERRUPTED = 1, 2, 75
+FAULT, INTERRUPTED = 1, 75
 FULL = "; what is recorded is kept, and the same command goes on once there is room"
 HINTS = {errno.ENOSPC: FULL, errno.EDQUOT: FULL, errno.EFBIG: FULL}
-
-
-class OneLineErrors(TyperGroup):
-    """Says what is wrong with a command line in one line, without the usage above it."""
-
-    def make_context(self, *arguments: Any, **options: Any) -> Any:
-        with usage_errors():
-            return super().make_context(*arguments, **options)
-
-    def invoke(self, ctx: Any) -> Any:
-        with usage_errors():
-            return super().invoke(ctx)
-
-
-@contextmanager
-def usage_errors() -> Iterator[None]:
-    """A wrong option or value is one line that names the command whose --help tells the right ones. Exit 2."""
-    try:
-        yield
-    except typer.TyperException as error:
-        context = getattr(error, "ctx", None)
-        message = error.format_message()
-        if context is None or "\n" in message:  # the help of a group that was called without a command
-            raise
-        command = context.command_path
-        typer.echo(f"{command}: {message.rstrip('.')}; see {command} --help", err=True)
-        raise typer.Exit(BAD_INPUT) from None
 
 
 @contextmanager
@@ -88,15 +63,16 @@ def exit_codes() -> Iterator[None]:
 
 def explain(error: BaseException) -> tuple[int, str] | None:
     """The exit code of an error and what is said of it; None: it is a bug, whose traceback is wanted."""
-    from grokjax.launch import Interrupted
     from grokjax.results.files import Damaged
     from grokjax.results.lock import Locked
+    from grokjax.stopping import Interrupted
 
     match error:
         case SweepError():
             return BAD_INPUT, str(error)
         case Interrupted():
-            return INTERRUPTED, f"interrupted; what is recorded in {error} can be read, the same command goes on"
+            what = f"what is recorded in {error.out} can be read, the same command goes on"
+            return INTERRUPTED, f"interrupted; {what}:\n  {error.command}"
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted"
         case Damaged():
@@ -114,6 +90,18 @@ def explain(error: BaseException) -> tuple[int, str] | None:
                 "what is recorded is kept; free the device for the same command, or lower engine.lanes"
             )
     return None
+
+
+def leaving(screen: LiveScreen) -> Callable[[BaseException], None]:
+    """What ends the process at once, as an error ends it, from whichever thread: what is on disk is whole anyhow."""
+
+    def leave(error: BaseException) -> None:
+        code, text = explain(error) or (FAULT, str(error))
+        screen.abandon()
+        os.write(sys.stderr.fileno(), f"{text}\n".encode())
+        os._exit(code)
+
+    return leave
 
 
 def _mend(damaged: Path) -> str:

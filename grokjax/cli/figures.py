@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from grokjax.cli.app import Directory, bad_value, exit_codes, usage_errors
+from grokjax.cli.app import Directory, bad_value, exit_codes
+from grokjax.cli.groups import HELP_NAMES, Listed, usage_errors
 from grokjax.figures import KINDS, figure_module, make
 
 Stem = Annotated[
@@ -20,7 +20,7 @@ Stem = Annotated[
 ]
 
 
-class Kinds(TyperGroup):
+class Kinds(Listed):
     """Makes a kind's command when it is called: only then its module, and Matplotlib, are imported."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -29,7 +29,7 @@ class Kinds(TyperGroup):
 
 
 def figure_group() -> typer.Typer:
-    """The commands of all kinds, each in a line."""
+    """The commands of all kinds, each with what it shows and needs."""
     group = typer.Typer(
         cls=Kinds,
         help="Draw a picture as PNG and SVG, its numbers as CSV.",
@@ -62,7 +62,10 @@ def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
     ]
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    settings = {"help_option_names": HELP_NAMES}
+    app = typer.Typer(
+        context_settings=settings, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
     app.command(kind, help=about)(command)
     return typer.main.get_command(app)
 

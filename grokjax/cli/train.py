@@ -19,6 +19,7 @@ from grokjax.cli.app import (
     SweepFile,
     WandbMode,
     bad_value,
+    leaving,
     load_sweep,
 )
 
@@ -64,7 +65,7 @@ def run(
     from grokjax.live import LiveScreen
     from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
     from grokjax.sinks.watch import Watch
-    from grokjax.tables import outcome_text
+    from grokjax.standing import outcome_text
 
     with bad_value():
         if not wandb and (project or entity or mode):
@@ -74,7 +75,7 @@ def run(
     where = out or Path("runs") / loaded.name
     screen = LiveScreen(Console(highlight=False))
     shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
-    results = train(loaded, where, shown, other_device, typer.echo, _show_plan)
+    results = train(loaded, where, shown, other_device, typer.echo, _show_plan, leaving(screen))
     typer.echo(outcome_text(results))
     typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
     if report:
@@ -150,6 +151,8 @@ def verify(
     report = verify_results(directory)
     for path in report.unknown:
         typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
+    for left in report.left_out:
+        typer.echo(f"note: left out by choice, when it was packed: {left}")
     for damage in report.damaged:
         typer.echo(f"{damage.path}: {damage.why}", err=True)
     typer.echo(f"{report.files:,} files, {size(report.bytes)}: {len(report.damaged)} damaged")
@@ -158,7 +161,8 @@ def verify(
     if not repair:
         typer.echo("grokjax verify --repair trains again what they were a part of")
         raise typer.Exit(FAULT)
-    repair_results(directory, report, LiveScreen(Console(highlight=False)), other_device)
+    screen = LiveScreen(Console(highlight=False))
+    repair_results(directory, report, screen, other_device, leaving(screen))
     after = verify_results(directory)
     typer.echo(f"repaired: {after.files:,} files, {len(after.damaged)} damaged")
     if after.damaged:

@@ -13,7 +13,7 @@ from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, WandbMode,
 def status(directory: Directory) -> None:
     """Say how far a sweep is, and what its runs did."""
     from grokjax.launch import open_results
-    from grokjax.tables import outcome_text
+    from grokjax.standing import outcome_text
 
     typer.echo(outcome_text(open_results(directory)))
 

@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from grokjax.results.read import Results
 
 KINDS = {
-    "curves": "Loss and accuracy over steps, by a hyperparameter.",
-    "norms": "The norm of every matrix over steps.",
-    "slingshots": "Runs with slingshots, and some without.",
-    "phase": "When runs fit and generalize, over two axes.",
-    "anatomy": "One slingshot, step by step.",
-    "times": "Step of generalization along an axis.",
-    "optimizers": "Optimizers compared, each at its best.",
-    "progress": "Progress measures of stored networks.",
-    "landscape": "Loss against weight norm around stored networks.",
-    "reduced_loss": "Final loss against the norm that runs were held at.",
-    "efficiency": "Logits per norm of circuits that memorize or not.",
-    "neurons": "How nearly neurons compute squares.",
-    "learning_coefficient": "Local learning coefficient over training.",
-    "kernel": "Tangent kernel over training.",
+    "curves": "Loss and accuracy over steps, by a hyperparameter. Needs records.",
+    "norms": "The norm of every matrix over steps. Needs records.",
+    "slingshots": "Runs with slingshots, and some without. Needs records.",
+    "phase": "When runs fit and generalize, over two axes. Needs a swept axis and ended runs.",
+    "anatomy": "One slingshot, step by step, trained again. Needs a slingshot and snapshots; without these, records.",
+    "times": "Step of generalization along an axis, with a power law. Needs an axis of numbers.",
+    "optimizers": "Optimizers compared, each at its best. Needs an axis of numbers and ended runs.",
+    "progress": "Progress measures of stored networks over training. Needs snapshots.",
+    "landscape": "Loss against weight norm around stored networks. Needs runs that ended.",
+    "reduced_loss": "Final loss against the norm that runs were held at. Needs constraint.name fixed_norm.",
+    "efficiency": "Logits per norm of circuits that memorize or not. Needs a swept axis and snapshots.",
+    "neurons": "How nearly neurons compute squares. Needs snapshots.",
+    "learning_coefficient": "Local learning coefficient over training, by Langevin chains. Needs snapshots.",
+    "kernel": "Tangent kernel over training: alignment with the labels, and change. Needs snapshots.",
 }
 
 

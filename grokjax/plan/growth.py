@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,32 @@ def growth(old: Plan, sweep: Sweep, where: str) -> tuple[tuple[Run, ...], dict[s
         what = _difference(old.sweep, sweep, gone, added, changed)
         raise SweepError([Mistake(where, 0, 0, "", what)])
     return added, continues
+
+
+def growth_text(plan: Plan, before: Collection[str]) -> str:
+    """`extends 75 runs, 1,500 -> 5,000 steps; adds 12 runs`; "" where nothing is new.
+
+    before: ids of the runs that were planned before.
+    """
+    planned = {run.run_id: run.spec.train.steps for bucket in plan.buckets for run in bucket.runs}
+    fresh = [run_id for run_id in planned if run_id not in before]
+    extended = [run_id for run_id in fresh if run_id in plan.continues]
+    parts = []
+    if extended:
+        steps = _span([planned[plan.continues[run_id]] for run_id in extended]), _span([planned[i] for i in extended])
+        parts.append(f"extends {_runs(len(extended))}, {' -> '.join(steps)} steps")
+    if len(fresh) > len(extended):
+        parts.append(f"adds {_runs(len(fresh) - len(extended))}")
+    return "; ".join(parts)
+
+
+def _span(steps: list[int]) -> str:
+    least, most = min(steps), max(steps)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
 
 
 def _continues(planned: Iterable[Run], added: Iterable[Run]) -> dict[str, str]:

@@ -40,6 +40,12 @@ def cached(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
     return read_or_derive
 
 
+def stored_runs(out: Path, columns: list[str]) -> pd.DataFrame | None:
+    """Columns of `Results.runs()` where they are stored and up to date; nothing is computed."""
+    table = _read(out / "runs.parquet", _stamp(out))
+    return None if table is None else table.select(columns).to_pandas()
+
+
 def _stamp(out: Path) -> str:
     """Names, sizes and times of the files that the tables are derived from."""
     files = [out / "plan.json", *curves_files(out)]

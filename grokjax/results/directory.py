@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,8 +25,14 @@ from grokjax.sweep.load import Mistake, SweepError
 
 
 @contextmanager
-def enter(out: Path) -> Iterator[None]:
-    """Hold a results directory, made if it is new. Raises SweepError if it is something else, and Locked."""
+def enter(out: Path, sweep: str = "") -> Iterator[None]:
+    """Hold a results directory, made if it is new. Raises SweepError if it is something else, and Locked.
+
+    sweep: the file that is trained there, if it is one.
+    """
+    if out.is_symlink() and not out.exists():
+        what = f"is a link to {os.readlink(out)}, which is not there; make that folder, or give another --out"
+        raise SweepError([Mistake(str(out), 0, 0, "", what)])
     if out.exists() and not out.is_dir():
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file; give another --out")])
     if out.is_dir() and not (out / "plan.json").exists():
@@ -37,7 +44,7 @@ def enter(out: Path) -> Iterator[None]:
         refuse_links(out)
     except ValueError as error:
         raise SweepError([Mistake(str(out), 0, 0, "", str(error))]) from None
-    with locked(out):
+    with locked(out, sweep=sweep):
         yield
 
 

@@ -12,7 +12,15 @@ def upgraded(raw: dict[str, Any]) -> dict[str, Any]:
     """Raises ValueError for a format that cannot be read, and LookupError or TypeError for what is no plan."""
     if raw["format"] not in READABLE:
         if isinstance(raw["format"], int) and raw["format"] < READABLE[0]:
-            raise ValueError(f"it was written by an earlier version of grokjax; this one reads format {_readable()}")
+            raise ValueError(
+                f"it was written by an earlier version of grokjax; this one reads format {_readable()}: read it with "
+                "that version, or train the sweep again in another directory"
+            )
+        if isinstance(raw["format"], int) and raw["format"] > FORMAT:
+            raise ValueError(
+                f"it was written by a newer version of grokjax (format {raw['format']}, this one reads {_readable()}); "
+                "upgrade to read it: pip install --upgrade grokjax"
+            )
         raise ValueError(f"format {raw['format']}, this version reads {_readable()}")
     return raw if raw["format"] == FORMAT else _from_rows(raw)
 

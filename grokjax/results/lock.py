@@ -6,11 +6,15 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 NAME = "lock"
+MOST_TOLD = 10_000  # characters
+TRIES, PAUSE = 3, 0.01  # `holder` holds the lock too, for an instant
 
 
 class Locked(Exception):
@@ -18,26 +22,75 @@ class Locked(Exception):
 
 
 @contextmanager
-def locked(out: Path, does: str = "trains") -> Iterator[None]:
-    """Hold the directory's lock. Raises Locked, naming host and process of who does, and what."""
+def locked(out: Path, does: str = "trains", sweep: str = "") -> Iterator[None]:
+    """Hold the directory's lock. Raises Locked, naming host and process of who does, and what.
+
+    sweep: the file that is trained, which stays in the lock for who asks later.
+    """
     descriptor = os.open(out / NAME, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644)
-    with os.fdopen(descriptor, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Locked(f"{out}: {_holder(out)} {does} there; wait for it, or stop it first") from None
-        file.truncate(0)
-        file.write(json.dumps({"host": socket.gethostname(), "process": os.getpid()}))
-        file.flush()
+    with os.fdopen(descriptor, "a+", encoding="utf-8") as lock:
+        if not _hold(descriptor):
+            raise Locked(f"{out}: {_told_holder(out)} {does} there; wait for it, or stop it first")
+        file_trained = sweep or trained_file(out)
+        kept = {"sweep": file_trained} if file_trained else {}
+        _tell(lock, {"host": socket.gethostname(), "process": os.getpid()} | kept)
         try:
             yield
         finally:
-            file.truncate(0)  # empty: nobody
+            _tell(lock, kept)  # no process: nobody
 
 
-def _holder(out: Path) -> str:
+def holder(out: Path) -> str | None:
+    """`process 12 on host 'a'`, that trains in the directory now; None: nobody does."""
+    if "process" not in _told(out):
+        return None
     try:
-        told = json.loads((out / NAME).read_text(encoding="utf-8"))
+        descriptor = os.open(out / NAME, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _told_holder(out)
+    finally:
+        os.close(descriptor)
+    return None  # who wrote it was killed
+
+
+def trained_file(out: Path) -> str:
+    """The sweep file that the directory was last trained from; "" where that is not known."""
+    file = _told(out).get("sweep", "")
+    return file if isinstance(file, str) and file.isprintable() else ""
+
+
+def _hold(descriptor: int) -> bool:
+    for attempt in range(TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            time.sleep(PAUSE * (attempt < TRIES - 1))
+    return False
+
+
+def _tell(file: Any, told: dict[str, Any]) -> None:
+    file.truncate(0)
+    file.write(json.dumps(told) if told else "")
+    file.flush()
+
+
+def _told(out: Path) -> dict[str, Any]:
+    try:
+        with (out / NAME).open(encoding="utf-8") as file:
+            told = json.loads(file.read(MOST_TOLD))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _told_holder(out: Path) -> str:
+    told = _told(out)
+    try:
         return f"process {int(told['process'])} on host {str(told['host'])[:80]!r}"
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return "another process"

@@ -80,9 +80,16 @@ def write_snapshots(path: Path, parts: Sequence[Snapshots]) -> None:
         for at, run_id in enumerate(part.run_ids)
     ]
     metadata = {"seal": BLANK, "rows": json.dumps(rows)}
-    data = save(stacked, metadata)
+    data = _ordered(save(stacked, metadata))
     header = 8 + int.from_bytes(data[:8], "little")
     write_whole(path, lambda temporary: temporary.write_bytes(data), lambda part: seal(part, path.name, header))
+
+
+def _ordered(data: bytes) -> bytes:
+    """The same file with the entries of its header in order: safetensors writes them in any."""
+    begin, end = 8, 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[begin:end]), sort_keys=True, separators=(",", ":")).encode()
+    return data[:begin] + header.ljust(end - begin) + data[end:]
 
 
 def digest_of(state: dict[str, np.ndarray]) -> str:

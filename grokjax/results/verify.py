@@ -29,6 +29,8 @@ from grokjax.results.files import (
     snapshots_file,
     view_digest,
 )
+from grokjax.results.left_out import ALL, END, LeftOut, read_left_out
+from grokjax.results.left_out import NAME as BUNDLE
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
@@ -48,6 +50,7 @@ class Verification:
     bytes: int
     damaged: tuple[Damaged, ...]
     unknown: tuple[Path, ...]  # files that grokjax did not write, so nothing can be said of them
+    left_out: tuple[str, ...] = ()  # by choice, when it was packed (see `grokjax.results.bundle`)
 
 
 @dataclass
@@ -81,6 +84,10 @@ def verify(out: Path) -> Verification:
             damaged.append(damage)
         except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
             damaged.append(Damaged(path, str(error)[:200]))
+    try:
+        left_out = read_left_out(out)
+    except Damaged:  # said above
+        left_out = LeftOut()
     broken = chunks_of(out, {damage.path for damage in damaged})  # what these lack besides is no news
     if not (out / "sweep.yaml").exists() and any(of.metas for of in files_of):
         damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
@@ -89,8 +96,9 @@ def verify(out: Path) -> Verification:
     for at, chunk in enumerate(order):
         if chunk.index not in broken:
             was_whole = at < last_trained or ended.issuperset(run.run_id for run in chunk.runs)
-            damaged += _gaps(out, plan, chunk, files_of[chunk.index], was_whole)
-    return Verification(len(paths), sum(path.lstat().st_size for path in paths), tuple(damaged), tuple(unknown))
+            damaged += _gaps(out, plan, chunk, files_of[chunk.index], was_whole, left_out.snapshots)
+    size = sum(path.lstat().st_size for path in paths)
+    return Verification(len(paths), size, tuple(damaged), tuple(unknown), left_out.told)
 
 
 def _is_folder(path: Path) -> bool:
@@ -120,6 +128,8 @@ def _check(out: Path, path: Path, plan: Plan, files_of: list[ChunkFiles]) -> boo
         pq.read_table(pa.BufferReader(read_sealed(path)))
     elif parts == (FOLDER, LIST):
         read_sealed(path)
+    elif parts == (BUNDLE,):
+        read_left_out(out)
     elif parts[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
     elif parts[0] == "checkpoints" and len(parts) > 2 and CHUNK_FOLDER.fullmatch(parts[1]):
@@ -196,10 +206,11 @@ def chunks_of(out: Path, paths: set[Path]) -> set[int]:
     return {int(match[1]) for match in matches if match}
 
 
-def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: bool) -> list[Damaged]:
+def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: bool, snapshots: str) -> list[Damaged]:
     """Records and snapshots that must be there and are not, or are there twice.
 
-    was_whole: whether the chunk was finished once, so that nothing of it may be missing at the end either.
+    was_whole: whether the chunk was finished once, so that nothing of it may be missing at the end either. snapshots:
+    which of them were not left out (all | end | none).
     """
     reached = 0
     for meta in files.metas.values():
@@ -217,7 +228,7 @@ def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: boo
         )
         return [Damaged(path, f"{what}: a file is of another results directory")]
     stored = {key for keys in files.snapshots.values() for key in keys}
-    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, files) if key not in stored)
+    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, files, snapshots) if key not in stored)
     if not lacking:
         return []
     run_id, step = lacking[0]
@@ -239,15 +250,15 @@ def _is_complete(run: Run, files: ChunkFiles, continues: bool) -> bool:
     return np.array_equal(steps, expected if end is None else np.union1d(expected, [last]))
 
 
-def _snapshots_due(run: Run, files: ChunkFiles) -> list[tuple[str, int]]:
-    """(run id, step) of the snapshots that were taken before the newest record of a run."""
+def _snapshots_due(run: Run, files: ChunkFiles, snapshots: str) -> list[tuple[str, int]]:
+    """(run id, step) of the snapshots that were taken before the newest record of a run, as far as they were kept."""
     parts, end = files.steps.get(run.run_id), files.ends.get(run.run_id)
     if not parts:
         return []
     first, last = parts[0][1][0], end["step"] if end else parts[-1][1][-1]
     steps = snapshot_steps(run.spec)
-    due = [(run.run_id, int(step)) for step in steps[(steps > first) & (steps < last)]]
-    return due + ([(run.run_id, last)] if end else [])
+    before = [(run.run_id, int(step)) for step in steps[(steps > first) & (steps < last)]] if snapshots == ALL else []
+    return before + ([(run.run_id, last)] if end and snapshots in (ALL, END) else [])
 
 
 def _segment_of_snapshot(files: ChunkFiles, run_id: str, step: int) -> int:

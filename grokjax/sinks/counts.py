@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grokjax.analysis.events import Thresholds
-from grokjax.analysis.tally import Tally
+from grokjax.analysis.tally import KINDS, Tally
 from grokjax.analysis.thinning import evenly_spaced
 from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
@@ -16,7 +16,6 @@ from grokjax.results.segment import Segment
 SAMPLED = 5  # runs whose curves are shown
 SAMPLED_ROWS = 8  # records of each between two rows
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy", "norm/total")
-KINDS = ("fit", "generalized", "slingshot", "diverged")
 LiveRow = dict[str, float]
 
 

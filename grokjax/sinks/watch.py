@@ -10,7 +10,7 @@ import queue
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,15 +39,17 @@ class Watch:
         self._told = 0.0
         self._failed = False
 
-    def started(self, plan: Plan, done: set[int]) -> None:
-        self.screen.started(plan, done)
+    def started(self, plan: Plan, done: set[int], begun: Mapping[str, int]) -> None:
+        self.screen.started(plan, done, begun)
         self._safely(lambda: self._begin(plan, done))
 
     def compiling(self, bucket: Bucket) -> None:
         self.screen.compiling(bucket)
 
-    def resumed(self, bucket: Bucket, run_steps: int) -> None:
-        self.screen.resumed(bucket, run_steps)
+    def resumed(
+        self, bucket: Bucket, steps: Mapping[str, int], ended: Collection[str], did: Mapping[str, set[str]]
+    ) -> None:
+        self.screen.resumed(bucket, steps, ended, did)
 
     def segment(self, bucket: Bucket, segment: Segment) -> None:
         self.screen.segment(bucket, segment)

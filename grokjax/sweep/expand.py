@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
 from grokjax.sweep.layers import Layer, Mistakes, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
+from grokjax.sweep.mapping import document_of, plain
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.parents import FindParents, Lookup
 from grokjax.sweep.points import check_listed, draws, one_by_one, product
@@ -34,7 +35,19 @@ def load_sweep(
 
     find_parents: looks up the stored runs that init.from_run asks for, each request once.
     """
-    return expand(read_sweep(path), overrides, find_parents)
+    sweep = expand(read_sweep(path), overrides, find_parents)
+    return replace(sweep, file=str(Path(path).absolute()))
+
+
+def sweep_of_values(
+    values: Mapping[str, Any], overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+) -> Sweep:
+    """As `load_sweep`, of a mapping that says what a file would; files that it names are relative to the working
+    directory. Mistakes are told by their keys alone."""
+    try:
+        return expand(document_of(values), overrides, find_parents)
+    except SweepError as error:
+        raise SweepError(replace(mistake, line=0, col=0) for mistake in error.mistakes) from None
 
 
 def parse_overrides(pairs: list[str]) -> dict[str, Any]:
@@ -63,7 +76,7 @@ def expand(
     document: Document, overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
 ) -> Sweep:
     """The runs of a parsed sweep. Raises SweepError with every mistake."""
-    overrides = {key: _plain(value) for key, value in (overrides or {}).items()}
+    overrides = {key: plain(value) for key, value in (overrides or {}).items()}
     data = document.data
     for cached in (check.file_shapes, identity.file_digest):
         cached.cache_clear()  # files may have changed since the last sweep was read
@@ -146,17 +159,6 @@ def _check_used(fixed: Layer, runs: Collection[Run], mistakes: Mistakes) -> None
         if families and not any(word in family.model_fields for family in families):
             having = [name for name, family in options.items() if word in family.model_fields]
             mistakes.at(None, key, f"unknown key: no run's {section} has {word}, that is a key of {', '.join(having)}")
-
-
-def _plain(value: Any) -> Any:
-    """Values given from Python as YAML would read them: numpy scalars, tuples and paths."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value.item() if type(value).__module__ == "numpy" and getattr(value, "ndim", 1) == 0 else value
 
 
 def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[MadeRun]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Sweep:
     axes: dict[str, tuple[str, ...]]  # arm -> the keys it varies
     warnings: tuple[str, ...]
     own: Own | None = None  # the user's own families
+    file: str = field(default="", compare=False)  # absolute; "": it was made of no file
 
     @property
     def families(self) -> Families:

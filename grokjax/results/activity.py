@@ -1,0 +1,115 @@
+"""What goes on in a results directory at this moment: who trains there, how fast, and where each run stands."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from grokjax.results.chunks import ends_of, meta_of
+from grokjax.results.files import curves_files, read_sealed
+from grokjax.results.lock import holder, trained_file
+from grokjax.results.manifest import Manifest
+from grokjax.sweep.load import read_value
+from grokjax.sweep.nodes import shown
+
+RATE_FILES = 8  # newest files of records, of whose times the speed is taken
+TRAINING, STOPPED, QUEUED, ENDED, DIVERGED = "training", "stopped", "queued", "ended", "diverged"
+
+
+@dataclass(frozen=True)
+class Activity:
+    """holder: who trains there now; None: nobody. written: when a file was last written, as time.time(), if any was.
+    rate: run-steps a second, where somebody trains and enough was written to tell."""
+
+    holder: str | None
+    written: float | None
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a run stands: training | stopped | queued | ended | diverged, and the step of its newest record."""
+
+    state: str
+    step: int | None
+
+
+def activity(out: Path) -> Activity:
+    """Raises Damaged."""
+    files = sorted((path.stat().st_mtime, path) for path in curves_files(out))
+    who = holder(out)
+    return Activity(who, files[-1][0] if files else None, _rate(files[-RATE_FILES:]) if who else None)
+
+
+def _rate(files: list[tuple[float, Path]]) -> float | None:
+    """Of the steps in all files but the first, which had begun when that was written."""
+    if len(files) < 2 or files[-1][0] <= files[0][0]:
+        return None
+    return sum(meta_of(path)["run_steps"] for _, path in files[1:]) / (files[-1][0] - files[0][0])
+
+
+def standings(out: Path, manifest: Manifest, trains: bool) -> dict[str, Standing]:
+    """run id -> where it stands, of all runs of the sweep. A run that has no record waits, even where others of its
+    chunk are at work.
+
+    trains: whether a process is at it. Raises Damaged.
+    """
+    ends, began = ends_of(out), TRAINING if trains else STOPPED
+    steps: dict[str, int] = {}
+    for chunk in {manifest.chunk_of[run_id] for run_id in manifest.run_ids}:
+        if chunk in ends and len(ends[chunk]) < len(manifest.chunks[chunk].run_ids):
+            steps |= _newest_steps(out, chunk)
+    found = {}
+    for run_id in manifest.run_ids:
+        end = ends.get(manifest.chunk_of[run_id], {}).get(run_id)
+        if end:
+            found[run_id] = Standing(DIVERGED if end["diverged"] else ENDED, end["step"])
+        else:
+            found[run_id] = Standing(began if run_id in steps else QUEUED, steps.get(run_id))
+    return found
+
+
+def _newest_steps(out: Path, chunk: int) -> dict[str, int]:
+    """run id -> step of its newest record, of the runs of a chunk that have one there."""
+    newest: dict[str, int] = {}
+    for path in curves_files(out, chunk):
+        table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "step"])
+        table = table.set_column(0, "run_id", table["run_id"].cast(pa.string()))
+        last = table.group_by("run_id").aggregate([("step", "max")])
+        newest |= dict(zip(last["run_id"].to_pylist(), last["step_max"].to_pylist(), strict=True))
+    return newest
+
+
+def going_on(out: Path, manifest: Manifest) -> str:
+    """The command that trains what a directory still lacks: from the file that it was trained from, where that says
+    the same still, or else from its own copy."""
+    file = Path(trained_file(out) or out / "sweep.yaml")
+    try:
+        same = file.read_bytes() == manifest.text.encode()
+    except OSError:
+        same = False
+    return run_command(file if same else out / "sweep.yaml", out, manifest.overrides)
+
+
+def run_command(file: Path, out: Path, overrides: Mapping[str, Any]) -> str:
+    """`grokjax run`, as a shell takes it."""
+    here = Path.cwd()
+    shown_file = file.relative_to(here) if file.is_relative_to(here) else file
+    settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={_value(value)}")]
+    return shlex.join(["grokjax", "run", str(shown_file), "--out", str(out), *settings])
+
+
+def _value(value: Any) -> str:
+    """As --set reads it: JSON is YAML, but for what is no finite number."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return shown(value)
+    is_word = isinstance(value, str) and value.isidentifier() and read_value(value) == value
+    return value if is_word else json.dumps(value)

@@ -1,0 +1,140 @@
+"""How far a results directory is and what its runs did, as text for a terminal."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from grokjax.analysis.median_text import reached
+from grokjax.live import size
+from grokjax.results.activity import (
+    DIVERGED,
+    ENDED,
+    QUEUED,
+    STOPPED,
+    TRAINING,
+    Activity,
+    Standing,
+    activity,
+    going_on,
+    standings,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from grokjax.results.catalog import Entry
+    from grokjax.results.read import Results
+
+DONE = (ENDED, DIVERGED)
+COLUMNS = ("results", "ended", "to go", "generalized", "last write", "size")  # of a list; the last are left out first
+UNITS = ((86400 * 2, 86400, "days"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))  # from, seconds, name
+
+
+def outcome_text(results: Results, now: float | None = None) -> str:
+    """Who trains there, how far each arm is, and what its runs did. now: as time.time().
+
+    Runs that train still count as not there yet, so that k of n grows, and a median is never that of the quick ones.
+    """
+    does = activity(results.path)
+    stands = standings(results.path, results.manifest, does.holder is not None)
+    runs = results.runs()
+    head = f"{results.manifest.name}: {_runs(len(runs))}"
+    run_steps, lane_steps = results.steps_taken()
+    if lane_steps:
+        head += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
+    lines = [head, *_activity_lines(results, does, stands, time.time() if now is None else now)]
+    for arm, group in runs.groupby("arm", sort=False):
+        lines += _arm_lines(str(arm), group, stands)
+    return "\n".join(lines)
+
+
+def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Standing], now: float) -> list[str]:
+    written = "nothing written yet" if does.written is None else f"last write {ago(now - does.written)}"
+    if does.holder:
+        rate = f", {does.rate:,.0f} run-steps/s" if does.rate else ""
+        return [f"trains now: {does.holder}{rate}, {written}"]
+    left = sum(stand.state not in DONE for stand in stands.values())
+    if not left:
+        return [f"all have ended; {written}"]
+    command = going_on(results.path, results.manifest)
+    return [f"stopped with {_runs(left)} to go: nothing trains there, {written}; to go on:", f"  {command}"]
+
+
+def _arm_lines(arm: str, runs: pd.DataFrame, stands: Mapping[str, Standing]) -> list[str]:
+    rows: list[Any] = runs.to_dict("records")
+    states = Counter(stands[row["run_id"]].state for row in rows)
+    parts = []
+    ended = sum(states[state] for state in DONE)
+    if ended:
+        outcomes = ", ".join(f"{count:,} {name}" for name, count in runs["outcome"].value_counts().items())
+        parts.append(f"{ended:,} ended ({outcomes})")
+    parts += [
+        f"{states[state]:,} {state} at {_steps([row for row in rows if stands[row['run_id']].state == state], stands)}"
+        for state in (TRAINING, STOPPED)
+        if states[state]
+    ]
+    if states[QUEUED]:
+        parts.append(f"{states[QUEUED]:,} {QUEUED}")
+    with_events, events = int((runs["slingshots"] > 0).sum()), int(runs["slingshots"].sum())
+    line = f"arm {arm}: {', '.join(parts)}; {with_events:,} with slingshots ({events:,} in all)"
+    begun = runs[[stands[run_id].state != QUEUED for run_id in runs["run_id"]]]
+    if begun.empty:
+        return [line]
+    so_far = " so far" if ended < len(begun) else ""
+    did = {"fit_step": f"fit{so_far}", "generalization_step": f"generalized{so_far}"}
+    return [line, "  " + "; ".join(reached(begun[column]).text(what) for column, what in did.items())]
+
+
+def _steps(rows: Sequence[Mapping[str, Any]], stands: Mapping[str, Standing]) -> str:
+    """`step 100 to 300 of 4,000`, of runs that have begun."""
+    at = [stands[row["run_id"]].step or 0 for row in rows]
+    planned = [int(row["train.steps"]) for row in rows]
+    return f"step {span(min(at), max(at))} of {span(min(planned), max(planned))}"
+
+
+def span(least: int, most: int) -> str:
+    """`3` or `3 to 5`"""
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+
+
+def ago(seconds: float) -> str:
+    """`3 min ago`"""
+    seconds = max(0.0, seconds)
+    unit, name = next((unit, name) for least, unit, name in UNITS if seconds >= least)
+    return f"{seconds / unit:.0f} {name} ago"
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run{'' if count == 1 else 's'}"
+
+
+def catalog_text(entries: Sequence[Entry], now: float, width: int | None) -> str:
+    """A table of results directories. width: of the terminal; None: as wide as it is."""
+    rows = [_cells(entry, now) for entry in entries]
+    count = len(COLUMNS)
+    while True:
+        widths = [max(map(len, column)) for column in zip(COLUMNS[:count], *(row[:count] for row in rows), strict=True)]
+        if width is None or count == 2 or sum(widths) + 2 * (count - 1) <= width:
+            break
+        count -= 1
+    lines = []
+    for entry, row in zip([None, *entries], [COLUMNS, *rows], strict=True):
+        if entry is not None and entry.broken:
+            lines.append(f"{row[0]:<{widths[0]}}  broken: {entry.broken}")
+        else:
+            cells = zip(row[:count], widths, strict=True)
+            lines.append("  ".join(cell.ljust(wide) for cell, wide in cells).rstrip())
+    return "\n".join(lines)
+
+
+def _cells(entry: Entry, now: float) -> tuple[str, ...]:
+    if entry.broken:
+        return (str(entry.path), "", "", "", "", "")
+    is_known = entry.generalized is not None and entry.ended > 0
+    generalized = f"{entry.generalized:,} of {entry.ended:,}" if is_known else ""
+    going = f"{entry.runs - entry.ended:,} {entry.going}" if entry.going else ""
+    ended = f"{entry.ended:,} of {entry.runs:,}"
+    return (str(entry.path), ended, going, generalized, ago(now - entry.written), size(entry.bytes))

@@ -1,0 +1,88 @@
+"""Ctrl-C and SIGTERM while a sweep trains: the first lets the segment finish, the second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+FIRST = "stopping after this segment; again to stop now"
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (SIGINT or SIGTERM); what is recorded is whole, the same call goes on.
+
+    out: the results directory. command: what goes on from a shell.
+    """
+
+    def __init__(self, out: Path, command: str):
+        self.out, self.command = out, command
+        super().__init__(f"what is recorded in {out} can be read, the same call goes on, as does: {command}")
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows: the way to here is nobody's concern."""
+        return [f"Interrupted: {self}"]
+
+
+@dataclass
+class _Told:
+    """Signals that the handler and the thread have had. Plain numbers: a handler may interrupt itself, which the lock
+    within a `threading.Event` does not outlive."""
+
+    handled: int = 0
+    answered: int = 0
+
+    def is_asked(self) -> bool:
+        return self.handled + self.answered > 0
+
+
+@contextmanager
+def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None = None) -> Iterator[Callable[[], bool]]:
+    """Yields whether a stop was asked for, which `say` confirms.
+
+    Python runs handlers between two of its own steps only, and compiling is one step of minutes; so a thread reads what
+    the operating system delivers (`signal.set_wakeup_fd`), and answers at once. leave: what it does at the second
+    signal, which must end the process; None: KeyboardInterrupt in the main thread, as soon as that can take it. Outside
+    of the main thread signals are left as they are.
+    """
+    told = _Told()
+    if threading.current_thread() is not threading.main_thread():
+        yield told.is_asked
+        return
+
+    def ask(number: int, _: Any) -> None:
+        told.handled += 1
+        if told.handled > 1 and leave is None:
+            raise KeyboardInterrupt
+
+    def answer() -> None:
+        while received := reader.recv(1):
+            if received[0] not in SIGNALS:
+                continue
+            told.answered += 1
+            if told.answered == 1:
+                say(FIRST)
+            elif told.answered == 2 and leave is not None:
+                leave()
+
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    before = {number: signal.signal(number, ask) for number in SIGNALS}
+    woken = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    answering = threading.Thread(target=answer, name="grokjax-signals", daemon=True)
+    answering.start()
+    try:
+        yield told.is_asked
+    finally:
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        writer.close()
+        answering.join()
+        reader.close()
