@@ -17,8 +17,9 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from grokjax.cli import app
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.load import SweepError, parse_sweep
+from grokjax.sweep.settings import parse_overrides
 
 FOLDER = Path(__file__).parent / "bad_sweeps"
 

@@ -144,6 +144,6 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
 
 def load_sweep(sweep: Path, settings: list[str] | None):
     from grokjax.launch import load
-    from grokjax.sweep.expand import parse_overrides
+    from grokjax.sweep.settings import parse_overrides
 
     return load(sweep, parse_overrides(settings or []))
