@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.plan.growth import extend
-from grokjax.plan.plan import Bucket, Device, Plan, in_training_order, make_plan
+from grokjax.plan.plan import Bucket, Device, Plan, in_training_order, make_plan, of_arms_asked_for
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
@@ -61,11 +61,11 @@ def prepare_jax() -> None:
     keep_compiled(cache_folder())
 
 
-def load(sweep: str | Path, set: dict[str, Any] | None = None) -> Sweep:
+def load(sweep: str | Path, set: dict[str, Any] | None = None, arms: Sequence[str] = ()) -> Sweep:
     """Read, expand and check a sweep file; runs of other results directories are looked up. Raises SweepError."""
     from grokjax.results.origins import find_parents
 
-    return load_sweep(sweep, set, lambda wanted: find_parents(wanted, open_results))
+    return load_sweep(sweep, set, lambda wanted: find_parents(wanted, open_results), arms)
 
 
 def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:
@@ -121,15 +121,17 @@ def run(
     set: dict[str, Any] | None = None,
     screen: Screen | None = None,
     other_device: bool = False,
+    arms: Sequence[str] = (),
 ) -> Results:
     """Train every run of a sweep file and return its results; the same call again goes on where it stopped.
 
-    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set. other_device: go on
-    with what another kind or number of devices, or other versions, began; bits then differ from those of one machine.
+    out: results directory, default runs/NAME. set: dotted keys that win over the file, as in --set; a list makes an
+    axis: {"seed": [0, 1, 2]}. other_device: go on with what another kind or number of devices, or other versions,
+    began; bits then differ from those of one machine. arms: train these only; what `out` holds of others stays.
     Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or SIGTERM, Locked where another
     process trains there, Damaged where a file is not what was written.
     """
-    loaded = load(sweep, set)
+    loaded = load(sweep, set, arms)
     where = Path(out) if out else Path("runs") / loaded.name
     return train(loaded, where, screen, other_device, print)
 
@@ -157,12 +159,13 @@ def train(
         manifest = _settle(plan, out, stored, other_device)
         remove_parts(out)  # only now: a sweep that is refused changes nothing
         planned(plan)
-        done = finished_chunks(plan, out)
+        asked = of_arms_asked_for(plan)
+        done = finished_chunks(asked, out)
         if screen:
-            screen.started(plan, done)
+            screen.started(asked, done)
         try:
             with stop_on_signal() as stop:
-                _train_chunks(plan, manifest, done, screen, stop)
+                _train_chunks(asked, manifest, done, screen, stop)
         finally:
             if screen:
                 screen.finished()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from grokjax.sweep.axes import WORDS, Axis, draw, read_parameters
+from grokjax.sweep.axes import WORDS, draw, read_parameters
 from grokjax.sweep.distributions import COUNTABLE, KINDS, Distribution
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep

@@ -1,6 +1,5 @@
 """What a sweep file means: its runs, their values, and what wins over what."""
 
-import math
 from collections import Counter
 from pathlib import Path
 

@@ -25,8 +25,8 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
     if problem["type"] == "family" and key in FAMILY_PATHS:
         return  # told where the name stands
     item, path = find(key, items), place_of(key, items)
-    drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
-    hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
+    drawn = item is not None and item.from_axis and item.path is not None and item.path == item.key_path
+    hint = "; int_uniform and q_uniform draw whole numbers" if drawn and "int" in problem["type"] else ""
     if path is not None:
         for deeper in (*parts[-1:], index, *parts[-1:]):  # the last word may stand in an item of a list
             if deeper is not None and mistakes.document.has((*path, deeper)):
@@ -90,6 +90,8 @@ def _unquote(wanted: str, got: Any) -> str:
         return ""
     if wanted == "true or false" and got.lower() in ("yes", "no", "on", "off", "true", "false"):
         return f"; write {'true' if got.lower() in ('yes', 'on', 'true') else 'false'}"
+    if wanted == "a list":
+        return f"; write it in brackets: [{got}]"
     if got.lower() in ("none", "nil", "~"):
         return "; write null"
     plain = got.strip().replace(",", ".")

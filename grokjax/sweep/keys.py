@@ -14,8 +14,8 @@ from grokjax.sweep.spelling import did_you_mean, nearest
 from grokjax.sweep.synonyms import meaning_of, plain_word
 
 TOP = (
-    "name", "description", "extends", "base", "log", "events", "engine", "method", "run_cap", "random_seed",
-    "parameters", "zip", "arms", "uses",
+    "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms", "uses",
+    "extends", "description",
 )  # fmt: skip
 RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
@@ -129,7 +129,7 @@ def _hint(word: str, above: str, fields: list[str], families: Families) -> str:
         section, _, name = key.rpartition(".")
         if name in fields and section in (above, ""):
             return _meant(name, meaning.remark if meaning else "")
-    return suggest(word, families, exact=True) or did_you_mean(word, fields)
+    return did_you_mean(word, fields) or suggest(word, families, exact=True)
 
 
 def _meant(key: str, remark: str) -> str:
@@ -183,8 +183,8 @@ def run_keys(families: Families) -> dict[str, list[FieldInfo]]:
 
 
 def last_words(families: Families) -> dict[str, list[str]]:
-    """Last word of a key -> the keys that end so."""
+    """Last word of a key -> the keys that end so, the shortest first."""
     found: dict[str, list[str]] = {}
-    for key in run_keys(families):
+    for key in sorted(run_keys(families), key=lambda key: key.count(".")):
         found.setdefault(key.rpartition(".")[2], []).append(key)
     return found

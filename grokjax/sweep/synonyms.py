@@ -45,7 +45,7 @@ KEYS: dict[str, Meaning] = {
     **_words("seeds random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
     **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
     # the task
-    **_words("op operation operator math_operator binary_op binary_operation", "task.op"),
+    **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
     **_other("fn fn_name func function task_type dataset dataset_name", "task.op", "task.name",
              remark="task.op names the operation: add, subtract, multiply, ..."),
     **_words("p prime modulus modulo mod mod_p", "task.p"),
