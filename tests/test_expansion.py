@@ -1,5 +1,6 @@
 """What a sweep file means: its runs, their values, and what wins over what."""
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -285,6 +286,54 @@ def test_a_date_is_a_name_and_a_byte_order_mark_is_not_seen(tmp_path):
 def test_a_sweep_without_a_name_is_called_like_its_file(tmp_path):
     (tmp_path / "my sweep (2).yaml").write_text("base: {seed: 1}\n")
     assert load_sweep(tmp_path / "my sweep (2).yaml").name == "my-sweep-2"
+
+
+def test_files_whose_names_lose_letters_do_not_share_a_folder(tmp_path):
+    names = set()
+    for stem in ("研究", "実験", "研究1", "実験1", "über", "ber", "(!)"):
+        (tmp_path / f"{stem}.yaml").write_text("base: {seed: 1}\n")
+        names.add(load_sweep(tmp_path / f"{stem}.yaml").name)
+    assert len(names) == 7
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) for name in names)
+    assert "ber" in names
+
+
+@pytest.mark.parametrize(("name", "quoted"), [("113", "'113'"), ("1.5", "'1.5'"), ("true", "'true'")])
+def test_a_name_that_is_a_number_is_asked_for_in_quotes(name, quoted):
+    with pytest.raises(SweepError, match=f"name: must be text, got .*: write it in quotes, as {quoted}"):
+        sweep(f"name: {name}\nbase: {{seed: 1}}\n")
+    assert sweep(f"name: {quoted}\n").name == name
+
+
+# What W&B's sweep files have besides
+
+
+def test_the_bookkeeping_of_wandb_is_remarked_upon_once_and_means_nothing():
+    text = """\
+program: train.py
+project: grokking
+entity: someone
+metric: {name: test_loss, goal: minimize}
+early_terminate: {type: hyperband, min_iter: 3}
+command: [python, train.py]
+description: does it grok?
+run_cap: 1
+parameters: {seed: {values: [0, 1]}}
+"""
+    made = sweep(text)
+    assert [run.spec.seed for run in made.runs] == [0, 1]
+    assert made.warnings == (
+        "W&B's program, project, entity, metric, early_terminate, command have no effect here",
+        "run_cap has no effect with method grid: all runs of the grid are trained",
+    )
+    assert made.description == "does it grok?"
+
+
+def test_a_search_by_earlier_losses_is_refused_with_the_reason():
+    with pytest.raises(SweepError, match=r"method: bayes picks runs by what .* the loss is flat"):
+        sweep("method: bayes\nparameters: {seed: {values: [0, 1]}}\n")
+    with pytest.raises(SweepError, match="description: must be text, got 5"):
+        sweep("description: 5\n")
 
 
 # Random sweeps
