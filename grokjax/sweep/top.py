@@ -10,6 +10,7 @@ from typing import Any
 
 from grokjax.sweep.keys import TOP, suggest
 from grokjax.sweep.layers import Mistakes
+from grokjax.sweep.load import read_value
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.spelling import did_you_mean
 from grokjax.sweep.synonyms import TOP_WORDS
@@ -83,6 +84,11 @@ def default_name(stem: str) -> str:
 
 def is_name(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text) is not None
+
+
+def written_name(name: str) -> str:
+    """A name as a sweep file has it: in quotes where it would be read as a number."""
+    return name if isinstance(read_value(name), str) else f"'{name}'"
 
 
 def _read_description(mistakes: Mistakes) -> str | None:
