@@ -5,6 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.run import RunSpec
@@ -138,6 +140,17 @@ def test_a_slip_of_the_hand_is_known(word, option):
 def test_of_two_like_words_the_nearer_is_meant():
     assert nearest("adama", ["adamw", "adam"]) in ("adam", "adamw")
     assert nearest("stepss", ["step", "steps"]) == "steps"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=20), st.lists(st.text(max_size=12), max_size=4))
+def test_any_words_are_compared(word, options):
+    assert nearest(word, [*options, "a.b", "optimizer.weight_decay"]) in (
+        None,
+        *options,
+        "a.b",
+        "optimizer.weight_decay",
+    )
 
 
 def test_no_key_is_suggested_for_a_word_of_its_own_meaning():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -20,6 +21,7 @@ from grokjax.sweep.nodes import Keys
 from grokjax.sweep.synonyms import Meaning, meaning_of, plain_word, value_of
 from grokjax.sweep.top import WANDB_ONLY, written_name
 
+Convert = Callable[[Any], Any]
 DRAWS = 50  # of a random sweep that says none
 VALUE_WORDS = ("value", "values", "min", "max")  # of an entry, which hold what a key can be
 PAIRS = ("betas", "adam_betas")
@@ -78,14 +80,14 @@ def _understood(given: Entry, batched: bool) -> Entry:
     if not keys:
         return replace(given, why_not=meaning.remark if meaning else "no key of grokjax is known to mean this")
     remark = meaning.remark if meaning else ""
-    convert: Callable[[Any], Any] | None = lambda value: _option(keys[0], value)  # noqa: E731
+    convert: Convert | None = partial(_option, keys[0])
     if plain_word(given.word) in PAIRS:
         return _pair(given)
     if meaning and not meaning.same:
-        convert = _conversion(plain_word(given.word), keys[0], batched)
-        remark = "the batch is full, so an epoch is one step" if keys[0] == "train.steps" else remark
-    if convert is None:
-        return replace(given, why_not=f"{' or '.join(meaning.keys) if meaning else keys[0]}: {remark}")
+        convert, told = _conversion(plain_word(given.word), keys[0], batched)
+        if convert is None:
+            return replace(given, why_not=f"{' or '.join(keys)}: {remark}")
+        remark = told
     entry = {word: _converted(word, value, convert) for word, value in given.entry.items()}
     return replace(given, keys=keys[:1], entry=entry, remark=remark)
 
@@ -105,18 +107,23 @@ def _key_of(word: str) -> tuple[tuple[str, ...], Meaning | None]:
     return (meaning.keys, meaning) if meaning and "." in "".join(meaning.keys) + "." else ((), meaning)
 
 
-def _conversion(word: str, key: str, batched: bool) -> Callable[[Any], Any] | None:
-    """How values of a word become those of our key; None: they cannot."""
+def _conversion(word: str, key: str, batched: bool) -> tuple[Convert | None, str]:
+    """How values of a word become those of our key, and what is to be said of it; None: they cannot."""
     if key == "train.steps" and not batched and "epoch" in word:
-        return lambda value: value
+        return lambda value: value, "the batch is full, so an epoch is one step"
     if "pct" in word or "percent" in word:
-        return lambda value: value / 100 if isinstance(value, (int, float)) else value
+        return _share, "a percentage there"
     if key.endswith(".name") or key == "task.op":
-        return lambda value: _option(key, value)
-    return None
+        return partial(_option, key), ""
+    return None, ""
 
 
-def _converted(word: str, value: Any, convert: Callable[[Any], Any]) -> Any:
+def _share(percentage: Any) -> Any:
+    is_number = isinstance(percentage, (int, float)) and not isinstance(percentage, bool)
+    return percentage / 100 if is_number else percentage
+
+
+def _converted(word: str, value: Any, convert: Convert) -> Any:
     if word == "values" and isinstance(value, list):
         return [convert(item) for item in value]
     return convert(value) if word in VALUE_WORDS else value
@@ -138,24 +145,23 @@ def _option(key: str, value: Any) -> Any:
 def _pair(given: Entry) -> Entry:
     """Two keys of one list each; or why not."""
     pairs = given.entry["values"] if isinstance(given.entry.get("values"), list) else [given.entry.get("value")]
-    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+    if not pairs or not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
         return replace(given, why_not="it is not the pair (beta1, beta2)")
     return replace(given, keys=("optimizer.b1", "optimizer.b2"), entry={"values": pairs})
 
 
 def _accepted(entries: list[Entry], document: Document, name: str) -> str:
     """The sweep without what our checks refuse, which becomes a comment with the reason."""
-    for _ in range(len(entries) + 1):
-        text, lines = _written(entries, document, name)
-        try:
-            expand(parse_sweep(text, f"{name}.yaml", Path()))
-        except SweepError as error:
-            reasons = {lines[mistake.line]: mistake.what for mistake in error.mistakes if mistake.line in lines}
-            if not reasons:
-                reasons = dict.fromkeys(lines.values(), error.mistakes[0].what)
-            entries = [replace(each, why_not=reasons.get(at, each.why_not)) for at, each in enumerate(entries)]
-            continue
-        break
+    text, lines = _written(entries, document, name)
+    try:
+        expand(parse_sweep(text, f"{name}.yaml", Path()))
+    except SweepError as error:
+        if not lines:
+            raise
+        reasons = {lines[mistake.line]: mistake.what for mistake in error.mistakes if mistake.line in lines}
+        reasons = reasons or dict.fromkeys(lines.values(), error.mistakes[0].what)
+        fewer = [replace(each, why_not=reasons.get(at, each.why_not)) for at, each in enumerate(entries)]
+        return _accepted(fewer, document, name)
     return text
 
 

@@ -27,14 +27,14 @@ def _slips(word: str, option: str) -> int | None:
     Case and separators do not count, `weight_decay` may be `weightdecay` and may stand for `optimizer.weight_decay`.
     """
     ours, theirs = _parts(option), _parts(word)
+    if not ours or not theirs:
+        return None
     if "".join(ours) == "".join(theirs):
         return 0
-    for count in {len(ours), *([len(theirs)] if "." in option else [])}:
-        if count == len(theirs):
-            slips = [_part_slips(a, b) for a, b in zip(theirs, ours[-count:], strict=True)]
-            if all(each is not None for each in slips):
-                return sum(each or 0 for each in slips)
-    return None
+    if len(theirs) > len(ours) or (len(theirs) < len(ours) and "." not in option):
+        return None
+    slips = [_part_slips(a, b) for a, b in zip(theirs, ours[-len(theirs) :], strict=True)]
+    return None if None in slips else sum(each or 0 for each in slips)
 
 
 def _parts(text: str) -> list[str]:

@@ -42,7 +42,7 @@ def _none(text: str, remark: str) -> dict[str, Meaning]:
 FULL_BATCH = "steps are updates of the parameters: an epoch is one with train.batch null, else examples / batch"
 KEYS: dict[str, Meaning] = {
     # seeds
-    **_words("seeds random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
+    **_words("seeds random_seed random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
     **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
     # the task
     **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
@@ -99,7 +99,7 @@ KEYS: dict[str, Meaning] = {
     **_other("loss_fn loss_function loss_func loss_type criterion objective", "loss.name",
              remark="it is cross_entropy or mse"),
     # optimizers
-    **_words("lr learning_rate base_lr eta optimizer_lr adam_lr step_size", "optimizer.lr"),
+    **_words("lr learning_rate base_lr max_lr peak_lr eta optimizer_lr adam_lr step_size", "optimizer.lr"),
     **_words("weight_decay wd weightdecay weight_decay_rate decay_rate", "optimizer.weight_decay"),
     **_words("l2 l2_reg l2_coef l2_lambda l2_regularization reg_lambda", "optimizer.weight_decay",
              remark="coupled, as a term of the loss, in adam and sgd; decoupled in adamw"),
