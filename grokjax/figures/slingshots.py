@@ -71,8 +71,7 @@ def data(results: Results, runs: list[str] | None = None, arm: str | None = None
         ranked = table[table["slingshots"] > 0].sort_values("slingshots", ascending=False, kind="stable")
         runs = ranked["run_id"].head(MOST_RUNS).tolist()
     else:
-        runs = [runs] if isinstance(runs, str) else runs
-        results.curves("train/loss", runs)  # an unknown run is an error
+        runs = results.whole_run_ids(runs)
         searched = table[table["run_id"].isin(runs)]
     shown = [_shown(results, table, run_id) for run_id in runs]
     contrast = [_shown(results, table, run_id) for run_id in _contrasts(results, table, runs)]
