@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokjax.analysis.kernel import Sample, kernel
-from grokjax.analysis.over_runs import over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.neurons import each_neuron, neurons
-from grokjax.analysis.over_runs import over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, bands_table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
@@ -69,7 +69,8 @@ def table(layers: list[LayerNeurons]) -> pd.DataFrame:
             values = layer.each[layer.each["group"] == group]
             step = values["step"].max() if len(values) else first["step"]
             bars = {name: first[name] for name in names} | {"metric": "beyond/share", "step": step, "band": "bin"}
-            bars |= {"median": _shares(values), "low": BINS[:-1], "high": BINS[1:], "runs": values["run_id"].nunique()}
+            count = values["run_id"].nunique()
+            bars |= {"median": _shares(values), "low": BINS[:-1], "high": BINS[1:], "runs": count, "live": count}
             rows.append(pd.DataFrame(bars)[lines.columns])
         frame = pd.concat(rows, ignore_index=True)
         frame.insert(0, "layer", layer.layer)

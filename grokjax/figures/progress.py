@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
-from grokjax.analysis.over_runs import over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.analysis.progress import progress
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.bands import bands_table as table
