@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -316,9 +317,19 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
     """
     from grokjax.analysis.summary import derive
     from grokjax.results.derived import cached
-    from grokjax.results.read import Results
+    from grokjax.results.read import Results, Views
 
-    return Results(path, cached(derive), manifest)
+    views = Views(
+        summary=_late("grokjax.analysis.cell_summary", "summarize"),
+        dataset=_late("grokjax.analysis.dataset", "dataset"),
+        html=_late("grokjax.figures.notebook", "html"),
+    )
+    return Results(path, cached(derive), manifest, views)
+
+
+def _late(module: str, name: str) -> Callable[..., Any]:
+    """A function that is imported when it is called: most commands need none of these."""
+    return lambda *arguments: getattr(import_module(module), name)(*arguments)
 
 
 @contextmanager
