@@ -93,7 +93,7 @@ def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list
 def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     row = table[table["run_id"] == run_id].iloc[0]
     axes = results.manifest.axes
-    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in axes[row["arm"]]]
+    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]), key)}" for key in axes[row["arm"]]]
     if len(axes) > 1:
         parts.insert(0, row["arm"])
     last = last_layer(results.parameters(run_id))
