@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
     from grokjax.results.verify import Verification
+    from grokjax.spec.run import FromRun
+    from grokjax.sweep.parents import Answer
 
 
 class Screen(Protocol):
@@ -73,8 +75,12 @@ def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = Non
     Raises SweepError."""
     from grokjax.results.origins import find_parents
 
-    read = sweep_of_values if isinstance(sweep, Mapping) else load_sweep
-    return read(sweep, set, lambda wanted: find_parents(wanted, open_results), arms)
+    def look_up(wanted: FromRun) -> Answer:
+        return find_parents(wanted, open_results)
+
+    if isinstance(sweep, Mapping):
+        return sweep_of_values(sweep, set, look_up, arms)
+    return load_sweep(sweep, set, look_up, arms)
 
 
 def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:

@@ -70,8 +70,8 @@ app = typer.Typer(
 for title, commands in COMMANDS.items():
     for command, example in commands.items():
         if not isinstance(command, str):
-            told = {"epilog": f"Example: grokjax {example}", "rich_help_panel": title}
-            app.command(name_of(command), **told)(exit_codes()(command))
+            epilog = f"Example: grokjax {example}"
+            app.command(name_of(command), epilog=epilog, rich_help_panel=title)(exit_codes()(command))
 app.add_typer(figure_group(), name="figure", rich_help_panel=LOOK)
 
 

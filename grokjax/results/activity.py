@@ -111,5 +111,6 @@ def _value(value: Any) -> str:
     """As --set reads it: JSON is YAML, but for what is no finite number."""
     if isinstance(value, float) and not math.isfinite(value):
         return shown(value)
-    is_word = isinstance(value, str) and value.isidentifier() and read_value(value) == value
-    return value if is_word else json.dumps(value)
+    if isinstance(value, str) and value.isidentifier() and read_value(value) == value:
+        return value
+    return json.dumps(value)

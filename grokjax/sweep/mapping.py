@@ -18,6 +18,7 @@ WIDTH = 2**20  # no line is broken
 
 def document_of(values: Mapping[str, Any]) -> Document:
     """Raises SweepError for values that YAML does not have."""
+    data: dict[str, Any] = {}
     try:
         data = plain(values)
         wrong = [Mistake(NAME, 0, 0, shown_key(path), what) for path, what in _foreign(data, ())]
