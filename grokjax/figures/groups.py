@@ -82,8 +82,13 @@ def varied_arm(results: Results, arm: str | None) -> str:
 
 
 def check_key(results: Results, key: str) -> str:
-    """Raises ValueError if no run has such a key."""
+    """The key that is meant: its last part is enough where only one key ends so. Raises ValueError if there is none."""
     keys = list(results.manifest.keys)
+    ending = [other for other in keys if other.endswith(f".{key}")]
+    if key not in keys and len(ending) == 1:
+        return ending[0]
+    if key not in keys and ending:
+        raise ValueError(f"{key!r} may be any of {', '.join(ending)}: give the whole key")
     if key not in keys:
         varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
         hint = did_you_mean(key, keys) or did_you_mean(key, [*map(short_key, keys)])
@@ -111,7 +116,8 @@ def number_axis(
     """
     planned = results.planned()
     if x is not None:
-        values = planned[check_key(results, x)]
+        x = check_key(results, x)
+        values = planned[x]
         if not all(map(is_number, values.dropna() if gaps else values)):
             raise ValueError(f"the values of {x} are not all numbers, so they have no place on an axis")
         return next((name for name in arms if x in results.manifest.axes[name]), arms[0]), x

@@ -58,7 +58,7 @@ def data(results: Results, by: str | None = None, x: str | None = None, arm: str
     arms = chosen_arms(results, arm)
     by = by or ("arm" if len(arms) > 1 else "optimizer")
     if by not in ("arm", "optimizer"):
-        check_key(results, by)
+        by = check_key(results, by)
     _, x = number_axis(results, arms, x, FIRST_CHOICE, by, gaps=True)
     parts = [_named(runs_of(results.runs(), name), name, by) for name in arms]
     runs = pd.concat(parts).drop_duplicates(["optimizer", "run_id"])

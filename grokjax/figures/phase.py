@@ -88,9 +88,7 @@ def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
 
 def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None) -> tuple[str, str | None]:
     """The two keys: as asked for, else axes of the arm; one that moves along with the other is not taken."""
-    for key in (x, y):
-        if key is not None:
-            check_key(results, key)
+    x, y = (key and check_key(results, key) for key in (x, y))
     if x is not None and x == y:
         raise ValueError(f"x and y are both {x}")
     varied = [key for key in varied_keys(results, arm) if key not in (x, y)]
