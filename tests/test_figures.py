@@ -11,7 +11,7 @@ import pytest
 
 import grokjax
 from grokjax.figures import KINDS, curves, draw, make, norms, phase, save, slingshots
-from grokjax.figures.groups import group_runs
+from grokjax.figures.groups import check_key, group_runs
 from grokjax.figures.phase import _cell
 
 SWEEP = """
@@ -148,6 +148,12 @@ def test_diverged_runs_are_counted_in_the_legend(results):
 def test_a_wrong_option_is_an_error_that_says_what_there_is(results, kind, options, message):
     with pytest.raises(ValueError, match=message):
         draw(kind, results, **options)
+
+
+def test_the_last_part_of_a_key_is_enough_where_one_key_ends_so(results):
+    assert check_key(results, "weight_decay") == "optimizer.weight_decay"
+    with pytest.raises(ValueError, match=r"'name' is one of task\.name, model\.name, optimizer\.name"):
+        check_key(results, "name")
 
 
 def test_importing_figures_does_not_import_matplotlib():
