@@ -18,7 +18,6 @@ from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
 from grokjax.sweep.expand import load_sweep
-from grokjax.sweep.load import SweepError
 from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:

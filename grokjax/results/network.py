@@ -33,9 +33,9 @@ class StoredNetwork:
         """Logits as they were trained with, `model.logit_scale` included.
 
         tokens: integers [n, L] of the task's length and vocabulary (for modular arithmetic [n, 3]: a, b, p). Returns
-        [n, L, d_vocab_out] for a transformer, [n, classes] for an MLP (which reads the operands only), and for a network
-        of a user's [n, classes], or [n, scored, classes] where several positions are scored. Raises ValueError for
-        tokens that are none.
+        [n, L, d_vocab_out] for a transformer, [n, classes] for an MLP (which reads the operands only), and for a
+        network of a user's [n, classes], or [n, scored, classes] where several positions are scored. Raises ValueError
+        for tokens that are none.
         """
         return self._forward(tokens, unrecorded)
 
@@ -92,6 +92,6 @@ def _checked(inputs: np.ndarray, spec: RunSpec) -> np.ndarray:
     wanted = f"tokens are integers of shape [n, {length}], each from 0 to {vocabulary - 1}"
     if inputs.ndim != 2 or inputs.shape[1] != length or inputs.dtype.kind not in "iu":
         raise ValueError(f"{wanted}; got {inputs.dtype} of shape {list(inputs.shape)}")
-    if inputs.size and not (0 <= inputs.min() and inputs.max() < vocabulary):
+    if inputs.size and (inputs.min() < 0 or inputs.max() >= vocabulary):
         raise ValueError(f"{wanted}; got {inputs.min()} to {inputs.max()}")
     return inputs

@@ -23,5 +23,7 @@ def whole_run_id(given: str, run_ids: Collection[str], where: Path) -> str:
     more = f" and {len(meant) - MOST_SHOWN} more" if len(meant) > MOST_SHOWN else ""
     shown = f"{', '.join(meant[:MOST_SHOWN])}{more}"
     if len(given) < SHORTEST:
-        raise ValueError(f"run {given!r} in {where} is too short, write {SHORTEST} characters or more; there is {shown}")
+        raise ValueError(
+            f"run {given!r} in {where} is too short, write {SHORTEST} characters or more; there is {shown}"
+        )
     raise ValueError(f"run {given!r} in {where} could be {shown}; write more of it")
