@@ -65,8 +65,8 @@ def convert(
     """
     from grokjax.results.published import convert_published
 
-    values = convert_published(file, out)
-    typer.echo(f"{len(values)} parameters in {out}")
+    values, notes = convert_published(file, out)
+    typer.echo("\n".join([f"{len(values)} parameters in {out}", *notes]))
 
 
 @bad_value()
@@ -102,7 +102,8 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write; default DIR/TABLE-export.csv (or .parquet), with --to DIR/RUN-transformer_lens.safetensors."
+            help="File to write; default DIR/TABLE-export.csv (or .parquet); with --to transformer_lens "
+            "DIR/RUN-transformer_lens.safetensors."
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="csv or parquet; default by the file's ending, else csv.")] = None,

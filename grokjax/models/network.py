@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Num, UInt32
 
@@ -130,11 +131,12 @@ def output_map(spec: RunSpec, params: Params) -> Float[Array, "d v"] | None:
 
 
 def recorded_forward(
-    spec: RunSpec, params: Params, inputs: Inputs, record: Record = unrecorded
+    spec: RunSpec, params: Mapping[str, Any], inputs: Any, record: Record = unrecorded
 ) -> Float[Array, "n *at v"]:
-    """Logits before `logit_scale`, examples first: of a transformer at every position, of others at the answers (with an
-    axis of positions where several are scored). `record` is handed every activation by TransformerLens's name; a model
-    of a user's has none to hand out."""
+    """Logits before `logit_scale`, examples first: of a transformer at every position, of others at the answers (with
+    an axis of positions where several are scored). `record` is handed every activation by TransformerLens's name; a
+    model of a user's has none to hand out. Takes NumPy's arrays too."""
+    params, inputs = {name: jnp.asarray(value) for name, value in params.items()}, jnp.asarray(inputs)
     if network(spec).recorded_forward:
         return _part(spec, "recorded_forward")(params, inputs, spec.model, spec.task, record)
     logits = forward(spec, params, inputs).T

@@ -68,8 +68,8 @@ def export_table(
 
 
 def export_network(network: StoredNetwork, path: Path) -> None:
-    """Write a network for TransformerLens: its state dict as safetensors, with its config as JSON in the metadata. Raises
-    ValueError for a network that TransformerLens cannot express."""
+    """Write a network for TransformerLens: its state dict as safetensors, with its config as JSON in the metadata.
+    Raises ValueError for a network that TransformerLens cannot express."""
     config, state = network.to_transformer_lens()
     data = save(state, {"config": json.dumps(config)})
     write_view(path, lambda temporary: temporary.write_bytes(data))

@@ -183,12 +183,26 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_view(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a picture or a table for people. In a results directory its SHA-256 stands in a hidden file beside it."""
+    """Write a picture or a table for people. In a results directory its SHA-256 stands in a hidden file beside it.
+    Missing folders are made. Raises ValueError for a path where no file can be."""
+    check_place(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, write)
     if any((folder / "plan.json").exists() for folder in path.absolute().parents[:3]):
         text = view_digest(path)
         write_whole(digest_file(path), lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def check_place(path: Path) -> None:
+    """Raises ValueError where a file cannot be at a path that a user gave."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a directory; name a file to write")
+    for part in (path, *path.parents):
+        if part.is_symlink() and not part.exists():
+            raise ValueError(f"{part} is a link to {os.readlink(part)}, which is not there; remove it, or name another")
+    folder = next((folder for folder in path.parents if folder.exists()), None)
+    if folder is not None and not folder.is_dir():
+        raise ValueError(f"{folder} is a file, so {path} cannot be in it")
 
 
 def digest_file(view: Path) -> Path:

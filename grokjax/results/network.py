@@ -33,9 +33,9 @@ class StoredNetwork:
         """Logits as they were trained with, `model.logit_scale` included.
 
         tokens: integers [n, L] of the task's length and vocabulary (for modular arithmetic [n, 3]: a, b, p). Returns
-        [n, L, d_vocab_out] for a transformer, [n, classes] for an MLP (which reads the operands only), and for a network
-        of a user's [n, classes], or [n, scored, classes] where several positions are scored. Raises ValueError for
-        tokens that are none.
+        [n, L, d_vocab_out] for a transformer, [n, classes] for an MLP (which reads the operands only), and for a
+        network of a user's [n, classes], or [n, scored, classes] where several positions are scored. Raises ValueError
+        for tokens that are none.
         """
         return self._forward(tokens, unrecorded)
 

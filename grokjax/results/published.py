@@ -1,73 +1,91 @@
-"""Weights that others published, under grokjax's names: what `init.from_file` reads. Never unpickles anything."""
+"""Weights that others published, under grokjax's names: what `init.from_file` reads."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 
+from grokjax.models.transformer_lens import IN_LAYER, TOP
 from grokjax.results.files import write_view
+from grokjax.results.foreign import read_tensors
+
+State = dict[str, np.ndarray]
 
 SKIPPED = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")  # buffers, not weights
-AS_SAFETENSORS = (
-    "which may hold code that runs when it is opened, so it is not; if you trust it, write its tensors as safetensors: "
-    "import torch; from safetensors.torch import save_file; save_file({{name: value.contiguous() for name, value in "
-    "torch.load({path!r}, weights_only=True).items()}}, 'weights.safetensors')"
-)
-TOP = {"embed.W_E": "W_E", "pos_embed.W_pos": "W_pos", "unembed.W_U": "W_U", "ln_final.w": "ln_final_w",
-       "ln_final.b": "ln_final_b"}  # fmt: skip
-IN_LAYER = {"attn.W_Q": "W_Q", "attn.W_K": "W_K", "attn.W_V": "W_V", "attn.W_O": "W_O", "mlp.W_in": "W_in",
-            "mlp.b_in": "b_in", "mlp.W_out": "W_out", "mlp.b_out": "b_out", "ln1.w": "ln1_w", "ln1.b": "ln1_b",
-            "ln2.w": "ln2_w", "ln2.b": "ln2_b"}  # fmt: skip
 BIASES = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")  # grokjax has none
+WRAPPERS = re.compile(r"((module|_orig_mod|model)\.)+")  # of DataParallel, of torch.compile, of a module that holds it
+OURS = re.compile(
+    r"W_E|W_pos|W_U|ln_final_[wb]|(W_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+"  # the last: an MLP's
+)
 AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "W_in": 2, "W_out": 2}
 TRANSPOSED = {"W_E", "W_in", "W_out", "W_Q", "W_K", "W_V"}  # in the layout of Nanda et al., besides W_O
 
 
-def convert_published(path: Path, out: Path) -> dict[str, np.ndarray]:
-    """Write a published state dict as safetensors in grokjax's names, and return it. Raises ValueError."""
-    params = renamed(read_tensors(path))
+def convert_published(path: Path, out: Path) -> tuple[State, list[str]]:
+    """Write a published state dict as safetensors in grokjax's names. Returns it, and what is to be known of it. Raises
+    ValueError."""
+    tensors, metadata = read_tensors(path)
+    state = without_wrappers(with_aliases(tensors, metadata))
+    state, notes = without_copies(state)
+    params = renamed(state)
+    notes += unsaid(params, _config(metadata))
     write_view(out, lambda temporary: temporary.write_bytes(save(params)))
-    return params
+    return params, notes
 
 
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from a safetensors file. Raises ValueError for all else."""
-    with path.open("rb") as file:
-        head = file.read(8)
-    if head[:1] == b"\x80" or head[:4] == b"PK\x03\x04":
-        kind = "a pickle" if head[:1] == b"\x80" else "a zip archive (PyTorch's or NumPy's)"
-        raise ValueError(f"{path} is {kind}, {AS_SAFETENSORS.format(path=str(path))}")
-    try:
-        return load_file(path)
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path} is not safetensors: {str(error)[:200]}") from None
+def with_aliases(tensors: State, metadata: dict[str, str]) -> State:
+    """With the names that `safetensors.torch.save_model` left out, because their tensors stand there under another."""
+    aliases = {name: of for name, of in metadata.items() if name not in tensors and of in tensors}
+    return tensors | {name: tensors[of] for name, of in aliases.items()}
 
 
-def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def without_wrappers(state: State) -> State:
+    """Names without what stands before all of them, as `module.` of `torch.nn.DataParallel`."""
+    found = [WRAPPERS.match(name) for name in state]
+    if not found or not all(found):
+        return state
+    return {WRAPPERS.sub("", name, count=1): value for name, value in state.items()}
+
+
+def without_copies(state: State) -> tuple[State, list[str]]:
+    """Without tensors under unknown names that stand there under a known one too, and a note of each."""
+    known = {name: value for name, value in state.items() if _is_known(name)}
+    kept, notes = dict(known), []
+    for name, value in state.items():
+        if name not in known:
+            same = next((other for other, of in known.items() if _are_equal(of, value)), None)
+            if same is None:
+                kept[name] = value  # `renamed` says that it is unknown
+            else:
+                notes.append(f"{name} is left out: it is the same tensor as {same}")
+    return kept, notes
+
+
+def _is_known(name: str) -> bool:
+    return bool(_grokjax_name(name) or BIASES.fullmatch(name) or SKIPPED.fullmatch(name) or OURS.fullmatch(name))
+
+
+def _are_equal(one: np.ndarray, other: np.ndarray) -> bool:
+    return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+
+
+def renamed(state: State) -> State:
     """A state dict in TransformerLens's names and layouts, or in those of the code of Nanda et al. 2023, as grokjax has
-    it. Raises ValueError for what it cannot express.
+    it; one in grokjax's own names stays as it is. Raises ValueError for what it cannot express.
 
     TransformerLens has grokjax's layouts. Nanda's, known by its W_O of two axes, has W_E [d_model, d_vocab],
     W_Q|W_K|W_V [heads, d_head, d_model], W_O [d_model, heads d_head], W_in [d_mlp, d_model], W_out [d_model, d_mlp].
     Biases that grokjax has not must be 0 (b_U: all equal). A W_U without an output for `=` gets one that is always 0.
     """
-    params: dict[str, np.ndarray] = {}
-    for name, value in state.items():
-        ours = _grokjax_name(name)
-        if ours is not None:
-            params[ours] = _as_float(name, value)
-        elif BIASES.fullmatch(name):
-            _check_no_bias(name, value)
-        elif not SKIPPED.fullmatch(name):
-            raise ValueError(f"{name} is no parameter that grokjax knows; known are {', '.join([*TOP, *IN_LAYER])}")
-    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in params]
-    if missing:
-        raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
+    if state and all(OURS.fullmatch(name) for name in state):
+        return {name: np.ascontiguousarray(_as_float(name, value)) for name, value in state.items()}
+    params = _named(state)
     if params["W_O.0"].ndim == 2:
         params = {name: _from_nanda(name, value, params) for name, value in params.items()}
     for name, value in params.items():
@@ -79,6 +97,55 @@ def renamed(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif lacking:
         raise ValueError(f"W_E has {len(params['W_E'])} tokens and W_U {params['W_U'].shape[1]}: it may lack `=` only")
     return {name: np.ascontiguousarray(value) for name, value in params.items()}
+
+
+def _named(state: State) -> State:
+    """Under grokjax's names, in the layouts that they come in."""
+    params: State = {}
+    for name, value in state.items():
+        ours = _grokjax_name(name)
+        if ours is not None:
+            params[ours] = _as_float(name, value)
+        elif BIASES.fullmatch(name):
+            _check_no_bias(name, value)
+        elif not SKIPPED.fullmatch(name):
+            raise ValueError(f"{name} is no parameter that grokjax knows; known are {', '.join([*TOP, *IN_LAYER])}")
+    missing = [name for name in ("W_E", "W_pos", "W_O.0", "W_U") if name not in params]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
+    return params
+
+
+def unsaid(params: State, config: dict[str, Any]) -> list[str]:
+    """The keys of a sweep that such a transformer needs, and what the weights do not say of it.
+
+    config: TransformerLens's, where the file has one (`grokjax export --to transformer_lens` writes it).
+    """
+    if "W_O.0" not in params:
+        return []
+    heads, d_head, d_model = params["W_O.0"].shape
+    d_mlp = params["b_in.0"].size if "b_in.0" in params else 0
+    layernorm = "pre" if "ln1_w.0" in params else "none"
+    keys = {"layers": sum(name.startswith("W_O.") for name in params), "d_model": d_model, "heads": heads}
+    keys |= {"d_head": d_head, "d_mlp": d_mlp, "layernorm": layernorm}
+    keys |= {"activation": config["act_fn"]} if d_mlp and "act_fn" in config else {}
+    notes = [f"model: {{name: transformer, {', '.join(f'{key}: {value}' for key, value in keys.items())}}}"]
+    if d_mlp and "act_fn" not in config:
+        notes.append("the weights do not say the activation: model.activation is relu unless you name another")
+    if not d_mlp:
+        notes.append("it has no MLP's weights, so it is taken for attention only (d_mlp: 0)")
+    if layernorm == "none" and config.get("normalization_type", "unsaid"):
+        notes.append("it has no layer norm's weights: had the network one without parameters, its logits were others")
+    notes.append("scores are divided by sqrt(d_head), and logits multiplied by model.logit_scale, 1 unless you say so")
+    return notes
+
+
+def _config(metadata: dict[str, str]) -> dict[str, Any]:
+    try:
+        config = json.loads(metadata.get("config", "{}"))
+    except ValueError:
+        return {}
+    return config if isinstance(config, dict) else {}
 
 
 def _grokjax_name(name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -226,7 +227,7 @@ class Results:
             more = f" (of {len(rows)})" if len(rows) > len(nearest) else ""
             raise ValueError(
                 f"run {run_id} has {has}{more}, none at {step}; "
-                f"make it with: grokjax replay {self.path} {run_id} --from {step} --to {step}"
+                f"make it with: grokjax replay {shlex.quote(str(self.path))} {run_id} --from {step} --to {step}"
             )
         return rows[step]
 

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
-
-from safetensors import SafetensorError, safe_open
 
 from grokjax.spec.memo import Memo
 from grokjax.spec.optimizers import Optimizer
@@ -18,6 +14,7 @@ from grokjax.spec.tasks import Split, Task
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
 from grokjax.sweep.spelling import did_you_mean
+from grokjax.sweep.weights_file import file_shapes
 
 MOST_PARAMETERS = 10**9
 
@@ -191,10 +188,7 @@ def _check_file(spec: RunSpec, path: str, report: Report) -> None:
     if isinstance(shapes, str):
         report("init.from_file", shapes)
         return
-    what = _misfit(shapes, parameter_shapes(spec))
-    if what and "embed.W_E" in shapes:
-        what = f"it has names of TransformerLens (embed.W_E); rename them: grokjax convert {path} --out NEW.safetensors"
-    if what:
+    if what := _misfit(shapes, parameter_shapes(spec)):
         report("init.from_file", f"{path} does not fit: {what}")
 
 
@@ -209,33 +203,6 @@ def _misfit(shapes: Shapes, wanted: Shapes) -> str:
     ]
     more = f"; and {len(problems) - 4} more" if len(problems) > 4 else ""
     return "; ".join(problems[:4]) + more
-
-
-@cache  # for one expansion: `expand` forgets it
-def file_shapes(path: str) -> dict[str, tuple[int, ...]] | str:
-    """Names and shapes in a safetensors file, or what is wrong with it."""
-    try:
-        if Path(path).is_dir():
-            return f"{path} is a directory, not a safetensors file"
-        Path(path).stat()
-    except FileNotFoundError:
-        return f"no such file: {path}"
-    except (OSError, ValueError) as error:
-        return f"{shown(path)} cannot be read: {getattr(error, 'strerror', None) or error}"
-    if not Path(path).is_file():
-        return f"{path} is not a regular file"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            slices = {name: file.get_slice(name) for name in names}
-            kinds = {name: part.get_dtype() for name, part in slices.items()}
-            shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
-    except SafetensorError as error:
-        return f"{path} is not a safetensors file, or a damaged one ({error})"
-    except OSError as error:
-        return f"{path} cannot be read: {error.strerror or error}"
-    odd = [f"{name} is {kind}" for name, kind in kinds.items() if kind not in ("F16", "F32", "F64")]
-    return f"{path}: weights are F16, F32 or F64, but {', '.join(odd[:4])}" if odd else shapes
 
 
 def warnings(spec: RunSpec, explicit: set[str]) -> list[str]:

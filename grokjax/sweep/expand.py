@@ -12,7 +12,6 @@ from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
 from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import Uses
-from grokjax.sweep import check
 from grokjax.sweep.arms import Arm, choose, read_arms
 from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.extends import whole_text, with_extended
@@ -26,6 +25,7 @@ from grokjax.sweep.points import check_listed, draws, one_by_one, product
 from grokjax.sweep.run import MadeRun, Run, Sweep, make_runs, run_ids
 from grokjax.sweep.settings import Settings, read_settings
 from grokjax.sweep.top import MAX_RUNS, Top, read_top
+from grokjax.sweep.weights_file import file_shapes
 
 MANY = 2_000  # from so many runs on, every value is checked by itself before their product
 ENOUGH = 20  # mistakes in a large product, after which the rest is left out
@@ -69,7 +69,7 @@ def expand(
     """The runs of a parsed sweep. Raises SweepError with every mistake."""
     overrides = {key: plain(value) for key, value in (overrides or {}).items()}
     document = with_extended(document)
-    for cached in (check.file_shapes, identity.file_digest):
+    for cached in (file_shapes, identity.file_digest):
         cached.cache_clear()  # files may have changed since the last sweep was read
     own = _own_families(document)
     families = with_families(own.families) if own else FAMILIES
