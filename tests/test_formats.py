@@ -166,7 +166,10 @@ def test_a_broken_plan_of_format_4_is_refused_in_words(tmp_path: Path, harm: Any
 @pytest.mark.parametrize(
     ("number", "said"),
     [
-        (3, "it was written by an earlier version of grokjax; this one reads format 4 and 5: read it with that version"),
+        (
+            3,
+            "it was written by an earlier version of grokjax; this one reads format 4 and 5: read it with that version",
+        ),
         (6, "it was written by a newer version of grokjax .format 6, this one reads 4 and 5.; upgrade to read it"),
         ("5", "format 5, this version reads 4 and 5"),
         (None, "format None, this version reads 4 and 5"),
