@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,13 @@ def run(
     set: dict[str, Any] | None = None,
     progress: bool = True,
     other_device: bool = False,
+    arms: Sequence[str] = (),
 ) -> Results:
     """Train every run of a sweep and return its results; the same call again goes on where it stopped.
 
     sweep: a sweep file, or a mapping of what it would say. out: results directory, default runs/NAME. set: dotted keys
-    that win over the sweep, as in --set. progress: show how far it is, on a terminal, in a notebook, or as lines now
+    that win over the sweep, as in --set; a list makes an axis: {"seed": [0, 1, 2]}. arms: train these only; what `out`
+    holds of others stays. progress: show how far it is, on a terminal, in a notebook, or as lines now
     and then. other_device: go on with what another kind or number of devices, or other versions, began; bits then
     differ from those of one machine. Raises SweepError for bad input (nothing is written), Interrupted after SIGINT or
     SIGTERM, Locked where another process trains there, Damaged where a file is not what was written.
@@ -32,4 +34,4 @@ def run(
     from grokjax.live import LiveScreen
 
     screen = LiveScreen(Console(highlight=False)) if progress else None
-    return launch.run(sweep, out, set, screen, other_device)
+    return launch.run(sweep, out, set, screen, other_device, arms)

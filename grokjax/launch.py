@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from grokjax.plan.growth import extend, growth_text
-from grokjax.plan.plan import Bucket, Chunk, Device, Plan, in_training_order, make_plan
+from grokjax.plan.plan import Bucket, Chunk, Device, Plan, in_training_order, make_plan, of_arms_asked_for
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
@@ -64,13 +65,13 @@ def prepare_jax() -> None:
     keep_compiled(cache_folder())
 
 
-def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = None) -> Sweep:
+def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = None, arms: Sequence[str] = ()) -> Sweep:
     """Read, expand and check a sweep file, or the values of one; runs of other results directories are looked up.
     Raises SweepError."""
     from grokjax.results.origins import find_parents
 
     read = sweep_of_values if isinstance(sweep, Mapping) else load_sweep
-    return read(sweep, set, lambda wanted: find_parents(wanted, open_results))
+    return read(sweep, set, lambda wanted: find_parents(wanted, open_results), arms)
 
 
 def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:
@@ -126,9 +127,10 @@ def run(
     set: dict[str, Any] | None = None,
     screen: Screen | None = None,
     other_device: bool = False,
+    arms: Sequence[str] = (),
 ) -> Results:
     """Train every run of a sweep and return its results: `grokjax.run`, to which a screen of one's own is given."""
-    loaded = load(sweep, set)
+    loaded = load(sweep, set, arms)
     where = Path(out) if out else Path("runs") / loaded.name
     return train(loaded, where, screen, other_device, print)
 
@@ -160,7 +162,7 @@ def train(
         planned(plan)
         if say and stored and (grown := growth_text(plan, stored.every_run)):
             say(grown)
-        _train_to_the_end(plan, manifest, screen, leave)
+        _train_to_the_end(of_arms_asked_for(plan), manifest, screen, leave)
     results = open_results(out, manifest)
     results.runs()  # writes the derived tables
     return results
@@ -353,6 +355,16 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
     """
     from grokjax.analysis.summary import derive
     from grokjax.results.derived import cached
-    from grokjax.results.read import Results
+    from grokjax.results.read import Results, Views
 
-    return Results(path, cached(derive), manifest)
+    views = Views(
+        summary=_late("grokjax.analysis.cell_summary", "summarize"),
+        dataset=_late("grokjax.analysis.dataset", "dataset"),
+        html=_late("grokjax.figures.notebook", "html"),
+    )
+    return Results(path, cached(derive), manifest, views)
+
+
+def _late(module: str, name: str) -> Callable[..., Any]:
+    """A function that is imported when it is called: most commands need none of these."""
+    return lambda *arguments: getattr(import_module(module), name)(*arguments)

@@ -17,8 +17,9 @@ from safetensors.numpy import save_file
 from typer.testing import CliRunner
 
 from grokjax.cli import app
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.load import SweepError, parse_sweep
+from grokjax.sweep.settings import parse_overrides
 
 FOLDER = Path(__file__).parent / "bad_sweeps"
 
@@ -140,7 +141,21 @@ SETTINGS = {
     "seed": "seed: write key=value, for instance train.steps=2000",
     "=5": "=5: write key=value",
     "sed=4": "sed: unknown key (did you mean seed?)",
-    "lr=4": "lr: unknown key (did you mean optimizer.lr?)",
+    "lr=x": "optimizer.lr: wrong type: expected a number, got 'x' (text)",
+    "name=x": "name: is no key of a run: change it in the file",
+    "learning_rate=1": "learning_rate: unknown key (did you mean optimizer.lr?)",
+    "n_head=2": "n_head: unknown key (did you mean model.heads?)",
+    "optimizer.name=adam,sgdd": "optimizer.name: must be one of adamw, adam, sgd",
+    "seed=0,,1": "seed: a value is missing between commas: write 0,1,2 or 0..2",
+    "seed=0,x": "seed: wrong type: expected a whole number, got 'x' (text)",
+    "seed=3..1": "seed: an empty range: 3 is above 1",
+    "seed=0..": "seed: '0..' is no range: one is of whole numbers, as 0..7",
+    "optimizer.lr=0.1..0.5": "optimizer.lr: '0.1..0.5' is no range: one is of whole numbers",
+    "seed=0..9999999": "seed: a range of more than 1,000,000 values",
+    "seed=1,1": "seed: the value 1 stands twice",
+    "seed=[]": "seed: an empty list: it has no values, so the sweep would have no runs",
+    "optimizer.momentum=0,0.9": "optimizer.momentum: unknown key: no run's optimizer has momentum",
+    "log.every=10,20": "log.every: an axis without effect: all 2 values give the same runs: log does not",
     "base.seed=4": "base: unknown key: keys are written without `base.`",
     "run_cap=4": "run_cap: is no key of a run: change it in the file",
     "seed=": "seed: wrong type: expected a whole number, got null",

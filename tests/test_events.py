@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grokjax.analysis.events import Event, Thresholds, find_events, outcome
+from grokjax.analysis.events import Event, Thresholds, above_chance, find_events, outcome
 from grokjax.analysis.tally import Tally
 from grokjax.results.segment import End, Rows, Segment
+from grokjax.spec.tasks import Sizes
 
 LAST = "W_U"
 
@@ -305,6 +306,37 @@ def test_a_run_without_a_record_has_no_events_but_its_divergence():
 )
 def test_outcome(train, test, expected: str):
     assert outcome(Curves([0, 10], [1, 1], train=train, test=test).events()) == expected
+
+
+@pytest.mark.parametrize(
+    ("sizes", "final", "expected"),
+    [
+        (Sizes(113, 3830, 8939), 0.93, "partly_generalized"),
+        (Sizes(113, 3830, 8939), 0.11, "partly_generalized"),  # a tenth of the way from 1 / 113 to 0.99 is 0.107
+        (Sizes(113, 3830, 8939), 0.10, "memorized"),
+        (Sizes(2, 40, 24), 0.75, "memorized"),  # within three standard errors of a guess, 0.31
+        (Sizes(2, 40, 24), 0.85, "partly_generalized"),
+    ],
+)
+def test_what_is_above_chance_is_partly_generalized(sizes: Sizes, final: float, expected: str):
+    events = Curves([0, 10], [1, 1], train=[0, 1], test=[0, final]).events()
+    assert outcome(events, final, above_chance(sizes, 0.99)) == expected
+
+
+def test_with_minibatches_fit_is_that_of_the_whole_train_set():
+    """One batch that is all right makes no fit."""
+    steps = np.arange(0, 60, 10)
+    batch = np.array([0, 1, 0.5, 0.5, 0.75, 1], np.float32)
+    whole = np.array([0, 0.5, 1], np.float32)
+    curves = {
+        "train/loss": (steps, np.ones(6, np.float32)),
+        "train/loss_max": (steps, np.ones(6, np.float32)),
+        "train/accuracy": (steps, batch),
+    }
+    assert [event.step for event in find_events(curves, Thresholds(), LAST)] == [10]
+    both = curves | {"train_set/accuracy": (steps[::2], whole)}
+    assert [event.step for event in find_events(both, Thresholds(), LAST)] == [40]
+    assert [event.step for event in find_events(both, Thresholds(fit=0.5), LAST)] == [20]
 
 
 def test_the_tally_remembers_the_last_five_records_of_a_sparse_run():

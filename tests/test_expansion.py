@@ -1,6 +1,6 @@
 """What a sweep file means: its runs, their values, and what wins over what."""
 
-import math
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,9 +12,9 @@ from safetensors.numpy import save_file
 
 from grokjax.spec.constraints import FixedNorm
 from grokjax.spec.optimizers import SGD, Adam, AdamW
-from grokjax.sweep.axes import Axis, Distribution, draw
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.load import SweepError, parse_sweep
+from grokjax.sweep.settings import parse_overrides
 
 # DESIGN.md's example, word for word
 COMPLETE = """\
@@ -288,6 +288,54 @@ def test_a_sweep_without_a_name_is_called_like_its_file(tmp_path):
     assert load_sweep(tmp_path / "my sweep (2).yaml").name == "my-sweep-2"
 
 
+def test_files_whose_names_lose_letters_do_not_share_a_folder(tmp_path):
+    names = set()
+    for stem in ("研究", "実験", "研究1", "実験1", "über", "ber", "(!)"):
+        (tmp_path / f"{stem}.yaml").write_text("base: {seed: 1}\n")
+        names.add(load_sweep(tmp_path / f"{stem}.yaml").name)
+    assert len(names) == 7
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", name) for name in names)
+    assert "ber" in names
+
+
+@pytest.mark.parametrize(("name", "quoted"), [("113", "'113'"), ("1.5", "'1.5'"), ("true", "'true'")])
+def test_a_name_that_is_a_number_is_asked_for_in_quotes(name, quoted):
+    with pytest.raises(SweepError, match=f"name: must be text, got .*: write it in quotes, as {quoted}"):
+        sweep(f"name: {name}\nbase: {{seed: 1}}\n")
+    assert sweep(f"name: {quoted}\n").name == name
+
+
+# What W&B's sweep files have besides
+
+
+def test_the_bookkeeping_of_wandb_is_remarked_upon_once_and_means_nothing():
+    text = """\
+program: train.py
+project: grokking
+entity: someone
+metric: {name: test_loss, goal: minimize}
+early_terminate: {type: hyperband, min_iter: 3}
+command: [python, train.py]
+description: does it grok?
+run_cap: 1
+parameters: {seed: {values: [0, 1]}}
+"""
+    made = sweep(text)
+    assert [run.spec.seed for run in made.runs] == [0, 1]
+    assert made.warnings == (
+        "W&B's program, project, entity, metric, early_terminate, command have no effect here",
+        "run_cap has no effect with method grid: all runs of the grid are trained",
+    )
+    assert made.description == "does it grok?"
+
+
+def test_a_search_by_earlier_losses_is_refused_with_the_reason():
+    with pytest.raises(SweepError, match=r"method: bayes picks runs by what .* the loss is flat"):
+        sweep("method: bayes\nparameters: {seed: {values: [0, 1]}}\n")
+    with pytest.raises(SweepError, match="description: must be text, got 5"):
+        sweep("description: 5\n")
+
+
 # Random sweeps
 
 RANDOM = """\
@@ -324,48 +372,6 @@ def test_draws_that_repeat_others_are_one_run_and_remarked_upon():
 def test_a_random_sweep_may_weight_a_value_by_listing_it_twice():
     made = sweep("method: random\nrun_cap: 9\nparameters: {seed: {values: [1, 1, 2]}}\n")
     assert sorted(values(made, "seed")) == [(1,), (2,)]
-
-
-def drawn(kind, count=4000, **numbers):
-    axis = Axis(("x",), (), (), ("parameters", "x"), Distribution(kind, **numbers))
-    return np.array([draw(axis, 11, index)[0][0] for index in range(count)])
-
-
-def spread(sample, low, high):
-    """Largest distance of the empirical distribution from the uniform one."""
-    sample = np.sort((sample - low) / (high - low))
-    return np.abs(sample - np.linspace(0, 1, len(sample))).max()
-
-
-def test_uniform_is_uniform():
-    assert spread(drawn("uniform", low=-2.0, high=3.0), -2, 3) < 0.03
-
-
-def test_log_uniform_values_is_uniform_in_the_logarithm():
-    sample = drawn("log_uniform_values", low=1e-4, high=1e-1)
-    assert sample.min() >= 1e-4
-    assert sample.max() <= 1e-1
-    assert spread(np.log(sample), math.log(1e-4), math.log(1e-1)) < 0.03
-
-
-def test_int_uniform_draws_both_ends_as_often_as_the_rest():
-    counts = Counter(drawn("int_uniform", low=2, high=5).tolist())
-    assert sorted(counts) == [2, 3, 4, 5]
-    assert all(abs(count - 1000) < 120 for count in counts.values())
-
-
-def test_q_uniform_rounds_to_multiples_so_that_the_ends_are_half_as_likely():
-    counts = Counter(drawn("q_uniform", low=0.0, high=1.0, q=0.25).tolist())
-    assert sorted(counts) == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert all(abs(counts[value] - 1000) < 120 for value in (0.25, 0.5, 0.75))
-    assert all(abs(counts[value] - 500) < 100 for value in (0.0, 1.0))
-
-
-def test_normal_has_its_mean_and_deviation():
-    sample = drawn("normal", mu=3.0, sigma=0.5)
-    assert abs(sample.mean() - 3) < 0.03
-    assert abs(sample.std() - 0.5) < 0.03
-    assert abs(np.mean(np.abs(sample - 3) < 0.5) - 0.683) < 0.03
 
 
 def test_categorical_draws_each_value_alike_and_constant_only_its_own():

@@ -11,7 +11,6 @@ import pytest
 
 import grokjax
 from grokjax.figures import KINDS, curves, draw, make, norms, phase, save, slingshots
-from grokjax.figures.bands import over_runs
 from grokjax.figures.groups import group_runs
 from grokjax.figures.phase import _cell
 
@@ -82,21 +81,6 @@ def test_another_key_pools_what_it_does_not_color(results):
     grouping = group_runs(results, results.planned(), "decay", by="seed")
     assert [group.values for group in grouping.groups] == [(0,), (1,), (2,)]
     assert grouping.pooled == ("optimizer.weight_decay",)
-
-
-def test_of_five_runs_on_the_band_is_10_to_90_percent():
-    frame = pd.DataFrame({"run_id": list("abcdefghijk"), "step": 0, "x": np.arange(11.0)})
-    bands = over_runs(frame, dict.fromkeys("abcdefghijk", 0), ["x"])
-    assert bands[["median", "low", "high"]].to_numpy().tolist() == [[5.0, 1.0, 9.0]]
-
-
-def test_a_line_ends_where_less_than_half_of_its_runs_go_on():
-    rows = [("a", step, 1.0) for step in (0, 10, 20)] + [("b", 0, 3.0), ("b", 10, 3.0), ("c", 0, 5.0)]
-    frame = pd.DataFrame(rows, columns=["run_id", "step", "x"])
-    bands = over_runs(frame, {"a": 0, "b": 0, "c": 0}, ["x"])
-    assert bands["step"].tolist() == [0, 10]
-    assert bands["median"].tolist() == [3.0, 2.0]
-    assert bands["runs"].tolist() == [3, 2]
 
 
 def test_not_recorded_is_left_out_and_does_not_count(results):

@@ -16,10 +16,11 @@ from grokjax.spec.origin import Origin
 from grokjax.spec.run import FromRun, RunSpec
 from grokjax.spec.walk import plain
 from grokjax.sweep import expand as expansion
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.keys import FROM_RUN
 from grokjax.sweep.load import SweepError, parse_sweep
 from grokjax.sweep.parents import Answer, Parent, ParentError, event_of
+from grokjax.sweep.settings import parse_overrides
 from grokjax.tasks.examples import split
 
 A, B, C = "a" * 12, "b" * 12, "c" * 12

@@ -25,7 +25,7 @@ BASE: dict[str, Any] = {
 }
 SWEEP: dict[str, Any] = {
     "name": "parents",
-    "events": {"fit": 0.5},
+    "events": {"fit": 0.3},
     "log": {"every": 5, "eval_every": 10, "snapshot_every": 30, "snapshot_steps": "log:4", "dense_first": 3},
     "engine": {"lanes": 4},
     "base": BASE,

@@ -1,5 +1,6 @@
 """`grokjax init`: the template and every shipped sweep are accepted as they are written, and nothing is lost."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from grokjax.sweep.keys import RUN_KEYS, TOP
 from grokjax.sweep.load import SweepError
 
 SWEEPS = Path(__file__).parents[1] / "sweeps"
-SHIPPED = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+SHIPPED = sorted(path.relative_to(SWEEPS).with_suffix("").as_posix() for path in SWEEPS.rglob("*.yaml"))
 FORKS = [name for name in SHIPPED if "from_run" in (SWEEPS / f"{name}.yaml").read_text()]
 
 
@@ -67,6 +68,7 @@ def test_an_installed_grokjax_ships_the_sweeps_of_the_checkout():
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name not in FORKS])
 def test_a_shipped_sweep_under_another_name_trains_the_same_runs(name):
+
     done = call("init", "copy", "--from", name)
     assert done.exit_code == 0, done.output
     copy, original = load_sweep("copy.yaml"), load_sweep(SWEEPS / f"{name}.yaml")
@@ -87,8 +89,13 @@ def test_a_shipped_fork_lacks_nothing_but_its_parents_which_it_looks_for_beside_
     call("init", "copy", "--from", name)
     with pytest.raises(SweepError):
         load_sweep("copy.yaml", None, find_parents)
-    assert "grokjax init quickstart --from quickstart; grokjax run quickstart.yaml" in Path("copy.yaml").read_text()
-    assert f"{tmp_path}/runs/quickstart" in str(asked)
+    found = re.search(r"grokjax init (\S+) --from (\S+); grokjax run (\S+)\.yaml", Path("copy.yaml").read_text())
+    assert found, "the commands that train the parents"
+    parents, source, trained = found.groups()
+    assert parents == trained
+    assert f"{tmp_path}/runs/{parents}" in str(asked)
+    assert call("init", parents, "--from", source).exit_code == 0
+    assert load_sweep(f"{parents}.yaml").name == parents
 
 
 def test_a_file_that_exists_is_kept_unless_forced():
@@ -113,4 +120,42 @@ def test_a_wrong_name_is_one_line_and_writes_nothing(words, said):
     assert done.exit_code == 2
     assert said in done.output
     assert len(done.output.splitlines()) == 1
+    assert not list(Path().iterdir())
+
+
+def test_without_a_name_a_shipped_sweep_keeps_its_own():
+    done = call("init", "--from", "questions/effective_lr")
+    assert done.exit_code == 0, done.output
+    assert load_sweep("effective_lr.yaml").name == "effective_lr"
+    script = done.output.splitlines()[1].split(" python ")[1].split()
+    assert Path(script[0]).is_file()
+    assert script[1] == "runs/effective_lr"
+
+
+def test_a_sweep_of_own_families_comes_with_their_file():
+    assert call("init", "--from", "own/optimizer").exit_code == 0
+    assert Path("optimizer.py").read_text() == (SWEEPS / "own" / "optimizer.py").read_text()
+    assert call("init", "again", "--from", "own/optimizer").exit_code == 0  # the same file is no other one
+    Path("optimizer.py").write_text("mine = 1\n")
+    assert "optimizer.py exists; --force writes over it" in call("init", "third", "--from", "own/optimizer").output
+    assert not Path("third.yaml").exists()
+
+
+def test_a_name_that_is_a_number_is_written_as_text():
+    assert call("init", "113").exit_code == 0
+    assert load_sweep("113.yaml").name == "113"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give the sweep a NAME: grokjax init NAME"),
+        (["--from", "wandb"], "--from wandb needs the file: grokjax init --from wandb FILE"),
+        (["a", "b.yaml"], "b.yaml is one argument too many: a FILE goes with --from wandb"),
+        (["--from", "wandb", "none.yaml"], "none.yaml: no such file"),
+    ],
+)
+def test_what_init_lacks_is_said(words, said):
+    done = call("init", *words)
+    assert (done.exit_code, done.output) == (2, said + "\n")
     assert not list(Path().iterdir())

@@ -41,9 +41,9 @@ def test_weight_decay_1_generalizes_long_after_it_fits(runs):
     assert run["delay"] >= 100
 
 
-def test_without_weight_decay_the_same_run_memorizes(runs):
+def test_without_weight_decay_the_same_run_fits_and_does_not_generalize(runs):
     (run,) = runs[(runs["arm"] == "grok") & (runs["optimizer.weight_decay"] == 0)].to_dict("records")
-    assert run["outcome"] == "memorized"
+    assert run["outcome"] in ("memorized", "partly_generalized")  # x + y = y + x is a part of the rule
     assert run["final/train/accuracy"] == 1
     assert run["final/test/accuracy"] < 0.95
 

@@ -185,7 +185,7 @@ def test_a_cell_is_the_median_and_quartiles_of_its_seeds(trained):
                 assert item[name] == pytest.approx(own[name].median(), rel=1e-6)
                 assert item[f"q25/{name}"] == pytest.approx(own[name].quantile(0.25), rel=1e-6)
                 assert item[f"q75/{name}"] == pytest.approx(own[name].quantile(0.75), rel=1e-6)
-            assert item["n_seeds"] == len(own)
+            assert item["n_seeds"] == item["n_live"] == len(own)
         checked += 1
     assert checked == 2
 

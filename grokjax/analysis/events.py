@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from grokjax.spec.tasks import Sizes
+
+OUTCOMES = {  # of a run that has ended, the furthest first
+    "generalized": "generalized",
+    "lost": "generalized, then lost it",
+    "partly_generalized": "fit, and partly generalized",
+    "memorized": "fit, and did not generalize",
+    "not_fit": "did not fit",
+    "diverged": "diverged",
+}
+SOME_WAY = 0.1  # from chance to the threshold of generalization
+ERRORS = 3.0  # standard errors of a guess
 SLINGSHOT_FROM = 200  # no slingshot before this step
 SLINGSHOT_FLOOR = 1e-5  # a spike's least train loss
 SLINGSHOT_RISE = 10.0  # over the median train loss of the window
@@ -31,7 +44,7 @@ class Event:
 
     kind: str  # fit | generalization | loss_of_generalization | slingshot | divergence
     step: int
-    value: float  # the accuracy; the spike's largest train loss; the last train loss before divergence
+    value: float  # the accuracy; the spike's largest train loss; the last finite train loss before divergence
     norm_jump: float | None = None  # slingshot: relative change of the last layer's norm
     matrix: str | None = None  # divergence: what went first
 
@@ -110,6 +123,12 @@ def _norm_jump(step: np.ndarray, last_norm: np.ndarray | None, t: int) -> float 
     return float(after.max() / np.median(before) - 1)
 
 
+def fit_metric(recorded: Container[str]) -> str:
+    """The accuracy that says whether a run has fit: with minibatches that of the whole train set, not the batch's. Runs
+    of earlier versions have recorded the batch's only."""
+    return "train_set/accuracy" if "train_set/accuracy" in recorded else "train/accuracy"
+
+
 def find_events(
     curves: Mapping[str, tuple[np.ndarray, np.ndarray]],
     thresholds: Thresholds,
@@ -119,13 +138,14 @@ def find_events(
 ) -> list[Event]:
     """All events of one run, by step.
 
-    curves: metric -> (steps, values) where it was recorded. last_layer: the matrix that makes the logits.
+    curves: metric -> (steps, values) where it was recorded, without metrics that were not. last_layer: the matrix that
+    makes the logits.
     divergence: the step and matrix that the engine recorded. prior_steps: as in `slingshot_hits`.
     """
     empty = (np.zeros(0, np.int64), np.zeros(0, np.float32))
     step, loss = curves.get("train/loss", empty)
     norm = curves.get(f"norm/{last_layer}", empty)[1]
-    events = accuracy_events(*curves.get("train/accuracy", empty), thresholds.fit, thresholds.hold, "fit")
+    events = accuracy_events(*curves.get(fit_metric(curves), empty), thresholds.fit, thresholds.hold, "fit")
     events += accuracy_events(
         *curves.get("test/accuracy", empty), thresholds.generalization, thresholds.hold, "generalization"
     )
@@ -133,16 +153,33 @@ def find_events(
         loss_max = curves["train/loss_max"][1]
         events += slingshots(step, loss, loss_max, norm if len(norm) == len(step) else None, prior_steps)
     if divergence:
-        value = float(loss[-1]) if len(loss) else float("nan")
+        finite = loss[np.isfinite(loss)]
+        value = float(finite[-1]) if len(finite) else float("nan")
         events.append(Event("divergence", divergence[0], value, matrix=divergence[1]))
     return sorted(events, key=lambda event: event.step)
 
 
-def outcome(events: list[Event]) -> str:
-    """diverged | not_fit | memorized | generalized | lost"""
+def above_chance(sizes: Sizes, generalization: float) -> float:
+    """The test accuracy above which a run has learned something of the rule.
+
+    Chance is one answer of all there are. It is passed by a tenth of the way from there to the threshold of
+    generalization, and by three standard errors of a guess on so many test examples.
+    """
+    chance = 1 / sizes.classes
+    error = math.sqrt(chance * (1 - chance) / sizes.test)
+    return chance + max(SOME_WAY * (generalization - chance), ERRORS * error)
+
+
+def outcome(events: list[Event], test_accuracy: float = math.nan, partly_from: float = math.nan) -> str:
+    """What a run that has ended came to, one of OUTCOMES.
+
+    test_accuracy: its last, nan where it has none. partly_from: the accuracy above which it has partly generalized.
+    """
     kinds = {event.kind for event in events}
     if "divergence" in kinds:
         return "diverged"
     if "generalization" in kinds:
         return "lost" if "loss_of_generalization" in kinds else "generalized"
-    return "memorized" if "fit" in kinds else "not_fit"
+    if "fit" not in kinds:
+        return "not_fit"
+    return "partly_generalized" if test_accuracy > partly_from else "memorized"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from grokjax.analysis.cells import ENDED
-from grokjax.analysis.curve_batches import NO_CURVES, in_batches, read_curves, read_frames
-from grokjax.analysis.events import Event, Thresholds, find_events, outcome
+from grokjax.analysis.curve_batches import NO_CURVES, in_batches, read_curves
+from grokjax.analysis.events import Event, Thresholds, above_chance, find_events, outcome
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
@@ -20,28 +22,30 @@ def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
     runs = results.planned()
     events_of = find_all(results, runs)
     events = events_frame(events_of)
-    ended = runs["status"].isin(ENDED)
-    rows = [_summary(events_of[run_id], done) for run_id, done in zip(runs["run_id"], ended, strict=True)]
-    runs = pd.concat([runs, pd.DataFrame(rows)], axis=1)
     final = final_values(results)
-    return runs.merge(final, on="run_id", how="left"), events
+    planned: list[Any] = runs.to_dict("records")
+    rows = [_summary(results, run, events_of[run["run_id"]], final.get(run["run_id"], {})) for run in planned]
+    found = pd.DataFrame(rows)
+    finals = [name for name in map(str, found) if name.startswith("final/")]
+    return pd.concat([runs, found.astype(dict.fromkeys(finals, "float32"))], axis=1), events
 
 
 def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     """run id -> its events."""
     ends, prior_steps = results.ends, results.prior_steps
     events: dict[str, list[Event]] = {}
-    names = ["train/loss", "train/loss_max", "train/accuracy", "test/accuracy"]
+    known = results.metrics()
+    names = ["train/loss", "train/loss_max", "train/accuracy", "train_set/accuracy", "test/accuracy"]
     last = {run_id: last_layer(results.parameters(run_id)) for run_id in runs["run_id"]}
     norms = [f"norm/{name}" for name in dict.fromkeys(last.values())]
-    metrics = [*names, *(name for name in norms if name in results.metrics())]
+    metrics = [name for name in [*names, *norms] if name in known]
     rows = {row["run_id"]: row for row in runs.to_dict("records")}
     for batch in in_batches(results, list(rows), len(metrics)):
         curves_of = read_curves(results, batch, metrics)
         for run_id in batch:
             row, end = rows[run_id], ends.get(run_id)
             curves = curves_of.get(run_id, NO_CURVES)
-            recorded = {name: curves.of(name) for name in metrics}
+            recorded = {name: curves.of(name) for name in metrics if name in curves.values}
             thresholds = Thresholds(row["events.fit"], row["events.generalization"], int(row["events.hold"]))
             divergence = (end["step"], end["matrix"]) if end and end["diverged"] else None
             events[run_id] = find_events(recorded, thresholds, last[run_id], divergence, prior_steps.get(run_id, 0))
@@ -60,25 +64,43 @@ def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
     return frame.astype({"run_id": "str", "kind": "str"} | types)
 
 
-def _summary(events: list[Event], ended: bool) -> dict[str, object]:
+def _summary(results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float]) -> dict[str, Any]:
+    """What follows from a run's curves. final: its last values, and the step of its last record."""
     first = {event.kind: event.step for event in reversed(events)}
     fit, generalization = first.get("fit"), first.get("generalization")
     delay = generalization - fit if fit is not None and generalization is not None else np.nan
     lost = next((event for event in events if event.kind == "divergence"), None)
+    ended = run["status"] in ENDED
     return {
-        "outcome": outcome(events) if ended else None,
+        "last_step": final.get("step", np.nan),
+        "outcome": _outcome(results, run, events, final) if ended else None,
         "fit_step": np.nan if fit is None else fit,
         "generalization_step": np.nan if generalization is None else generalization,
         "delay": delay,
         "slingshots": sum(event.kind == "slingshot" for event in events),
         "diverged_matrix": lost.matrix if lost else None,
-    }
+    } | {f"final/{name}": final.get(name, np.float32(np.nan)) for name in _final_names(results)}
 
 
-def final_values(results: Results) -> pd.DataFrame:
-    """run_id and final/<metric>: the last recorded value; update norms have none at the end."""
-    names = [name for name in results.metrics() if not name.startswith("update_norm/")]
-    frames = read_frames(results, names, results.run_ids)
-    parts = [frame.drop(columns="step").groupby("run_id", sort=False).last().reset_index() for frame in frames]
-    last = pd.concat(parts, ignore_index=True)
-    return last.rename(columns={name: f"final/{name}" for name in names})
+def _outcome(results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float]) -> str:
+    sizes = results.manifest.bucket_of(run["run_id"]).sizes
+    partly_from = above_chance(sizes, run["events.generalization"]) if sizes else np.nan
+    return outcome(events, float(final.get("test/accuracy", np.nan)), partly_from)
+
+
+def final_values(results: Results) -> dict[str, dict[str, float]]:
+    """run id -> metric -> its last recorded value; `step` is that of the run's last record.
+
+    Updates have none at the end, so they are left out.
+    """
+    names = _final_names(results)
+    final: dict[str, dict[str, float]] = {}
+    for batch in in_batches(results, results.run_ids, len(names)):
+        for run_id, curves in read_curves(results, batch, names).items():
+            last = {name: curves.of(name)[1][-1] for name in curves.values}
+            final[run_id] = {"step": float(curves.step[-1])} | last
+    return final
+
+
+def _final_names(results: Results) -> list[str]:
+    return [name for name in results.metrics() if not name.startswith("update_norm/")]

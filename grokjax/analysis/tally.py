@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, slingshot_hits
+from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, fit_metric, slingshot_hits
 from grokjax.analysis.summary import find_all
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Segment
@@ -50,7 +50,7 @@ class Tally:
             at = np.nonzero(rows.run == run)[0]
             run_id = segment.run_ids[run]
             seen = self._seen.setdefault(run_id, set())
-            self._accuracy(run_id, "train/accuracy", self.thresholds.fit, FIT, rows, at, seen)
+            self._accuracy(run_id, fit_metric(rows.metrics), self.thresholds.fit, FIT, rows, at, seen)
             self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, GENERALIZED, rows, at, seen)
             self._slingshots(run_id, rows, at, seen)
         for end in segment.ends:

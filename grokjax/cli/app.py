@@ -19,13 +19,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from grokjax.live import LiveScreen
+    from grokjax.sweep.run import Sweep
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Wins over the sweep file and fixes a swept key; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Wins over the sweep file and fixes a swept key; 0,1,2 or 0..7 makes it an axis, where the key takes "
+        "numbers or names. A key's last part will do: weight_decay=1. Repeatable.",
+    ),
+]
+Arms = Annotated[
+    list[str] | None,
+    typer.Option("--arm", metavar="NAME", help="Only this arm; what the directory holds of others stays. Repeatable."),
 ]
 Project = Annotated[str | None, typer.Option(help="W&B project; default $WANDB_PROJECT, or grokjax.")]
 Entity = Annotated[str | None, typer.Option(help="W&B user or team; default your own.")]
@@ -130,8 +140,8 @@ def write_rows(rows: pd.DataFrame, path: Path) -> None:
     typer.echo(f"{len(rows)} rows in {path}")
 
 
-def load_sweep(sweep: Path, settings: list[str] | None):
+def load_sweep(sweep: Path, settings: list[str] | None, arms: list[str] | None = None) -> Sweep:
     from grokjax.launch import load
-    from grokjax.sweep.expand import parse_overrides
+    from grokjax.sweep.settings import parse_overrides
 
-    return load(sweep, parse_overrides(settings or []))
+    return load(sweep, parse_overrides(settings or []), arms or ())

@@ -1,4 +1,4 @@
-"""`grokjax init`: a commented sweep file to start from, or a shipped sweep under another name."""
+"""`grokjax init`: a commented sweep file to start from, a shipped sweep under another name, or one of W&B's as ours."""
 
 from __future__ import annotations
 
@@ -10,32 +10,81 @@ from typing import Annotated
 import typer
 
 from grokjax.cli.app import bad_value
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
+from grokjax.sweep.top import written_name
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
 CHECKOUT = Path(__file__).parents[2]
+SHARED = "share/grokjax/"  # where an installed grokjax has them
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
+WANDB = "wandb"
 
 
 @bad_value()
 def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep; the file is NAME.yaml, here.")],
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Name of the sweep; the file is NAME.yaml, here.")
+    ] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE]", help="With --from wandb: W&B's sweep file.")] = None,
     source: Annotated[
-        str | None, typer.Option("--from", metavar="SWEEP", help="A shipped sweep to copy: nanda, quickstart, ...")
+        str | None,
+        typer.Option(
+            "--from", metavar="SWEEP", help="A shipped sweep to copy: nanda, questions/effective_lr, ...; or wandb."
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
-    """Write a commented sweep file to start from."""
+    """Write a commented sweep file to start from.
+
+    With --from a shipped sweep; with --from wandb FILE what a W&B sweep file of a training script says, as far as its
+    names tell. NAME is then by default the sweep's or the file's.
+    """
+    if source == WANDB:
+        name, file = (name, file) if file else (None, Path(name) if name else None)
+        if file is None:
+            raise ValueError("--from wandb needs the file: grokjax init --from wandb FILE")
+        name = name or _name_of(file)
+    elif file is not None:
+        raise ValueError(f"{file} is one argument too many: a FILE goes with --from wandb")
+    elif name is None and source is not None:
+        name = source.rpartition("/")[2]
+    if name is None:
+        raise ValueError("give the sweep a NAME: grokjax init NAME")
     if not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} is no name of a sweep: letters, digits, '-', '_' and '.' (at most 100)")
     path = Path(f"{name}.yaml")
-    text = sweep_text(name, source)
+    if file is not None and path.resolve() == file.resolve():
+        raise ValueError(f"{file} is the W&B file itself: give the sweep another NAME")
+    text = wandb_text(name, file) if file is not None else sweep_text(name, source)
+    for beside, content in [*_companions(source), (path, text)]:
+        _write(beside, content, force)
+    typer.echo(f"{path}; what it would train: grokjax plan {path}")
+    if source in (known := scripts()):
+        typer.echo(f"its answer, once it is trained: python {known[source]} runs/{name}")
+
+
+def _name_of(file: Path) -> str:
+    """A name from the W&B file's own, that is not this file's where it lies here."""
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", file.stem).strip("-._")[:80] or "sweep"
+    return f"{name}-grokjax" if Path(f"{name}.yaml").resolve() == file.resolve() else name
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    if path.exists() and path.is_file() and path.read_bytes() == text.encode():
+        return
     try:
         with path.open("w" if force else "x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError:
         raise ValueError(f"{path} exists; --force writes over it") from None
-    typer.echo(f"{path}; what it would train: grokjax plan {path}")
+
+
+def wandb_text(name: str, file: Path) -> str:
+    """The sweep of a W&B sweep file as ours. Raises SweepError where that cannot be read."""
+    from grokjax.sweep.from_wandb import translate
+    from grokjax.sweep.load import read_sweep
+
+    return translate(read_sweep(file), name)
 
 
 def sweep_text(name: str, source: str | None = None) -> str:
@@ -43,23 +92,63 @@ def sweep_text(name: str, source: str | None = None) -> str:
 
     Results of parents are looked for in runs/, beside the file. Raises ValueError for an unknown sweep.
     """
-    path = TEMPLATE
-    if source is not None:
-        shipped = shipped_sweeps()
-        if source not in shipped:
-            hint = did_you_mean(source, shipped)
-            raise ValueError(f"no shipped sweep {source!r}{hint}; there are {', '.join(sorted(shipped))}")
-        path = shipped[source]
-    text = re.sub(r"^name: .*$", f"name: {name}", path.read_text(encoding="utf-8"), count=1, flags=re.MULTILINE)
-    text = text.replace(f"{path.stem}.yaml", f"{name}.yaml").replace(f"runs/{path.stem}", f"runs/{name}")
-    text = text.replace("results: ../runs/", "results: runs/")
-    return re.sub(r"grokjax run sweeps/(\w+)\.yaml", r"grokjax init \1 --from \1; grokjax run \1.yaml", text)
+    path = TEMPLATE if source is None else _shipped(source)
+    text = path.read_text(encoding="utf-8")
+    before = _own_name(path)
+    text = re.sub(r"^name: .*$", f"name: {written_name(name)}", text, count=1, flags=re.MULTILINE)
+    text = re.sub(rf"(?<![\w/]){re.escape(path.stem)}\.yaml", f"{name}.yaml", text)
+    text = re.sub(rf"runs/{re.escape(before)}(?![\w-])", f"runs/{name}", text)
+    text = re.sub(r"results: (\.\./)+runs/", "results: runs/", text)
+    return re.sub(r"grokjax run sweeps/([\w/]+)\.yaml", _first_the_parents, text)
+
+
+def _first_the_parents(command: re.Match[str]) -> str:
+    """The commands that make, and train, a shipped sweep where there is no checkout."""
+    path = shipped_sweeps().get(command[1])
+    name = _own_name(path) if path else command[1]
+    return f"grokjax init {name} --from {command[1]}; grokjax run {name}.yaml"
+
+
+def _own_name(path: Path) -> str:
+    found = re.search(r"^name: (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return found[1].strip() if found else path.stem
+
+
+def _shipped(source: str) -> Path:
+    shipped = shipped_sweeps()
+    if source not in shipped:
+        hint = did_you_mean(source, shipped)
+        raise ValueError(f"no shipped sweep {source!r}{hint}; there are {', '.join(sorted(shipped))}")
+    return shipped[source]
+
+
+def _companions(source: str | None) -> list[tuple[Path, str]]:
+    """The files of own families that a shipped sweep uses, to be written beside it."""
+    if source is None or source == WANDB:
+        return []
+    path = _shipped(source)
+    used = re.findall(r"^uses: (\S+\.py)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return [(Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used]
 
 
 def shipped_sweeps() -> dict[str, Path]:
-    """Name -> file of the sweeps that come with grokjax: those of the checkout, or else those that were installed."""
-    paths = list(CHECKOUT.glob("sweeps/*.yaml")) if (CHECKOUT / "pyproject.toml").exists() else []
-    if not paths:
-        installed = metadata.files("grokjax") or []
-        paths = [Path(str(file.locate())) for file in installed if file.match("share/grokjax/sweeps/*.yaml")]
-    return {path.stem: path for path in paths}
+    """Name -> file of the sweeps that come with grokjax: `quickstart`, `questions/effective_lr`, ..."""
+    return _come_with_it("sweeps", ".yaml")
+
+
+def scripts() -> dict[str, Path]:
+    """Name -> file of the scripts that come with grokjax; an answer is called like its sweep."""
+    return _come_with_it("scripts", ".py")
+
+
+def _come_with_it(folder: str, suffix: str) -> dict[str, Path]:
+    """The files of a folder of the checkout, or else those that were installed."""
+    if (CHECKOUT / "pyproject.toml").exists():
+        root = CHECKOUT / folder
+        return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob(f"*{suffix}"))}
+    found = {}
+    for file in metadata.files("grokjax") or []:
+        _, shared, inside = file.as_posix().partition(f"{SHARED}{folder}/")
+        if shared and file.suffix == suffix:
+            found[inside.removesuffix(suffix)] = Path(str(file.locate())).resolve()
+    return found

@@ -10,6 +10,7 @@ import typer
 
 from grokjax.cli.app import (
     FAULT,
+    Arms,
     Directory,
     Entity,
     OtherDevice,
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 def plan(
     sweep: SweepFile,
     settings: Settings = None,
+    arm: Arms = None,
     measure: Annotated[bool, typer.Option("--measure", help="Compile and time a few steps, to tell hours.")] = False,
 ) -> None:
     """Say what a sweep would do, and train nothing.
@@ -39,7 +41,7 @@ def plan(
     from grokjax.launch import measure_plan, plan_sweep
     from grokjax.tables import plan_text
 
-    planned = plan_sweep(load_sweep(sweep, settings))
+    planned = plan_sweep(load_sweep(sweep, settings, arm))
     seconds = measure_plan(planned) if measure else None
     typer.echo(plan_text(planned, seconds))
 
@@ -48,6 +50,7 @@ def run(
     sweep: SweepFile,
     out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
     settings: Settings = None,
+    arm: Arms = None,
     other_device: OtherDevice = False,
     report: Annotated[bool, typer.Option("--report", help="Write DIR/report.html at the end.")] = False,
     wandb: Annotated[bool, typer.Option("--wandb", help="Show the sweep in W&B as it trains, its runs after.")] = False,
@@ -71,7 +74,7 @@ def run(
         if not wandb and (project or entity or mode):
             raise ValueError("--project, --entity and --mode need --wandb")
         to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
-    loaded = load_sweep(sweep, settings)
+    loaded = load_sweep(sweep, settings, arm)
     where = out or Path("runs") / loaded.name
     screen = LiveScreen(Console(highlight=False))
     shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
@@ -88,11 +91,15 @@ def run(
 
 def _show_plan(plan: Plan) -> None:
     from grokjax.launch import device_warning
-    from grokjax.plan.plan import remarks
+    from grokjax.plan.plan import of_arms_asked_for, remarks
 
     if plan.sweep.own:
         typer.echo(f"runs the code of {plan.sweep.own.file}")
     typer.echo(f"{len(plan.sweep.runs)} runs in {len(plan.chunks)} chunks on {plan.device.text}")
+    if plan.sweep.only:
+        asked = of_arms_asked_for(plan)
+        count = sum(len(chunk.runs) for chunk in asked.chunks)
+        typer.echo(f"only arm {', '.join(plan.sweep.only)}: {count} runs in {len(asked.chunks)} chunks")
     for note in [*device_warning(plan.device), *remarks(plan)]:
         typer.echo(f"note: {note}")
 
@@ -172,6 +179,7 @@ def verify(
 @bad_value()
 def bench(
     sweep: Annotated[Path | None, typer.Argument(metavar="[SWEEP]", help="With --tune: tune its programs.")] = None,
+    settings: Settings = None,
     tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
     device: Annotated[
         bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
@@ -189,11 +197,13 @@ def bench(
 
     if sweep and not tune:
         raise ValueError("a sweep is tuned, not benched: grokjax bench --tune SWEEP")
+    if settings and not sweep:
+        raise ValueError("--set needs a sweep: grokjax bench --tune SWEEP --set KEY=VALUE")
     cases = report.chosen(case or [], lanes or [])
     if tune:
         from grokjax.bench.tune import tune_cases, tune_sweep
 
-        path = tune_sweep(load_sweep(sweep, []), typer.echo) if sweep else tune_cases(cases, typer.echo)
+        path = tune_sweep(load_sweep(sweep, settings), typer.echo) if sweep else tune_cases(cases, typer.echo)
         typer.echo(f"written to {path}; plans made from now on use it")
         return
     measured = report.bench(cases, report.local_device(), repeats=repeats, full=device, say=typer.echo)

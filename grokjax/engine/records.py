@@ -52,20 +52,29 @@ def segment_rows(
 
 
 def with_close(rows: Rows, close: Close, status: LaneStatus, carried: np.ndarray) -> Rows:
-    """The rows, and one at the end of each run that ended well; its update_norm is null."""
-    lane = np.nonzero(status.closing & status.finite)[0]
-    run = status.run[lane].astype(np.int32)
+    """The rows, and one at the end of each run that ended in them; its update_norm is null.
+
+    A run that diverged at a step that has a record has it already: only what is evaluated is added there.
+    """
+    lane = np.nonzero(status.closing)[0]
+    run, step = status.run[lane].astype(np.int32), status.step[lane]
     last = {name: np.asarray(values)[lane] for name, values in (close.train | close.test).items()}
     last["train/loss_max"] = np.maximum(last["train/loss_max"], carried[run])
-    count, added = len(rows.run), len(run)
+    row_of = {key: row for row, key in enumerate(zip(rows.run.tolist(), rows.step.tolist(), strict=True))}
+    row = np.array([row_of.get(key, -1) for key in zip(run.tolist(), step.tolist(), strict=True)], int)
+    is_new, is_old, count = row < 0, np.nonzero(row >= 0)[0], len(rows.run)
     metrics, recorded = {}, {}
     for name, values in rows.metrics.items():
-        metrics[name] = np.concatenate([values, last.get(name, np.zeros(added, np.float32))])
-        mask_before = rows.recorded.get(name, np.ones(count, bool))
-        mask = np.concatenate([mask_before, np.full(added, name in last)])
+        ends = last.get(name, np.zeros(len(lane), np.float32))
+        mask = rows.recorded.get(name, np.ones(count, bool)).copy()
+        filled = values.copy()
+        lacks = is_old[~mask[row[is_old]]] if name in last else is_old[:0]
+        filled[row[lacks]], mask[row[lacks]] = ends[lacks], True
+        metrics[name] = np.concatenate([filled, ends[is_new]])
+        mask = np.concatenate([mask, np.full(is_new.sum(), name in last)])
         if not mask.all():
             recorded[name] = mask
-    return Rows(np.concatenate([rows.run, run]), np.concatenate([rows.step, status.step[lane]]), metrics, recorded)
+    return Rows(np.concatenate([rows.run, run[is_new]]), np.concatenate([rows.step, step[is_new]]), metrics, recorded)
 
 
 def run_ends(close: Close, run_ids: Sequence[str], status: LaneStatus) -> tuple[End, ...]:

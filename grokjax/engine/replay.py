@@ -77,8 +77,7 @@ class _Track:
         if status.closing.any():
             close = jax.device_get(self.program.close(self.lanes, self.queue, self.program.table))
             rows = with_close(rows, close, status, self.progress.carried)
-            if status.finite[0]:
-                self.last = {name: values[-1] for name, values in rows.metrics.items() if _is_recorded(rows, name)}
+            self.last = {name: values[-1] for name, values in rows.metrics.items() if _is_recorded(rows, name)}
         return rows
 
 
@@ -137,7 +136,7 @@ def _measure_separately(
     train, test = examples_of(program.table, indices)
     _, view = step(spec, state, hyper, train)
     view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
-    metrics = evaluate(spec, state.params, test, hyper)
+    metrics = evaluate(spec, state.params, train, test, hyper)
     for probe in probes:
         if probe.at_evaluation:
             metrics |= at_evaluation(probe, spec, state.params, train, hyper)

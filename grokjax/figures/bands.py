@@ -10,18 +10,15 @@ import numpy as np
 import pandas as pd
 
 from grokjax.analysis.curve_batches import fit_at_once
+from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
 from grokjax.figures.style import short_key, span_text
 from grokjax.results.read import Results
 
-QUANTILES = (0.1, 0.9)
-FEWEST = 5  # runs of which quantiles are taken; of fewer the least and the largest
-
 
 @dataclass(frozen=True)
 class ArmBands:
-    """An arm's grouping, and one row a group (its index), metric and step (or what else lies across): median, low,
-    high, runs recorded."""
+    """An arm's grouping, and one row a group (its index), metric and step (or what lies across): see `over_runs`."""
 
     grouping: Grouping
     bands: pd.DataFrame
@@ -40,6 +37,8 @@ class ArmBands:
         if sizes[0] < FEWEST <= sizes[-1]:
             band += f" (min–max below {FEWEST} {what})"
         text = f"median and {band} over {span_text(sizes[0], sizes[-1])} {what}"
+        if (self.bands["live"] < self.bands["runs"]).any():
+            text += "; ended runs count on with their last value, dotted where most have ended"
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
         return text
@@ -71,7 +70,7 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
 
     Curves that are too many to be held at once are read a group at a time.
     """
-    batches = [list(group_of)]
+    batches, ended = [list(group_of)], carried_runs(results)
     if not fit_at_once(results, list(group_of), len(metrics)):
         indices = sorted(set(group_of.values()))
         batches = [[run_id for run_id, group in group_of.items() if group == index] for index in indices]
@@ -79,7 +78,7 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
     for run_ids in batches:
         curves = results.curves(list(metrics), run_ids)
         recorded.update(curves["run_id"].unique())
-        parts.append(over_runs(curves, group_of, metrics))
+        parts.append(over_runs(curves, group_of, metrics, ended))
     bands = pd.concat(parts, ignore_index=True)
     rank = bands["metric"].map({name: rank for rank, name in enumerate(metrics)})
     order = np.lexsort((bands["group"].to_numpy(int), rank.to_numpy(int)))
@@ -88,7 +87,7 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
 
 def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
     """One row an arm, group, metric and step: arm, a column a key that tells the groups apart, metric, step, median,
-    low, high, runs (recorded there), band (what low and high are)."""
+    low, high, runs (that count there), live (those of them that had not ended), band (what low and high are)."""
     keys = list(dict.fromkeys(key for arm in arms for key in arm.grouping.keys))
     parts = []
     for arm in arms:
@@ -101,49 +100,3 @@ def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
         rest = arm.bands.drop(columns="group").reset_index(drop=True).assign(band=band)
         parts.append(pd.concat([head, rest], axis=1))
     return pd.concat(parts, ignore_index=True)
-
-
-def over_runs(
-    curves: pd.DataFrame, group_of: dict[str, int], metrics: Sequence[str], across: str = "step"
-) -> pd.DataFrame:
-    """One row a group, metric and step: group, metric, step, median, low, high, runs (recorded there).
-
-    curves: run_id, step, the metrics; nan is not recorded. across: the column that takes the place of step.
-
-    A step counts where most of the runs that go on recorded it (so one run's last record makes no kink), and as
-    long as half of the group's runs go on: where more of them diverged, or are not that far, the line ends.
-    """
-    group = curves["run_id"].map(group_of).to_numpy()
-    step = curves[across].to_numpy()
-    ids = pd.factorize(curves["run_id"])[0]
-    parts = []
-    for metric in metrics:
-        value = curves[metric].to_numpy(np.float64)
-        for index in sorted(set(group_of.values())):
-            rows = (group == index) & ~np.isnan(value)
-            if rows.any():
-                part = _over_group(ids[rows], step[rows], value[rows])
-                parts.append(part.assign(group=index, metric=metric))
-    columns = ["group", "metric", across, "median", "low", "high", "runs"]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(parts, ignore_index=True).rename(columns={"step": across})[columns]
-
-
-def _over_group(ids: np.ndarray, step: np.ndarray, value: np.ndarray) -> pd.DataFrame:
-    run, row = np.unique(ids, return_inverse=True)
-    steps, column = np.unique(step, return_inverse=True)
-    table = np.full((len(run), len(steps)), np.nan)
-    table[row, column] = value
-    known = ~np.isnan(table)
-    last = len(steps) - 1 - np.argmax(known[:, ::-1], axis=1)
-    going = (last[:, None] >= np.arange(len(steps))).sum(axis=0)
-    recorded = known.sum(axis=0)
-    keep = (2 * recorded > going) & (2 * recorded >= len(run))
-    table = table[:, keep]
-    low, high = QUANTILES if len(run) >= FEWEST else (0.0, 1.0)
-    quantile = np.nanquantile if np.isnan(table).any() else np.quantile
-    with np.errstate(invalid="ignore"):  # between two infinities
-        bounds = quantile(table, [low, 0.5, high], axis=0)
-    columns = {"step": steps[keep], "median": bounds[1], "low": bounds[0], "high": bounds[2]}
-    return pd.DataFrame(columns | {"runs": recorded[keep]})

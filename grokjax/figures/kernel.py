@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokjax.analysis.kernel import Sample, kernel
-from grokjax.figures.bands import ArmBands, curve_bands, over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
+from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, draw_metric
@@ -38,9 +39,10 @@ def data(
     examples: how many train examples it is taken on
     Example: grokjax figure kernel runs/quickstart --arm grok
     """
-    arms = []
+    arms, ended = [], carried_runs(results)
     for grouping, group_of, sizes in grouped_arms(results, by, arm):
-        measured = over_runs(kernel(results, list(group_of), sample=Sample(examples)), group_of, list(MEASURED))
+        kernels = kernel(results, list(group_of), sample=Sample(examples))
+        measured = over_runs(kernels, group_of, list(MEASURED), ended)
         accuracy, _ = curve_bands(results, group_of, [ACCURACY])
         arms.append(ArmBands(grouping, pd.concat([measured, accuracy], ignore_index=True), sizes))
     return arms

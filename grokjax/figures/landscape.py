@@ -7,7 +7,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from grokjax.analysis.landscape import ray
-from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.analysis.over_runs import over_runs
+from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric
 from grokjax.figures.style import paper

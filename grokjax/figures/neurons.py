@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.neurons import each_neuron, neurons
-from grokjax.figures.bands import ArmBands, bands_table, over_runs
+from grokjax.analysis.over_runs import carried_runs, over_runs
+from grokjax.figures.bands import ArmBands, bands_table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
 from grokjax.figures.style import log_steps, log_steps_label, paper
@@ -45,13 +46,13 @@ def data(
     step: of the neurons one by one; default: each run's end
     Example: grokjax figure neurons runs/quickstart --arm grok
     """
-    layers = []
+    layers, ended = [], carried_runs(results)
     for grouping, group_of, sizes in grouped_arms(results, by, arm):
         curves = neurons(results, list(group_of))
         each = each_neuron(results, list(group_of), "last" if step is None else step)
         live = each[~each["dead"]].assign(group=each["run_id"].map(group_of))
         for layer, part in curves.groupby("layer", sort=True):
-            bands = ArmBands(grouping, over_runs(part, group_of, list(METRICS)), sizes)
+            bands = ArmBands(grouping, over_runs(part, group_of, list(METRICS), ended), sizes)
             layers.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer], step))  # pyright: ignore[reportArgumentType]
     return layers
 

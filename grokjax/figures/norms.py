@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from grokjax.analysis.cells import runs_of
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
-from grokjax.figures.panels import arm_panels, draw_metric, wrapped
+from grokjax.figures.panels import arm_panels, draw_median, draw_metric, wrapped
 from grokjax.figures.style import PALETTE, log_steps, log_steps_label, paper, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.spec.shapes import OFF_PATH, is_matrix, is_on_path
@@ -151,7 +151,7 @@ def _draw_group(axes: Axes, bands: pd.DataFrame, several: bool) -> None:
         color = COLORS[set_of(str(metric))]
         if several:
             axes.fill_between(part["step"], part["low"], part["high"], color=color, alpha=0.12, linewidth=0)
-        axes.plot(part["step"], part["median"], color=color, linewidth=0.9)
+        draw_median(axes, part, "step", color=color, linewidth=0.9)
 
 
 def _log_norms(axes: Axes, low: float, high: float) -> None:

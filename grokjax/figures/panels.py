@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
@@ -14,13 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import is_number
+from grokjax.analysis.over_runs import solid_points
 from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS, Grouping
 from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors
 
 MOST_POINTS = 600  # of a band's outline
-STYLES = ("-", "--", "-.", ":")
+STYLES: tuple[Any, ...] = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))
+ENDED = (0, (1, 1.6))  # dashes of a line most of whose runs have ended
 LETTER = 0.062  # inches, at the legend's size
 LINE = 0.16  # inches, of a legend's line
 HEAD = "head"
@@ -99,10 +102,20 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, title: str = "", log: bo
             x, low, high = (part[name].to_numpy(np.float64) for name in (arm.across, "low", "high"))
             bounds = envelope(x, low, high, MOST_POINTS)
             axes.fill_between(*bounds, color=color, alpha=0.18, linewidth=0)
-        axes.plot(part[arm.across], part["median"], color=color, linestyle=dashes, linewidth=0.6 if thin else None)
+        draw_median(axes, part, arm.across, color=color, linestyle=dashes, linewidth=0.6 if thin else 1.1)
     axes.set_title(title or metric.replace("/", " "))
     if metric.endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
+
+
+def draw_median(axes: Axes, band: pd.DataFrame, across: str, **style: Any) -> None:
+    """The median of a group; dotted from where most of its runs have ended and count on with their last values."""
+    x, median, solid = band[across].to_numpy(), band["median"].to_numpy(), solid_points(band)
+    axes.plot(x[:solid], median[:solid], **style)
+    if solid < len(x):
+        first = max(solid - 1, 0)
+        ended: dict[str, Any] = style | {"linestyle": ENDED}
+        axes.plot(x[first:], median[first:], **ended)
 
 
 def _floor(values: np.ndarray) -> float:

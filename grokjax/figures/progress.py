@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.figure import Figure
 
+from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.analysis.progress import progress
-from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.figures.bands import ArmBands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, draw_metric
@@ -34,12 +35,15 @@ def data(results: Results, by: str | None = None, arm: str | None = None) -> lis
     arm: only this arm of the sweep; default: all
     Example: grokjax figure progress runs/quickstart --arm grok
     """
-    arms = []
+    arms, ended = [], carried_runs(results)
     for grouping, group_of, sizes in grouped_arms(results, by, arm):
         values = progress(results, list(group_of))
         measures = [name for name in LOSSES | STRUCTURE if name in values and name not in RECORDED]
         losses = results.curves(list(RECORDED), list(group_of)).dropna()
-        parts = [over_runs(values, group_of, measures), over_runs(losses, group_of, list(RECORDED))]
+        parts = [
+            over_runs(values, group_of, measures, ended),
+            over_runs(losses, group_of, list(RECORDED), ended),
+        ]
         arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
     return arms
 

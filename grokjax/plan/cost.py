@@ -6,6 +6,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 
 BYTES = {"float32": 4, "float64": 8}
+BLOCK = 2**26  # activations of one evaluation that are held at once
 
 
 def useful_flops(spec: RunSpec) -> float:
@@ -25,8 +26,18 @@ def step_flops(spec: RunSpec) -> float:
     return 3 * spec.batch_size * forward_flops(spec)
 
 
+def evaluated_examples(spec: RunSpec) -> int:
+    """Of one evaluation: the test set, and with minibatches the train set too, which no step sees whole."""
+    return spec.task.test_size + (spec.task.train_size if spec.train.batch else 0)
+
+
+def evaluation_block(spec: RunSpec) -> int:
+    """Examples that an evaluation looks at together, so that its memory does not grow with the task."""
+    return max(1, BLOCK // spec.model.activations(spec.task))
+
+
 def evaluation_flops(spec: RunSpec) -> float:
-    return spec.task.test_size * forward_flops(spec)
+    return evaluated_examples(spec) * forward_flops(spec)
 
 
 def probe_shares(spec: RunSpec) -> dict[str, float]:
@@ -44,7 +55,8 @@ def lane_bytes(spec: RunSpec) -> int:
     copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
     copies += sum(probe.copies for probe in spec.log.probes)
     parameters = copies * parameter_count(parameter_shapes(spec))
-    examples = max(spec.batch_size, spec.task.test_size)
+    evaluated = max(spec.task.test_size, spec.task.train_size if spec.train.batch else 0)
+    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
     passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
     activations = passes * examples * spec.model.activations(spec.task)
     return BYTES[spec.numerics.params] * (parameters + activations) + 16 * spec.task.examples
@@ -63,9 +75,11 @@ def queue_bytes(spec: RunSpec) -> int:
 
 
 def metric_count(spec: RunSpec) -> int:
-    """Columns of a record: five losses and accuracies, the total norm, three norms a parameter; and those of probes."""
+    """Columns of a record: five losses and accuracies (with minibatches seven), the total norm, three norms a
+    parameter; and those of probes."""
     of_probes = sum(probe.column_count(spec) for probe in spec.log.probes)
-    return 6 + 3 * len(parameter_shapes(spec)) + of_probes
+    of_train_set = 2 if spec.train.batch else 0
+    return 6 + of_train_set + 3 * len(parameter_shapes(spec)) + of_probes
 
 
 def record_count(spec: RunSpec) -> int:

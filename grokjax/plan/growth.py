@@ -22,10 +22,28 @@ def extend(old: Plan, sweep: Sweep, plan_new: Callable[[Sweep, dict[str, str]], 
     plan_new: plans the added runs, told which of them go on with an earlier run of fewer steps. Raises SweepError with
     what is different otherwise, named by `where`.
     """
+    sweep = with_other_arms(old.sweep, sweep)
     added, continues = growth(old, sweep, where)
     if not added:
         return replace(old, sweep=sweep)
     return append(old, plan_new(replace(sweep, runs=added), continues), sweep)
+
+
+def with_other_arms(old: Sweep, new: Sweep) -> Sweep:
+    """A sweep of some arms only, with the runs that the directory holds of others: they stay what they are."""
+    if not new.only:
+        return new
+    asked = {run.run_id: run for run in new.runs}
+    kept: dict[str, Run] = {}
+    for run in old.runs:
+        others = tuple(arm for arm in run.arms if arm not in new.only)
+        if others and run.run_id in asked:
+            asked[run.run_id] = replace(asked[run.run_id], arms=(*others, *asked[run.run_id].arms))
+        elif others:
+            kept[run.run_id] = replace(run, arms=others)
+    runs = {run.run_id: (kept | asked)[run.run_id] for run in old.runs if run.run_id in kept or run.run_id in asked}
+    axes = {arm: keys for arm, keys in old.axes.items() if arm not in new.only}
+    return replace(new, runs=tuple((runs | asked).values()), axes=axes | new.axes)
 
 
 def growth(old: Plan, sweep: Sweep, where: str) -> tuple[tuple[Run, ...], dict[str, str]]:

@@ -169,6 +169,21 @@ def in_training_order(plan: Plan) -> list[Chunk]:
     return sorted(plan.chunks, key=lambda chunk: (chunk.bucket.index, chunk.index))
 
 
+def of_arms_asked_for(plan: Plan) -> Plan:
+    """The plan with those chunks only that train runs of the arms asked for, or runs that these go on with."""
+    only = set(plan.sweep.only)
+    if not only:
+        return plan
+    needed = [run.run_id for run in plan.sweep.runs if only & set(run.arms)]
+    for run_id in needed:
+        if run_id in plan.continues and plan.continues[run_id] not in needed:
+            needed.append(plan.continues[run_id])
+    wanted = set(needed)
+    return replace(
+        plan, chunks=tuple(chunk for chunk in plan.chunks if any(run.run_id in wanted for run in chunk.runs))
+    )
+
+
 def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
     """program key -> runs of that program."""
     grouped: dict[str, list[Run]] = {}

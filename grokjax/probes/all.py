@@ -51,7 +51,7 @@ def observe(spec: RunSpec, view: View) -> Metrics:
 
 def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper) -> Metrics:
     """What a test evaluation holds: name -> scalar."""
-    metrics = evaluate(spec, params, test, hyper)
+    metrics = evaluate(spec, params, train, test, hyper)
     for probe in spec.log.probes:
         if probe.at_evaluation:
             metrics |= at_evaluation(probe, spec, params, train, hyper)

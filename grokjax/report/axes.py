@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.colors import to_hex
 
 from grokjax.analysis.cells import SEEDS, by_values, is_number, ordered_values, plain_value, runs_of, varied_keys
-from grokjax.figures.bands import ArmBands, over_runs
+from grokjax.analysis.over_runs import over_runs
+from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS, Grouping
 from grokjax.figures.phase import axis_labels
 from grokjax.figures.style import group_colors, short_key
@@ -50,18 +51,18 @@ class View:
     groups: tuple[Group, ...]
     pooled: tuple[str, ...]  # axes, other than seeds, whose values share a group
 
-    def bands(self, curves: pd.DataFrame, metrics: list[str]) -> pd.DataFrame:
-        """One row a group (its index), metric and step, see `over_runs`."""
+    def bands(self, curves: pd.DataFrame, metrics: list[str], ended: set[str]) -> pd.DataFrame:
+        """One row a group (its index), metric and step, see `over_runs`. ended: the runs that count on."""
         group_of = {run_id: index for index, group in enumerate(self.groups) for run_id in group.run_ids}
         is_member = curves["run_id"].isin(list(group_of)) & curves["common"].astype(bool)
-        return over_runs(curves[is_member], group_of, metrics)
+        return over_runs(curves[is_member], group_of, metrics, ended)
 
-    def note(self, recorded: set[str]) -> str:
+    def note(self, recorded: set[str], bands: pd.DataFrame) -> str:
         """What the lines and bands are, in words."""
         sizes = tuple(len(recorded.intersection(group.run_ids)) for group in self.groups)
         if not any(sizes):
             return "no records yet"
-        return ArmBands(Grouping(self.arm or "", (), self.pooled, ()), pd.DataFrame(), sizes).note
+        return ArmBands(Grouping(self.arm or "", (), self.pooled, ()), bands, sizes).note
 
 
 def run_axis(runs: pd.DataFrame, key: str) -> RunAxis:

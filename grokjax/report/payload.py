@@ -11,6 +11,7 @@ from matplotlib.colors import to_hex
 
 from grokjax.analysis.cells import plain_value
 from grokjax.analysis.curve_batches import SPIKE
+from grokjax.analysis.over_runs import carried_runs, solid_points
 from grokjax.figures.norms import norms_of
 from grokjax.figures.style import SEQUENTIAL, short_key, value_text
 from grokjax.report.axes import View, arm_axes, views
@@ -32,7 +33,7 @@ def payload(results: Results) -> dict[str, Any]:
     metrics = _metrics(results)
     last = int(runs["train.steps"].max())
     few = thinned(results, metrics, events, last)
-    steps = StepLists()
+    steps, ended = StepLists(), carried_runs(results)
     recorded = few.curves["step"].to_numpy(np.int64)
     arms = list(results.manifest.axes)
     return {
@@ -43,7 +44,7 @@ def payload(results: Results) -> dict[str, Any]:
         "columns": _columns(results, runs),
         "events": _events(events, run_index),
         "axes": [_axes(results, runs, arm, run_index) for arm in arms],
-        "views": [_view(view, few.curves, metrics, run_index, steps) for view in views(results, runs)],
+        "views": [_view(view, few.curves, metrics, run_index, steps, ended) for view in views(results, runs)],
         "curves": _curves(few, metrics, list(runs["run_id"]), steps),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
@@ -125,14 +126,20 @@ def _axes(results: Results, runs: pd.DataFrame, arm: str, run_index: dict[str, i
 
 
 def _view(
-    view: View, curves: pd.DataFrame, metrics: list[str], run_index: dict[str, int], steps: StepLists
+    view: View,
+    curves: pd.DataFrame,
+    metrics: list[str],
+    run_index: dict[str, int],
+    steps: StepLists,
+    ended: set[str],
 ) -> dict[str, Any]:
     drawn = [name for name in metrics if name != SPIKE]
-    bands = view.bands(curves, drawn)
+    bands = view.bands(curves, drawn, ended)
     rows = []
     for (group, name), part in bands.groupby(["group", "metric"], sort=False):
         codes = pack([part[column].to_numpy() for column in ("low", "median", "high")], "loss" in str(name))
-        rows.append([int(group), metrics.index(str(name)), steps.add(part["step"]), *codes])  # pyright: ignore[reportArgumentType]
+        row = [int(group), metrics.index(str(name)), steps.add(part["step"]), *codes, solid_points(part)]  # pyright: ignore[reportArgumentType]
+        rows.append(row)
     groups = [
         {
             "label": group.label,
@@ -142,7 +149,7 @@ def _view(
         }
         for group in view.groups
     ]
-    note = view.note(set(curves["run_id"]))
+    note = view.note(set(curves["run_id"]), bands)
     return {"arm": view.arm, "name": view.name, "note": note, "groups": groups, "bands": rows}
 
 

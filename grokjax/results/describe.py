@@ -70,6 +70,7 @@ def _describe_bucket(
         "schedule": asdict(bucket.schedule),
         "memory": bucket.memory,
         "tuned": bucket.tuned,
+        "sizes": bucket.spec.task.sizes._asdict(),
         "parameters": {name: list(shape) for name, shape in parameter_shapes(bucket.spec).items()},
         "runs": as_columns(rows),
     }

@@ -21,6 +21,7 @@ from grokjax.results.plan_check import check_plan
 from grokjax.results.rebuild import SpecMaker
 from grokjax.spec.origin import Origin
 from grokjax.spec.section import Families
+from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
 
@@ -49,6 +50,7 @@ class StoredBucket:
     memory: int
     tuned: bool
     parameters: dict[str, tuple[int, ...]]  # name -> shape
+    sizes: Sizes | None  # None: not stored, and of a family that is not known here
     common: dict[str, Any]  # values that all its runs share
     runs: tuple[StoredRun, ...]  # in the order of its chunks
 
@@ -182,12 +184,22 @@ def manifest_of(path: Path, raw: dict[str, Any]) -> Manifest:
 def _stored_bucket(raw: dict[str, Any]) -> StoredBucket:
     numbers = {key: raw[key] for key in ("width", "queue", "memory", "tuned")}
     return StoredBucket(
+        sizes=Sizes(**raw["sizes"]) if "sizes" in raw else _sizes(raw["runs"]),
         schedule=Schedule(**raw["schedule"]),
         parameters={name: tuple(shape) for name, shape in raw["parameters"].items()},
         common=raw["runs"]["common"],
         runs=tuple(_stored_runs(raw["runs"])),
         **numbers,
     )
+
+
+def _sizes(runs: dict[str, Any]) -> Sizes | None:
+    """Of runs whose plan does not say it, as those of earlier versions do not."""
+    (spec,) = SpecMaker().specs_of(runs["common"], unshared_values(runs)[:1])
+    try:
+        return spec.task.sizes
+    except NotImplementedError:  # a user's own task
+        return None
 
 
 def _stored_runs(raw: dict[str, Any]) -> Iterator[StoredRun]:

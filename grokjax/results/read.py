@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,32 +18,79 @@ from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
+from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import did_you_mean
 
 EMPTY = np.zeros(0)
 NEVER = 2**62  # a step that no run comes to
 Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
+HEAD = ("run_id", "arm", "arms", "seed")  # columns of runs() that come first
+
+
+@dataclass(frozen=True)
+class Views:
+    """How results are summed up and shown; the rooms that know this are below this one, and supply it."""
+
+    summary: Callable[..., pd.DataFrame]  # of (results, by)
+    dataset: Callable[..., Any]  # of (results, metrics)
+    html: Callable[[Results], str]
 
 
 class Results:
     """A results directory. Cheap to open; every call reads what is there at that moment.
 
-    derive: finds (runs, events) in the curves; `grokjax.open_results` supplies it.
+    derive: finds (runs, events) in the curves. views: see `Views`. `grokjax.open_results` supplies both.
     """
 
-    def __init__(self, path: str | Path, derive: Derive, manifest: Manifest | None = None):
+    def __init__(self, path: str | Path, derive: Derive, manifest: Manifest | None = None, views: Views | None = None):
         self.path = Path(path)
         self.manifest = read_manifest(self.path) if manifest is None else manifest
         self._derive = derive
+        self._views = views
 
     def __repr__(self) -> str:
         return f"Results({str(self.path)!r}: {len(self.manifest.runs)} runs of {self.manifest.name})"
 
+    def _repr_html_(self) -> str | None:
+        """What was swept and what the runs came to, with a picture, in a notebook."""
+        return self._views.html(self) if self._views else None
+
     def runs(self) -> pd.DataFrame:
-        """One row a run: run_id, arm, arms, every resolved value by its dotted key (seed, optimizer.lr, ...),
-        lineage (the runs it was forked from, as RUN@STEP, the oldest first), status, outcome, fit_step,
-        generalization_step, delay, slingshots, final/<metric>."""
-        return self._derived()[0]
+        """One row a run: run_id, arm, arms, seed; the values that differ between runs, by their dotted keys
+        (optimizer.lr, ...); lineage (the runs it was forked from, as RUN@STEP, the oldest first), batch_size (examples
+        of a step, also where train.batch is null), status, last_step, outcome, fit_step, generalization_step, delay,
+        slingshots, final/<metric>; then the values that all runs share, which `constants` has too."""
+        runs = self._derived()[0]
+        constants = set(self.constants())
+        varied = [name for name in runs if name not in constants and name not in HEAD]
+        return runs[[*HEAD, *varied, *(name for name in runs if name in constants and name not in HEAD)]]
+
+    def constants(self) -> dict[str, Any]:
+        """Values that all runs share, by their dotted keys."""
+        runs = self.manifest.runs
+        first = runs[0].values
+        return {
+            key: value
+            for key, value in first.items()
+            if all(key in run.values and run.values[key] == value for run in runs)
+        }
+
+    def summary(self, by: str | Sequence[str] | None = None) -> pd.DataFrame:
+        """What the runs of each cell came to: how many of them did what, and censored medians with their intervals.
+
+        A data frame whose `to_markdown()` and `to_latex()` need no further package. by: keys that tell the cells apart;
+        default: the arms and their axes but the seeds. See `grokjax.analysis.cell_summary.summarize`.
+        """
+        return self._views_or_raise().summary(self, by)
+
+    def dataset(self, metrics: str | Iterable[str] | None = None) -> Any:
+        """Curves as an xarray Dataset, run x step; see `grokjax.analysis.dataset`. Needs the package xarray."""
+        return self._views_or_raise().dataset(self, metrics)
+
+    def _views_or_raise(self) -> Views:
+        if self._views is None:
+            raise TypeError("these results have no views: open them with grokjax.open_results")
+        return self._views
 
     def events(self) -> pd.DataFrame:
         """One row an event: run_id, kind, step, value, norm_jump, matrix."""
@@ -209,7 +257,8 @@ class Results:
         return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
 
     def planned(self) -> pd.DataFrame:
-        """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, status."""
+        """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, batch_size,
+        status."""
         ends = ends_of(self.path)
         rows = []
         for run in self.manifest.runs:
@@ -221,7 +270,8 @@ class Results:
             head = {"run_id": run.run_id, "arm": run.arms[0], "arms": list(run.arms)}
             values = {key: run.values.get(key) for key in self.manifest.keys}
             lineage = list(run.origin.lineage) if run.origin else None
-            rows.append(head | values | {"lineage": lineage, "status": status})
+            size = batch_size(run.values, self.manifest.bucket_of(run.run_id).sizes)
+            rows.append(head | values | {"lineage": lineage, "batch_size": size, "status": status})
         return pd.DataFrame(rows)
 
     def parameters(self, run_id: str) -> list[str]:
@@ -251,6 +301,13 @@ class Results:
                 hint = did_you_mean(name, recorded) or f"; there are {len(recorded)}, for instance {shown}"
                 raise ValueError(f"no metric {name!r} in {self.path}{hint}")
         return names
+
+
+def batch_size(values: dict[str, Any], sizes: Sizes | None) -> float:
+    """Examples of a step; nan where they are all of a train set whose size is not known."""
+    if values["train.batch"] is not None:
+        return values["train.batch"]
+    return sizes.train if sizes else np.nan
 
 
 def _back(run_id: str, earlier: dict[str, StoredSnapshot]) -> Iterator[tuple[str, int | None]]:

@@ -242,12 +242,12 @@ def _is_complete(run: Run, files: ChunkFiles, continues: bool) -> bool:
     if not parts:
         return end is None or end["diverged"]
     steps, log = np.concatenate([piece for _, piece in parts]), run.spec.log
-    ended = end is not None and not end["diverged"]
-    last = end["step"] if end is not None and ended else steps[-1]
+    last = steps[-1] if end is None else end["step"]
     expected = np.union1d(np.arange(min(log.dense_first, last + 1)), np.arange(0, last + 1, log.every))
-    expected = np.union1d(expected, [last]) if ended else expected
     expected = expected[expected >= steps[0]] if continues else expected
-    return np.array_equal(steps, expected)
+    if end is not None and end["diverged"] and np.array_equal(steps, expected):
+        return True  # earlier versions made no record of where a run diverged
+    return np.array_equal(steps, expected if end is None else np.union1d(expected, [last]))
 
 
 def _snapshots_due(run: Run, files: ChunkFiles, snapshots: str) -> list[tuple[str, int]]:

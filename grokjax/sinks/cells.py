@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from grokjax.analysis.cells import values_of
 from grokjax.analysis.curve_batches import Curves, in_batches, read_curves
+from grokjax.analysis.over_runs import Counted, carried_runs, count_on, quantiles_of
 from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
 from grokjax.sinks.page import Head, History
@@ -19,23 +19,31 @@ TOGETHER = 1000  # runs whose thinned curves are held at once
 
 
 def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterator[tuple[Head, History]]:
-    """Of each metric its median, q25/ and q75/ the quartiles of the seeds with a record there, and `n_seeds`, how many
-    they are. A run that has ended earlier, or has diverged, is in no step after its end."""
+    """Of each metric its median, q25/ and q75/ the quartiles of the seeds; `n_seeds`, how many these are, and `n_live`,
+    how many of them had not ended: see `grokjax.analysis.over_runs`."""
     values, ends = values_of(results), {run_id: int(end["step"]) for run_id, end in results.ends.items()}
+    carried = carried_runs(results)
     for group in _together(cells):
         steps = {
             cell.wandb_id: cell_steps(values[cell.run_ids[0]], max(ends[run_id] for run_id in cell.run_ids), rows)
             for cell in group
         }
-        curves_of: dict[str, list[Curves]] = {cell.wandb_id: [] for cell in group}
+        curves_of: dict[str, dict[str, Curves]] = {cell.wandb_id: {} for cell in group}
         for batch in in_batches(results, list(dict.fromkeys(run_id for cell in group for run_id in cell.run_ids))):
             curves = read_curves(results, batch)
             for cell in group:
-                for run in (curves[run_id] for run_id in cell.run_ids if run_id in curves):
-                    rows_kept = np.flatnonzero(np.isin(run.step, steps[cell.wandb_id]))
-                    curves_of[cell.wandb_id].append(run.at(rows_kept))
+                for run_id in cell.run_ids:
+                    if run_id in curves:
+                        curves_of[cell.wandb_id][run_id] = _at_steps(curves[run_id], steps[cell.wandb_id])
         for cell in group:
-            yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id])
+            yield cell, quartiles(curves_of.pop(cell.wandb_id), steps[cell.wandb_id], carried)
+
+
+def _at_steps(run: Curves, steps: Int[np.ndarray, " steps"]) -> Curves:
+    """A run at those of the steps where it has records, and at its last."""
+    is_wanted = np.isin(run.step, steps)
+    is_wanted[-1:] = True
+    return run.at(np.flatnonzero(is_wanted))
 
 
 def _together(cells: Sequence[Head]) -> Iterator[list[Head]]:
@@ -56,32 +64,28 @@ def cell_steps(values: dict, last: int, rows: int) -> Int[np.ndarray, " steps"]:
     return step[kept_records(step, step % values["log.eval_every"] == 0, rows)]
 
 
-def quartiles(runs: Sequence[Curves], steps: Int[np.ndarray, " steps"]) -> History:
-    """The history of a cell, from its runs at these steps."""
-    lines: dict[str, list[np.ndarray]] = {}
-    seeds = np.zeros(len(steps))
-    for run in runs:
-        at = np.searchsorted(steps, run.step)
-        seeds[at] += 1
-        for name, values in run.values.items():
-            line = np.full(len(steps), np.nan, np.float32)
-            line[at] = np.where(run.recorded[name], values, np.nan)
-            lines.setdefault(name, []).append(line)
-    columns = {
-        f"{prefix}{name}": values
-        for name, some in lines.items()
-        for prefix, values in zip(QUANTILES, quantiles_of(np.stack(some)), strict=True)
-    }
-    history: History = []
-    for column, step in enumerate(steps.tolist()):
-        row = {name: float(values[column]) for name, values in columns.items() if not np.isnan(values[column])}
-        if row:
-            history.append((step, row | {"n_seeds": float(seeds[column])}))
-    return history
+def quartiles(runs: Mapping[str, Curves], steps: Int[np.ndarray, " steps"], carried: Collection[str]) -> History:
+    """The history of a cell, from its runs at these steps and at their last. carried: those that count on after it."""
+    rows: dict[int, dict[str, float]] = {int(step): {} for step in steps}
+    for name in dict.fromkeys(name for run in runs.values() for name in run.values):
+        at, counted = _counted(runs, name, carried)
+        for prefix, values in zip(QUANTILES, quantiles_of(counted.values, list(QUANTILES.values())), strict=True):
+            for step, value in zip(at, values, strict=True):
+                if step in rows:
+                    rows[step][f"{prefix}{name}"] = float(value)
+        for step, seeds, live in zip(at, counted.runs, counted.live, strict=True):
+            if step in rows:
+                rows[step]["n_seeds"] = max(rows[step].get("n_seeds", 0.0), float(seeds))
+                rows[step]["n_live"] = max(rows[step].get("n_live", 0.0), float(live))
+    return [(step, row) for step, row in rows.items() if row]
 
 
-def quantiles_of(lines: Float[np.ndarray, "seeds steps"]) -> Float[np.ndarray, "quantiles steps"]:
-    """Over the seeds that have a number there; the middle of two is between them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # no seed has one, or only infinite ones
-        return np.nanquantile(lines.astype(np.float64), list(QUANTILES.values()), axis=0)
+def _counted(runs: Mapping[str, Curves], name: str, carried: Collection[str]) -> tuple[list[int], Counted]:
+    """The steps at which enough seeds count, and their values of a metric there."""
+    recorded = {run_id: run.of(name) for run_id, run in runs.items()}
+    at = np.unique(np.concatenate([step for step, _ in recorded.values()]))
+    table = np.full((len(runs), len(at)), np.nan)
+    for row, (step, values) in enumerate(recorded.values()):
+        table[row, np.searchsorted(at, step)] = values
+    counted = count_on(table, np.array([run_id in carried for run_id in runs], bool))
+    return at[counted.kept].tolist(), counted

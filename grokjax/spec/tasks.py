@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -19,6 +19,14 @@ OPERATIONS = {
     "add": "x + y", "subtract": "x − y", "multiply": "x · y", "divide": "x / y", "quadratic": "x² + xy + y²",
     "random": "a random table of x and y",
 }  # fmt: skip
+
+
+class Sizes(NamedTuple):
+    """How many answers there are, and how many examples a run trains and tests on."""
+
+    classes: int
+    train: int
+    test: int
 
 
 class Split(Section):
@@ -95,6 +103,10 @@ class Task(Family):
     @property
     def test_size(self) -> int:
         return self.examples - self.train_size
+
+    @property
+    def sizes(self) -> Sizes:
+        return Sizes(self.classes, self.train_size, self.test_size)
 
     def problems(self, spec: RunSpec) -> Iterator[Problem]:
         n, share = self.examples, f"{self.train_fraction:g}"

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from grokjax.spec.run import FromRun
 from grokjax.sweep.axes import Axis, read_parameters, read_zip
 from grokjax.sweep.keys import FROM_RUN, TOP, suggest
 from grokjax.sweep.layers import Layer, Mistakes, flatten
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.load import Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
+from grokjax.sweep.settings import Settings
+from grokjax.sweep.spelling import did_you_mean
+from grokjax.sweep.top import NAME, is_name
 
 ARM = ("base", "parameters", "zip")
-MAX_RUNS = 1_000_000
-# keys of W&B's sweep files that mean nothing here
-FAMILIAR = tuple(word for word in TOP if word != "uses")  # nobody who writes `seeds` means `uses`
-WANDB_ONLY = ("program", "metric", "early_terminate", "project", "entity", "command", "description", "controller")
-NAME = "must be letters, digits, '-', '_' and '.' (at most 100), starting with a letter or digit"
+EVERY_ARM = ("log", "events", "engine")  # sections that stand at the top level
 
 
 @dataclass(frozen=True)
@@ -30,100 +28,80 @@ class Arm:
     axes: list[Axis]
 
 
-def check_top(data: dict, mistakes: Mistakes) -> str:
-    """Report what is wrong with the top level's own keys; the sweep's name."""
-    for key in data:
-        if key in WANDB_ONLY:
-            mistakes.at((key,), key, f"unknown key: W&B's {key} has no meaning here; leave it out")
-        elif key not in TOP:
-            near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, FAMILIAR)
-            near = near or suggest(key, mistakes.families, prefix="base.")
-            mistakes.at((key,), key, f"unknown key{near}; the top level has {', '.join(TOP)}")
-    _check_method(data, mistakes)
-    given = "name" in data
-    name = data["name"] if given else re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(mistakes.document.file).stem)
-    name = name if given else name.strip("-._")[:100] or "sweep"
-    if not isinstance(name, str) or not _is_name(name):
-        mistakes.at(("name",), "name", f"{NAME}: it becomes a folder; got {describe(name)}")
-        return "sweep"
-    return name
-
-
-def _is_name(text: str) -> bool:
-    return re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", text) is not None
-
-
-def _check_method(data: dict, mistakes: Mistakes) -> None:
-    method = data.get("method", "grid")
-    if method not in ("grid", "random"):
-        what = f"must be grid or random, got {describe(method)}{did_you_mean(method, ('grid', 'random'))}"
-        mistakes.at(("method",), "method", what)
-    for key, least, most in (("run_cap", 1, MAX_RUNS), ("random_seed", 0, 2**63 - 1)):
-        value = data.get(key)
-        good = isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
-        if key in data and not good:
-            what = f"must be a whole number from {least} to {most:,}, got {describe(value)}"
-            mistakes.at((key,), key, what)
-        elif key in data and method == "grid":
-            mistakes.at((key,), key, "has no effect with method grid; leave it out, or write method: random")
-    sweeping = [node for node in (data, *_mappings(data.get("arms"))) if node.get("parameters") or node.get("zip")]
-    if method == "random" and not sweeping:
-        mistakes.at(("method",), "method", "random draws from `parameters` or `zip`, and there is nothing below them")
-    if method == "random" and "run_cap" not in data:
-        mistakes.at(("method",), "run_cap", "method random needs run_cap, the number of draws in each arm")
-
-
-def _mappings(node: Any) -> list[dict]:
-    return [item for item in node.values() if isinstance(item, dict)] if isinstance(node, dict) else []
-
-
-def read_arms(data: dict, overrides: dict[Any, Any], mistakes: Mistakes) -> list[Arm]:
-    """Every arm's layers and axes; one arm `main` where the file names none."""
-    top = _read_base(data, (), mistakes)
-    for section in ("log", "events", "engine"):
-        if section in data:
-            for key, value in flatten(data[section], (section,), mistakes, section).items():
-                if key in top:
-                    mistakes.at(value.path, key, "duplicate key: it stands in base too")
-                top[key] = value
-    fixed = _read_overrides(overrides, mistakes)
-    top_axes = _read_axes(data, (), mistakes)
-    given = data.get("arms", {})
-    if not isinstance(given, dict):
-        mistakes.at(("arms",), "arms", f"expected a mapping of names to arms, got {describe(given)}{or_out(given)}")
-        given = {}
+def read_arms(settings: Settings, mistakes: Mistakes) -> list[Arm]:
+    """Every arm's layers and axes; one arm `main` where the file names none. A file that is extended comes first, and
+    what it says is replaced by equal keys."""
+    tops: list[Layer] = []
+    top_axes: list[Axis] = []
+    named: dict[str, tuple[Keys, Any]] = {}
+    for path, data in mistakes.document.levels():
+        tops.append(_read_top(data, path, mistakes))
+        own = _read_axes(data, path, mistakes)
+        top_axes = _without(top_axes, _replaced(tops[-1], own)) + own
+        named |= _named_arms(data, path, mistakes)
     arms = []
-    for name, arm in (given or {"main": {}}).items():
-        path = ("arms", name)
-        if given and not _is_name(name):
-            mistakes.at(path, name, f"the name of an arm {NAME}, got {describe(name)}")
-        arm = {} if arm is None else arm
-        if not isinstance(arm, dict):
-            mistakes.at(path, name, f"an arm is a mapping of {', '.join(ARM)}, got {describe(arm)}")
-            continue
-        for key in arm:
-            if key not in ARM:
-                near = suggest(key, mistakes.families, exact=True, prefix="base.") or did_you_mean(key, ARM)
-                near = (
-                    " (it stands at the top level only)"
-                    if key in TOP
-                    else near or suggest(key, mistakes.families, prefix="base.")
-                )
-                mistakes.at((*path, key), key, f"unknown key{near}; an arm has {', '.join(ARM)}")
-        base = _read_base(arm, path, mistakes)
-        own = _read_axes(arm, path, mistakes)
-        axes = _without(_without(top_axes, _replaced(base, own)) + own, _replaced(fixed, []))
-        arms.append(Arm(name, [top, base], fixed, axes))
+    for name, (path, arm) in (named or {"main": ((), {})}).items():
+        base, own = (_read_base(arm, path, mistakes), _read_axes(arm, path, mistakes)) if named else ({}, [])
+        axes = _without(top_axes, _replaced(base, own)) + own
+        arms.append(Arm(name, [*tops, base], settings.fixed, _with_settings(axes, settings)))
     return arms
 
 
-def _read_overrides(overrides: dict[Any, Any], mistakes: Mistakes) -> Layer:
-    of_file = ("name", *TOP[5:])
-    of_run = {str(key): value for key, value in overrides.items() if key not in of_file}
-    for key in of_file:
-        if key in overrides:
-            mistakes.at(None, key, "is no key of a run: change it in the file")
-    return flatten(of_run, None, mistakes)
+def _read_top(data: dict, path: Keys, mistakes: Mistakes) -> Layer:
+    """The values that a file gives every arm."""
+    top = _read_base(data, path, mistakes)
+    for section in EVERY_ARM:
+        if section in data:
+            for key, value in flatten(data[section], (*path, section), mistakes, section).items():
+                if key in top:
+                    mistakes.at(value.path, key, "duplicate key: it stands in base too")
+                top[key] = value
+    return top
+
+
+def _named_arms(data: dict, path: Keys, mistakes: Mistakes) -> dict[str, tuple[Keys, dict]]:
+    """Name -> where an arm of a file stands, and its mapping."""
+    given = data.get("arms", {})
+    if not isinstance(given, dict):
+        where = (*path, "arms")
+        mistakes.at(where, "arms", f"expected a mapping of names to arms, got {describe(given)}{or_out(given)}")
+        return {}
+    found: dict[str, tuple[Keys, dict]] = {}
+    for name, arm in given.items():
+        here = (*path, "arms", name)
+        if not is_name(name):
+            mistakes.at(here, name, f"the name of an arm {NAME}, got {describe(name)}")
+        arm = {} if arm is None else arm
+        if not isinstance(arm, dict):
+            mistakes.at(here, name, f"an arm is a mapping of {', '.join(ARM)}, got {describe(arm)}")
+            continue
+        for key in arm:
+            if key not in ARM:
+                known = " (it stands at the top level only)" if key in TOP else ""
+                near = known or suggest(key, mistakes.families, prefix="base.", others=ARM)
+                mistakes.at((*here, key), key, f"unknown key{near}; an arm has {', '.join(ARM)}")
+        found[name] = here, arm
+    return found
+
+
+def choose(arms: list[Arm], wanted: Sequence[str], mistakes: Mistakes) -> list[Arm]:
+    """The arms that were asked for; all of them where none was."""
+    names = [arm.name for arm in arms]
+    for name in dict.fromkeys(wanted):
+        if name not in names:
+            what = f"no such arm{did_you_mean(name, names)}; there are {', '.join(names)}"
+            mistakes.found.add(Mistake("--arm", 0, 0, str(name), what))
+    return [arm for arm in arms if arm.name in wanted] if wanted else arms
+
+
+def _with_settings(axes: list[Axis], settings: Settings) -> list[Axis]:
+    """The axes less what is set, with those that are set: where an axis stood, or at the end."""
+    placed = {axis.keys: axis for axis in settings.axes}
+    gone = _replaced(settings.fixed, settings.axes)
+    kept: list[Axis] = []
+    for axis in axes:
+        kept += [placed.pop(axis.keys)] if axis.keys in placed else _without([axis], gone)
+    return [*kept, *placed.values()]
 
 
 def _read_base(node: dict, path: Keys, mistakes: Mistakes) -> Layer:

@@ -4,45 +4,29 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.distributions import KINDS, Distribution, listed, number_problem, range_problem
 from grokjax.sweep.nodes import Keys, describe, or_out, shown
+from grokjax.sweep.synonyms import distribution_hint, entry_hint
 
 Report = Callable[[Keys, str, str], None]  # (path in the file, key, what is wrong)
 MAX_POINTS = 1_000_000  # of one listed axis; longer ranges can be drawn from
 
-# distribution -> the keys it needs besides `distribution`
-NEEDS: dict[str, tuple[str, ...]] = {
-    "constant": ("value",),
-    "categorical": ("values",),
-    "uniform": ("min", "max"),
-    "log_uniform_values": ("min", "max"),
-    "int_uniform": ("min", "max"),
-    "q_uniform": ("min", "max", "q"),
-    "normal": ("mu", "sigma"),
+# distribution -> the words of its entry, with their defaults; None: needed
+WORDS: dict[str, Mapping[str, Any]] = {
+    "constant": {"value": None},
+    "categorical": {"values": None, "probabilities": ()},
+    **{kind: KINDS[kind].numbers for kind in KINDS},
 }
-OPTIONAL = {"q_uniform": {"q": 1}, "normal": {"mu": 0.0, "sigma": 1.0}}
-# W&B's other words, and what to write instead where there is something
-OTHERS: dict[str, str] = dict.fromkeys(
-    ("log_uniform", "loguniform", "log-uniform", "log"),
-    " (did you mean log_uniform_values? its min and max are values, not exponents)",
-)
-ENTRY_KEYS = ("value", "values", "distribution", "min", "max", "mu", "sigma", "q", "parameters")
-
-
-@dataclass(frozen=True)
-class Distribution:
-    kind: str
-    low: float = 0.0
-    high: float = 0.0
-    mu: float = 0.0
-    sigma: float = 1.0
-    q: float = 1.0
+SAME = {"categorical_w_probabilities": "categorical"}  # W&B's schema has another name for it
+ENTRY_KEYS = (
+    "value", "values", "distribution", "min", "max", "mu", "sigma", "q", "a", "b", "probabilities", "parameters",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -51,16 +35,23 @@ class Axis:
 
     keys: tuple[str, ...]
     points: tuple[tuple[Any, ...], ...]  # [point][key]; empty for a continuous distribution
-    places: tuple[tuple[Keys, ...], ...]  # where each value of `points` stands
-    path: Keys
+    places: tuple[tuple[Keys | None, ...], ...]  # where each value of `points` stands
+    path: Keys | None  # None: of --set
     distribution: Distribution | None = None
-    reduced: bool = False  # what is left of a zip after other keys of it were fixed: need not have an effect
+    probabilities: tuple[float, ...] | None = None  # of its points, in a random sweep; None: all alike
+    reduced: bool = False  # it need not have an effect: what is left of a zip, or of --set and not for every family
 
     @property
-    def key_paths(self) -> tuple[Keys, ...]:
+    def of_setting(self) -> bool:
+        return self.path is None
+
+    @property
+    def key_paths(self) -> tuple[Keys | None, ...]:
         """Where each key stands: that of a zip is in its group."""
-        in_zip = len(self.path) > 1 and self.path[-2] == "zip"
-        return tuple((*self.path, key) if in_zip else self.path for key in self.keys)
+        path = self.path
+        if path is None or len(path) < 2 or path[-2] != "zip":
+            return (path,) * len(self.keys)
+        return tuple((*path, key) for key in self.keys)
 
 
 def read_parameters(node: Any, path: Keys, report: Report, prefix: str = "") -> list[Axis]:
@@ -93,21 +84,21 @@ def _read_entry(key: str, entry: Any, path: Keys, report: Report) -> Axis | None
     for word in unknown:
         nested = isinstance(entry[word], dict)
         hint = f"; nested axes stand below `parameters`, or are dotted: {key}.{word}" if nested else ""
-        near = did_you_mean(word, ENTRY_KEYS)
+        near = entry_hint(word, ENTRY_KEYS)
         report((*path, word), key, f"unknown key {word}{hint or near or f'; an axis has {_some(ENTRY_KEYS)}'}")
     kind = entry.get("distribution", _implied(entry))
+    kind = SAME.get(kind, kind) if isinstance(kind, str) else kind
     if unknown:
         return None
-    if not isinstance(kind, str) or kind not in NEEDS:
+    if not isinstance(kind, str) or kind not in WORDS:
         if "distribution" not in entry:
             report(path, key, "an axis needs value, values, or min and max")
         else:
-            hint = OTHERS.get(str(kind), did_you_mean(kind, NEEDS))
-            report((*path, "distribution"), key, f"unknown distribution {shown(kind)}{hint}; one of {_some(NEEDS)}")
+            hint = distribution_hint(kind, WORDS)
+            report((*path, "distribution"), key, f"unknown distribution {shown(kind)}{hint}; one of {_some(WORDS)}")
         return None
-    given = {**OPTIONAL.get(kind, {}), **entry}
-    missing = [word for word in NEEDS[kind] if word not in given]
-    extra = [word for word in entry if word != "distribution" and word not in NEEDS[kind]]
+    missing = [word for word, default in WORDS[kind].items() if default is None and word not in entry]
+    extra = [word for word in entry if word != "distribution" and word not in WORDS[kind]]
     for word in missing:
         report(path, key, f"{kind} needs {word}")
     for word in extra:
@@ -117,8 +108,28 @@ def _read_entry(key: str, entry: Any, path: Keys, report: Report) -> Axis | None
     if kind == "constant":
         return Axis((key,), ((entry["value"],),), (((*path, "value"),),), path)
     if kind == "categorical":
-        return _listed((key,), [entry["values"]], [(*path, "values")], path, report)
-    return _ranged(key, kind, given, path, report)
+        axis = _listed((key,), [entry["values"]], [(*path, "values")], path, report)
+        return _weighted(axis, entry["probabilities"], report) if axis and "probabilities" in entry else axis
+    return _ranged(key, kind, entry, path, report)
+
+
+def _weighted(axis: Axis, given: Any, report: Report) -> Axis | None:
+    """The axis with the probabilities of its values."""
+    assert axis.path is not None
+    key, place = axis.keys[0], (*axis.path, "probabilities")
+    if not isinstance(given, list) or not all(_is_share(number) for number in given):
+        report(place, key, f"probabilities must be a list of numbers from 0 to 1, got {describe(given)}")
+    elif len(given) != len(axis.points):
+        report(place, key, f"each value needs a probability: {len(axis.points)} values, {len(given)} probabilities")
+    elif not math.isclose(math.fsum(given), 1.0, rel_tol=1e-6):
+        report(place, key, f"probabilities must sum to 1; the sum is {math.fsum(given):.6g}")
+    else:
+        return replace(axis, probabilities=tuple(float(number) for number in given))
+    return None
+
+
+def _is_share(number: Any) -> bool:
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 <= number <= 1
 
 
 def _some(words: Iterable[str]) -> str:
@@ -163,55 +174,25 @@ def _listed(keys: tuple[str, ...], columns: list[Any], paths: list[Keys], path: 
     return Axis(keys, points, places, path)
 
 
-def _ranged(key: str, kind: str, given: dict, path: Keys, report: Report) -> Axis | None:
-    numbers = {word: given[word] for word in NEEDS[kind]}
+def _ranged(key: str, kind: str, entry: dict, path: Keys, report: Report) -> Axis | None:
+    numbers: dict[str, Any] = {word: entry.get(word, default) for word, default in KINDS[kind].numbers.items()}
     good = True
     for word, value in numbers.items():
-        problem = _number_problem(value, whole=kind == "int_uniform")
+        problem = number_problem(word, value, kind)
         if problem:
             report((*path, word), key, f"{word} must be {problem}, got {describe(value)}")
             good = False
         elif kind == "int_uniform":
             numbers[word] = int(value)
-    problem = _range_problem(kind, numbers) if good else None
+    problem = range_problem(kind, numbers) if good else None
     if problem:
         word, what = problem
-        report((*path, word) if word in given else path, key, what)
+        report((*path, word) if word in entry else path, key, what)
     if problem or not good:
         return None
-    low, high, q = numbers.get("min", 0), numbers.get("max", 0), numbers.get("q", 1)
-    values: list[Any] = []
-    if kind in ("int_uniform", "q_uniform") and (high - low) / q < MAX_POINTS:
-        whole = kind == "int_uniform"
-        values = list(range(low, high + 1)) if whole else _multiples(low, high, q)
-    points = tuple((value,) for value in values)
-    mu, sigma = numbers.get("mu", 0.0), numbers.get("sigma", 1.0)
-    return Axis((key,), points, ((path,),) * len(points), path, Distribution(kind, low, high, mu, sigma, q))
-
-
-def _number_problem(value: Any, whole: bool) -> str | None:
-    kind = "a whole number" if whole else "a finite number"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not -1e15 <= value <= 1e15:
-        return f"{kind} between -1e15 and 1e15" if isinstance(value, (int, float)) and abs(value) > 1e15 else kind
-    return kind if whole and value != int(value) else None
-
-
-def _range_problem(kind: str, numbers: dict[str, Any]) -> tuple[str, str] | None:
-    """The word of the entry that is wrong, and how."""
-    low, high = numbers.get("min", 0), numbers.get("max", 0)
-    if low > high:
-        return "min", f"an empty axis: min {shown(low)} is above max {shown(high)}"
-    if kind == "log_uniform_values" and low <= 0:
-        return "min", f"log_uniform_values needs min above 0, got {shown(low)}"
-    if kind == "normal" and numbers["sigma"] < 0:
-        return "sigma", f"sigma must not be negative, got {shown(numbers['sigma'])}"
-    if kind == "q_uniform" and numbers["q"] <= 0:
-        return "q", f"q must be above 0, got {shown(numbers['q'])}"
-    return None
-
-
-def _multiples(low: float, high: float, q: float) -> list[float]:
-    return [_quantized(low + i * q) for i in range(int((high - low) / q + 1e-9) + 1)]
+    distribution = Distribution(kind, numbers)
+    points = tuple((value,) for value in listed(distribution, MAX_POINTS))
+    return Axis((key,), points, ((path,),) * len(points), path, distribution)
 
 
 def read_zip(node: Any, path: Keys, report: Report) -> list[Axis]:
@@ -235,27 +216,14 @@ def read_zip(node: Any, path: Keys, report: Report) -> list[Axis]:
     return axes
 
 
-def draw(axis: Axis, random_seed: int, index: int) -> tuple[tuple[Any, ...], tuple[Keys, ...]]:
+def draw(axis: Axis, random_seed: int, index: int) -> tuple[tuple[Any, ...], tuple[Keys | None, ...]]:
     """Values of draw `index`, and where they stand: keyed by seed and name, so an axis added changes no other."""
     rng = np.random.Generator(np.random.PCG64([random_seed, zlib.crc32("|".join(axis.keys).encode()), index]))
-    d = axis.distribution
-    if d is not None and d.kind == "int_uniform":
-        return (int(rng.integers(int(d.low), int(d.high) + 1)),), (axis.path,)
-    if d is None:
+    if axis.distribution is not None:
+        return (axis.distribution.draw(rng),), (axis.path,)
+    if axis.probabilities is None:
         point = int(rng.integers(len(axis.points)))
-        return axis.points[point], axis.places[point]
-    if d.kind == "q_uniform":  # W&B: round(X / q) * q, so the two ends are half as likely
-        steps = round(float(rng.uniform(d.low, d.high)) / d.q)
-        return (_quantized(steps * d.q),), (axis.path,)
-    if d.kind == "normal":
-        value = float(rng.normal(d.mu, d.sigma))
-    elif d.kind == "log_uniform_values":
-        value = min(max(math.exp(rng.uniform(math.log(d.low), math.log(d.high))), d.low), d.high)
     else:
-        value = float(rng.uniform(d.low, d.high))
-    return (value,), (axis.path,)
-
-
-def _quantized(value: float) -> float:
-    """A multiple of q without the last digits that binary multiplication adds; an integer stays one."""
-    return value if isinstance(value, int) else float(f"{value:.12g}")
+        weights = np.array(axis.probabilities)
+        point = int(rng.choice(len(axis.points), p=weights / weights.sum()))
+    return axis.points[point], axis.places[point]

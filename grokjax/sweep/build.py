@@ -10,8 +10,8 @@ from grokjax.spec.run import RunSpec
 from grokjax.sweep.explain import report
 from grokjax.sweep.keys import FAMILY_PATHS, families_of, key_problem, split_key
 from grokjax.sweep.layers import Layer, Mistakes, upwards
-from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import describe
+from grokjax.sweep.synonyms import value_hint
 
 DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
 
@@ -75,7 +75,7 @@ def _named_families(section: str, items: Layer, mistakes: Mistakes) -> tuple[dic
         given = items.get(f"{path}.name")
         names[path] = next(iter(options)) if given is None else given.value
         if given is not None and (not isinstance(given.value, str) or given.value not in options):
-            hint = did_you_mean(given.value, options)
+            hint = value_hint(f"{path}.name", given.value, options)
             what = f"must be one of {', '.join(options)}, got {describe(given.value)}{hint}"
             mistakes.at(given.path, f"{path}.name", what)
             names[path], good = None, False

@@ -15,9 +15,9 @@ from grokjax.spec.run import FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
 from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
 from grokjax.spec.tasks import Split, Task
-from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
+from grokjax.sweep.spelling import did_you_mean
 
 MOST_PARAMETERS = 10**9
 

@@ -75,8 +75,8 @@ def check_draws(arm: Arm, seed: int, make: Callable[[Layer], str], mistakes: Mis
         return {key: Value(value, place, path, True) for key, value, place, path in columns}
 
     for axis in arm.axes:
-        d = axis.distribution
-        if axis.reduced or len(axis.points) == 1 or (d and (d.sigma == 0 if d.kind == "normal" else d.low == d.high)):
+        one_value = axis.distribution is not None and axis.distribution.is_one_value
+        if axis.reduced or len(axis.points) == 1 or one_value:
             continue
         for at in range(TRIES):
             others: Layer = {}

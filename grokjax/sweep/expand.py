@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,117 +13,134 @@ from grokjax.spec.families import FAMILIES, with_families
 from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import Uses
 from grokjax.sweep import check
-from grokjax.sweep.arms import MAX_RUNS, Arm, check_top, read_arms
+from grokjax.sweep.arms import Arm, choose, read_arms
 from grokjax.sweep.effects import check_draws, check_grid
+from grokjax.sweep.extends import whole_text, with_extended
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
-from grokjax.sweep.layers import Layer, Mistakes, overlay, place_of
-from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep, read_value
+from grokjax.sweep.layers import Mistakes, overlay, place_of
+from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep
 from grokjax.sweep.mapping import document_of, plain
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.parents import FindParents, Lookup
 from grokjax.sweep.points import check_listed, draws, one_by_one, product
 from grokjax.sweep.run import MadeRun, Run, Sweep, make_runs, run_ids
+from grokjax.sweep.settings import Settings, read_settings
+from grokjax.sweep.top import MAX_RUNS, Top, read_top
 
 MANY = 2_000  # from so many runs on, every value is checked by itself before their product
 ENOUGH = 20  # mistakes in a large product, after which the rest is left out
 
 
 def load_sweep(
-    path: str | Path, overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+    path: str | Path,
+    overrides: dict[str, Any] | None = None,
+    find_parents: FindParents | None = None,
+    arms: Sequence[str] = (),
 ) -> Sweep:
     """Read, expand and check a sweep file. Raises SweepError with every mistake.
 
-    find_parents: looks up the stored runs that init.from_run asks for, each request once.
+    overrides: values that win over the file, as --set. find_parents: looks up the stored runs that init.from_run asks
+    for, each request once. arms: only these; none: all of them.
     """
-    sweep = expand(read_sweep(path), overrides, find_parents)
+    sweep = expand(read_sweep(path), overrides, find_parents, arms)
     return replace(sweep, file=str(Path(path).absolute()))
 
 
 def sweep_of_values(
-    values: Mapping[str, Any], overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+    values: Mapping[str, Any],
+    overrides: dict[str, Any] | None = None,
+    find_parents: FindParents | None = None,
+    arms: Sequence[str] = (),
 ) -> Sweep:
     """As `load_sweep`, of a mapping that says what a file would; files that it names are relative to the working
     directory. Mistakes are told by their keys alone."""
     try:
-        return expand(document_of(values), overrides, find_parents)
+        return expand(document_of(values), overrides, find_parents, arms)
     except SweepError as error:
         raise SweepError(replace(mistake, line=0, col=0) for mistake in error.mistakes) from None
 
 
-def parse_overrides(pairs: list[str]) -> dict[str, Any]:
-    """`["train.steps=2000"]` to values, each read as YAML. Raises SweepError."""
-    overrides: dict[str, Any] = {}
-    mistakes = []
-    for pair in pairs:
-        key, equals, text = (part.strip() for part in pair.partition("="))
-        if not equals or not key:
-            mistakes.append(Mistake("--set", 0, 0, pair, "write key=value, for instance train.steps=2000"))
-            continue
-        try:
-            value = read_value(text)
-        except ValueError as error:
-            mistakes.append(Mistake("--set", 0, 0, key, str(error)))
-            continue
-        if key in overrides:
-            mistakes.append(Mistake("--set", 0, 0, key, "given twice; give it once"))
-        overrides[key] = value
-    if mistakes:
-        raise SweepError(mistakes)
-    return overrides
-
-
 def expand(
-    document: Document, overrides: dict[str, Any] | None = None, find_parents: FindParents | None = None
+    document: Document,
+    overrides: dict[str, Any] | None = None,
+    find_parents: FindParents | None = None,
+    arms: Sequence[str] = (),
 ) -> Sweep:
     """The runs of a parsed sweep. Raises SweepError with every mistake."""
     overrides = {key: plain(value) for key, value in (overrides or {}).items()}
-    data = document.data
+    document = with_extended(document)
     for cached in (check.file_shapes, identity.file_digest):
         cached.cache_clear()  # files may have changed since the last sweep was read
     own = _own_families(document)
     families = with_families(own.families) if own else FAMILIES
-    mistakes = Mistakes(document, set(document.mistakes), families)
-    name = check_top(data, mistakes)
-    arms = read_arms(data, overrides, mistakes)
+    mistakes = Mistakes(document, set(document.mistakes), families=families)
+    top = read_top(mistakes)
+    settings = read_settings(overrides or {}, mistakes)
+    every_arm = read_arms(settings, mistakes)
     runs: dict[str, Run] = {}
-    notes: dict[str, None] = {}
     axes: dict[str, tuple[str, ...]] = {}
     lookup = Lookup(find_parents)
-    for arm in arms:
-        label = f"{arm.name}: " if data.get("arms") else ""
-        made = _runs_of(arm, data, mistakes, lookup)
+    named = any(data.get("arms") for _, data in document.levels())
+    for arm in choose(every_arm, arms, mistakes):
+        label = f"{arm.name}: " if named else ""
+        made = _runs_of(arm, top, mistakes, lookup)
         axes[arm.name] = _columns(arm, [each.run for each in made])
-        unique = {each.run.run_id: each.run for each in reversed(made)}
-        for run_id in dict.fromkeys(each.run.run_id for each in made):
-            known = runs.get(run_id)
-            runs[run_id] = replace(known, arms=(*known.arms, arm.name)) if known else unique[run_id]
-        notes.update(dict.fromkeys(label + note for each in made for note in each.notes))
-        repeated = len(made) - len(unique)
-        if repeated and data.get("method") == "random":
-            what = "runs" if any(each.run.origin for each in made) else "draws"
-            notes[f"{label}{repeated} of {len(made)} {what} repeat others, and are one run with them"] = None
+        _add(arm.name, made, runs)
+        _note(label, arm, made, top, mistakes)
     if not mistakes.found:
-        _check_used(arms[0].fixed, runs.values(), mistakes)
+        _check_used(settings, runs.values(), mistakes)
     if mistakes.found:
         raise SweepError(mistakes.found)
     if own:
         runs = {run.run_id: run for run in (_with_code(run, own) for run in runs.values())}
-    return Sweep(name, document.text, overrides, tuple(runs.values()), axes, tuple(notes), own)
+    return Sweep(
+        name=top.name,
+        text=whole_text(document),
+        overrides=settings.given,
+        runs=tuple(runs.values()),
+        axes=axes,
+        warnings=tuple(mistakes.notes),
+        own=own,
+        description=top.description,
+        only=tuple(dict.fromkeys(arms)),
+    )
+
+
+def _add(arm: str, made: list[MadeRun], runs: dict[str, Run]) -> None:
+    """Add an arm's runs, each once; those that an earlier arm has too are of both."""
+    unique = {each.run.run_id: each.run for each in reversed(made)}
+    for run_id in dict.fromkeys(each.run.run_id for each in made):
+        known = runs.get(run_id)
+        runs[run_id] = replace(known, arms=(*known.arms, arm)) if known else unique[run_id]
+
+
+def _note(label: str, arm: Arm, made: list[MadeRun], top: Top, mistakes: Mistakes) -> None:
+    """What is to be said of an arm and its runs."""
+    for axis in arm.axes:
+        if axis.distribution and axis.distribution.note:
+            mistakes.note(f"{label}{axis.keys[0]}: {axis.distribution.note}")
+    for text in dict.fromkeys(note for each in made for note in each.notes):
+        mistakes.note(f"{label}{text}")
+    repeated = len(made) - len({each.run.run_id for each in made})
+    if repeated and top.draws is not None:
+        what = "runs" if any(each.run.origin for each in made) else "draws"
+        mistakes.note(f"{label}{repeated} of {len(made)} {what} repeat others, and are one run with them")
 
 
 def _own_families(document: Document) -> Own | None:
     """The families of the user's file that `uses` names, which is run. Raises SweepError where it cannot be."""
-    if "uses" not in document.data:
+    found = document.nearest("uses")
+    if found is None:
         return None
-    named = document.data["uses"]
+    named, path = found
 
     def wrong(what: str) -> SweepError:
-        return SweepError([Mistake(document.file, *document.place(("uses",)), "uses", what)])
+        return SweepError([Mistake(*document.place(path), "uses", what)])
 
     if not isinstance(named, str):
         raise wrong(f"must be the name of a Python file, got {describe(named)}")
     try:
-        return load_own(document.folder / named)
+        return load_own(document.of(path)[0].folder / named)
     except OwnError as error:
         raise wrong(str(error)) from None
 
@@ -136,7 +153,7 @@ def _with_code(run: Run, own: Own) -> Run:
 
 def _columns(arm: Arm, runs: list[Run]) -> tuple[str, ...]:
     """The keys that an arm varies, as its runs have them: of what they start from, those that differ."""
-    keys = [key for axis in arm.axes for key in axis.keys]
+    keys = [key for axis in arm.axes for key in axis.keys if not axis.of_setting or _is_key(key, runs)]
     whole = [key for key in keys if key in (FROM_RUN, SELECT)]
     parents = [run.spec.init.from_run for run in runs]
     for word in ("results", "run", "step", "optimizer") if FROM_RUN in keys else ("run",):
@@ -145,13 +162,23 @@ def _columns(arm: Arm, runs: list[Run]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(key for key in keys if key not in whole))
 
 
-def _check_used(fixed: Layer, runs: Collection[Run], mistakes: Mistakes) -> None:
+def _is_key(key: str, runs: list[Run]) -> bool:
+    """Whether one of the runs has a key."""
+    *above, last = split_key(key)
+    sections: list[Any] = [run.spec for run in runs]
+    for part in above:
+        sections = [getattr(section, part) for section in sections if hasattr(section, part)]
+    return any(isinstance(section, dict) or hasattr(section, last) for section in sections)
+
+
+def _check_used(settings: Settings, runs: Collection[Run], mistakes: Mistakes) -> None:
     """A key of --set that only some families have must be one of some run."""
-    idle = [key for key in fixed if key.startswith(f"{FROM_RUN}.") and not any(run.origin for run in runs)]
+    keys = [*settings.fixed, *(key for axis in settings.axes for key in axis.keys)]
+    idle = [key for key in keys if key.startswith(f"{FROM_RUN}.") and not any(run.origin for run in runs)]
     for key in idle[:1]:
         what = f"no run starts from another: {FROM_RUN} needs results, a directory, and run or select"
         mistakes.at(None, key, what)
-    for key in fixed:
+    for key in keys:
         section, _, word = key.partition(".")
         options = mistakes.families[section] if section in FAMILY_PATHS else {}
         families = {type(getattr(run.spec, section)) for run in runs} if options else set()
@@ -161,14 +188,11 @@ def _check_used(fixed: Layer, runs: Collection[Run], mistakes: Mistakes) -> None
             mistakes.at(None, key, f"unknown key: no run's {section} has {word}, that is a key of {', '.join(having)}")
 
 
-def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[MadeRun]:
+def _runs_of(arm: Arm, top: Top, mistakes: Mistakes, lookup: Lookup) -> list[MadeRun]:
     """The arm's runs in order, those that are equal more than once. Mistakes are reported."""
-    random = data.get("method") == "random"
-    cap, seed = data.get("run_cap", 1), data.get("random_seed", 0)
-    drawable = _is_count(cap) and _is_count(seed)
-    seed = seed if _is_count(seed) else 0
+    random, seed = top.draws is not None, top.random_seed
     listed = random or check_listed(arm, mistakes)
-    total = (cap if drawable else 0) if random else math.prod(len(axis.points) for axis in arm.axes)
+    total = math.prod(len(axis.points) for axis in arm.axes) if top.draws is None else top.draws
     if total > MAX_RUNS and not random:
         mistakes.at((), "parameters", f"{total:,} runs in arm {arm.name}; at most {MAX_RUNS:,} in one sweep")
     if random or total > MANY or not listed:
@@ -196,7 +220,3 @@ def _runs_of(arm: Arm, data: dict, mistakes: Mistakes, lookup: Lookup) -> list[M
     else:
         check_grid(arm, points, mistakes)
     return made
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63

@@ -8,8 +8,9 @@ from typing import Any
 from grokjax.spec.fields import BEFORE, EVENT_KINDS
 from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT
 from grokjax.sweep.layers import Layer, Mistakes, find, place_of
-from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.nodes import describe
+from grokjax.sweep.spelling import did_you_mean
+from grokjax.sweep.synonyms import value_hint
 
 
 def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
@@ -24,11 +25,11 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
     if problem["type"] == "family" and key in FAMILY_PATHS:
         return  # told where the name stands
     item, path = find(key, items), place_of(key, items)
-    drawn = item is not None and item.from_axis and item.path == item.key_path and "int" in problem["type"]
-    hint = "; int_uniform and q_uniform draw whole numbers" if drawn else ""
+    drawn = item is not None and item.from_axis and item.path is not None and item.path == item.key_path
+    hint = "; int_uniform and q_uniform draw whole numbers" if drawn and "int" in problem["type"] else ""
     if path is not None:
         for deeper in (*parts[-1:], index, *parts[-1:]):  # the last word may stand in an item of a list
-            if deeper is not None and (*path, deeper) in mistakes.document.places:
+            if deeper is not None and mistakes.document.has((*path, deeper)):
                 path = (*path, deeper)
     mistakes.at(path, key, _explain(problem, key) + hint)
 
@@ -39,7 +40,7 @@ def _explain(problem: Any, key: str) -> str:
         options = [option.strip("'\"") for option in context["expected"].replace(" or ", ", ").split(", ")]
         if key == "engine.lanes":
             return f"must be auto or a whole number from 1 on, got {describe(got)}"
-        return f"must be one of {', '.join(options)}, got {describe(got)}{did_you_mean(got, options)}"
+        return f"must be one of {', '.join(options)}, got {describe(got)}{value_hint(key, got, options)}"
     if kind == "family":
         hint = did_you_mean(context["name"], context["options"].split(", "))
         return f"unknown {context['kind']} {context['name']!r}{hint}; there are {context['options']}"
@@ -89,6 +90,8 @@ def _unquote(wanted: str, got: Any) -> str:
         return ""
     if wanted == "true or false" and got.lower() in ("yes", "no", "on", "off", "true", "false"):
         return f"; write {'true' if got.lower() in ('yes', 'on', 'true') else 'false'}"
+    if wanted == "a list":
+        return f"; write it in brackets: [{got}]"
     if got.lower() in ("none", "nil", "~"):
         return "; write null"
     plain = got.strip().replace(",", ".")

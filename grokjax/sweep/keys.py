@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+
+from pydantic.fields import FieldInfo
 
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families, Section, kind_of
 from grokjax.spec.walk import fields_of, section_of
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean, nearest
+from grokjax.sweep.synonyms import meaning_of, plain_word
 
 TOP = (
     "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms", "uses",
+    "extends", "description",
 )  # fmt: skip
 RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
 SELECT = f"{FROM_RUN}.select"  # a value that is a mapping: its keys are columns, and hold dots
-# words that people bring along, and ours
-SYNONYMS = {
-    "learning_rate": "lr", "wd": "weight_decay", "l2": "weight_decay", "decay_rate": "weight_decay",
-    "beta1": "b1", "beta_1": "b1", "beta2": "b2", "beta_2": "b2", "betas": "b1", "epsilon": "eps",
-    "warmup": "warmup_steps", "clip": "clip_norm", "grad_clip": "clip_norm", "max_grad_norm": "clip_norm",
-    "epochs": "steps", "num_epochs": "steps", "num_steps": "steps", "n_steps": "steps", "max_steps": "steps",
-    "iterations": "steps", "batch_size": "batch", "frac_train": "train_fraction", "fraction": "train_fraction",
-    "data_fraction": "train_fraction", "operation": "op", "modulus": "p", "prime": "p",
-    "n_heads": "heads", "num_heads": "heads", "n_layers": "layers", "num_layers": "layers", "depth": "layers",
-    "hidden": "widths", "hidden_sizes": "widths", "width": "widths", "act": "activation", "alpha": "scale",
-    "type": "name", "norm": "radius", "log_every": "every", "random_state": "seed", "dtype": "params",
-    "run_id": "run", "directory": "results", "dir": "results", "path": "results",
-}  # fmt: skip
 
 
 def _family_paths(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -117,8 +108,7 @@ def _unknown(
         if having and name:
             return f"unknown key: {above} {name} has no {word}, that is a key of {', '.join(having)}"
         where = f"{above} {name}" if name else above
-    near = f" (did you mean {SYNONYMS[word]}?)" if SYNONYMS.get(word) in fields else did_you_mean(word, fields)
-    near = near or suggest(word, families, exact=True) or f"; it has {', '.join(fields)}"
+    near = _hint(word, above, fields, families) or f"; it has {', '.join(fields)}"
     return f"unknown key: {where} has no {shown}{near}"
 
 
@@ -132,31 +122,69 @@ def _unknown_section(word: str, shown: str, families: Families) -> str:
     return f"unknown key{odd}" + (near or f"; a run has {', '.join(RUN_KEYS)}")
 
 
-def suggest(word: str, families: Families = FAMILIES, exact: bool = False, prefix: str = "") -> str:
-    """' (did you mean train.steps?)' for a word that stands, or nearly, somewhere among a run's keys."""
-    leaves = _leaves(families)
-    meant = SYNONYMS.get(word, word)
-    if meant in leaves:
-        return f" (did you mean {prefix}{leaves[meant]}?)"
+def _hint(word: str, above: str, fields: list[str], families: Families) -> str:
+    """What was meant by a word that a section has not: what it is called there, or where it stands."""
+    meaning = meaning_of(word)
+    for key in meaning.keys if meaning else ():
+        section, _, name = key.rpartition(".")
+        if name in fields and section in (above, ""):
+            return _meant(name, meaning.remark if meaning else "")
+    return did_you_mean(word, fields) or suggest(word, families, exact=True)
+
+
+def _meant(key: str, remark: str) -> str:
+    return f" (did you mean {key}? {remark})" if remark else f" (did you mean {key}?)"
+
+
+def suggest(
+    word: str, families: Families = FAMILIES, exact: bool = False, prefix: str = "", others: Iterable[str] = ()
+) -> str:
+    """' (did you mean train.steps?)' for a word that stands, or nearly, somewhere among a run's keys.
+
+    exact: nothing that is only spelled alike. prefix: of such a key where it is said. others: further words that may
+    have been meant, without the prefix.
+    """
+    places = last_words(families)
+    plain = plain_word(word)
+    if plain in places:
+        return f" (did you mean {prefix}{places[plain][0]}?)"
+    meaning = meaning_of(word)
+    if meaning and not meaning.keys:
+        return f" ({meaning.remark})"
+    if meaning and (meaning.keys[0] in RUN_KEYS or "." in meaning.keys[0]):
+        return _meant(f"{prefix}{meaning.keys[0]}", meaning.remark)
     if exact:
         return ""
-    near = did_you_mean(word, RUN_KEYS)
-    if not near and (close := did_you_mean(word, leaves, cutoff=0.8)):
-        near = f" (did you mean {leaves[close.removeprefix(' (did you mean ').removesuffix('?)')]}?)"
-    return near.replace("did you mean ", f"did you mean {prefix}")
+    if near := did_you_mean(word, others):
+        return near
+    found = nearest(word, RUN_KEYS) or nearest(word, places)
+    return f" (did you mean {prefix}{places[found][0]}?)" if found else ""
 
 
-def _leaves(families: Families) -> dict[str, str]:
-    """Last word of a key -> the key; of several, the first section's."""
-    leaves: dict[str, str] = {}
-    for section in RUN_KEYS:
-        field = RunSpec.model_fields[section]
-        annotation = field.annotation
-        models: list[type[Section]] = list(families.get(section, {}).values())
-        if not models and isinstance(annotation, type) and issubclass(annotation, Section):
-            models = [annotation]
-        leaves.setdefault(section, section)
+def run_keys(families: Families) -> dict[str, list[FieldInfo]]:
+    """Every key that a run can have -> its fields, one for each family that has it."""
+    found: dict[str, list[FieldInfo]] = {}
+
+    def walk(models: Iterable[type[Section]], prefix: str) -> None:
         for model in models:
-            for word in model.model_fields:
-                leaves.setdefault(word, f"{section}.{word}")
-    return leaves
+            for name, field in model.model_fields.items():
+                path = f"{prefix}{name}"
+                if path == "uses":
+                    continue
+                found.setdefault(path, []).append(field)
+                inner = section_of(field.annotation)
+                if path in FAMILY_PATHS:
+                    walk(families[FAMILY_PATHS[path]].values(), f"{path}.")
+                elif inner:
+                    walk([inner], f"{path}.")
+
+    walk([RunSpec], "")
+    return found
+
+
+def last_words(families: Families) -> dict[str, list[str]]:
+    """Last word of a key -> the keys that end so, the shortest first."""
+    found: dict[str, list[str]] = {}
+    for key in sorted(run_keys(families), key=lambda key: key.count(".")):
+        found.setdefault(key.rpartition(".")[2], []).append(key)
+    return found

@@ -34,10 +34,11 @@ Layer = dict[str, Value]
 
 @dataclass
 class Mistakes:
-    """Collects mistakes, each once, at its place in the file."""
+    """Collects mistakes, each once, at its place in the file; and notes, of what is no mistake and should be known."""
 
     document: Document
     found: set[Mistake] = field(default_factory=set)
+    notes: dict[str, None] = field(default_factory=dict)
     families: Families = field(default_factory=lambda: FAMILIES)
     built: dict[tuple, Any] = field(default_factory=dict)  # sections that were found right, by their values
     memo: Memo = field(default_factory=Memo)
@@ -46,7 +47,10 @@ class Mistakes:
         if path is None:
             self.found.add(Mistake("--set", 0, 0, key, what))
         else:
-            self.found.add(Mistake(self.document.file, *self.document.place(path), key, what))
+            self.found.add(Mistake(*self.document.place(path), key, what))
+
+    def note(self, text: str) -> None:
+        self.notes[text] = None
 
 
 def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") -> Layer:

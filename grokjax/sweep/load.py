@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Iterable
@@ -16,6 +15,7 @@ from ruamel.yaml.nodes import Node
 from ruamel.yaml.reader import ReaderError
 
 from grokjax.sweep.nodes import Keys, TooLarge, describe, read_node
+from grokjax.sweep.spelling import did_you_mean
 
 MAX_BYTES = 4_000_000
 
@@ -45,7 +45,10 @@ class SweepError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed file: plain values, the 1-based line and column of every path in it, what is wrong so far."""
+    """A parsed file: plain values, the 1-based line and column of every path in it, what is wrong so far.
+
+    other: the file that it extends. A path that begins with `extends` goes on there.
+    """
 
     file: str
     folder: Path
@@ -53,19 +56,34 @@ class Document:
     data: dict[str, Any]
     places: dict[Keys, tuple[int, int]]
     mistakes: tuple[Mistake, ...] = ()
+    other: Document | None = None
 
-    def place(self, path: Keys) -> tuple[int, int]:
-        """Where `path` stands, or the nearest thing above it."""
-        while path and path not in self.places:
-            path = path[:-1]
-        return self.places.get(path, (1, 1))
+    def of(self, path: Keys) -> tuple[Document, Keys]:
+        """The file that a path leads into, and the path there."""
+        if self.other and path[:1] == ("extends",) and len(path) > 1:
+            return self.other.of(path[1:])
+        return self, path
 
+    def has(self, path: Keys) -> bool:
+        document, inside = self.of(path)
+        return inside in document.places
 
-def did_you_mean(word: Any, options: Iterable[str], cutoff: float = 0.6) -> str:
-    """' (did you mean x?)' if an option is close, else ''."""
-    plain = {option.lower().replace("-", "_"): option for option in options}
-    close = difflib.get_close_matches(str(word)[:100].lower().replace("-", "_"), plain, n=1, cutoff=cutoff)
-    return f" (did you mean {plain[close[0]]}?)" if close else ""
+    def place(self, path: Keys) -> tuple[str, int, int]:
+        """Where `path` stands, or the nearest thing above it: file, line and column."""
+        document, inside = self.of(path)
+        while inside and inside not in document.places:
+            inside = inside[:-1]
+        return document.file, *document.places.get(inside, (1, 1))
+
+    def levels(self) -> list[tuple[Keys, dict[str, Any]]]:
+        """The mappings that are laid over each other, this file's the last, and the path that leads to each."""
+        below = self.other.levels() if self.other else []
+        return [*((("extends", *path), data) for path, data in below), ((), self.data)]
+
+    def nearest(self, key: str) -> tuple[Any, Keys] | None:
+        """The value of a key at the top level, of the nearest file that has it, and where that stands."""
+        found = [(data[key], (*path, key)) for path, data in self.levels() if key in data]
+        return found[-1] if found else None
 
 
 def read_sweep(path: str | Path) -> Document:
@@ -76,7 +94,7 @@ def read_sweep(path: str | Path) -> Document:
             raw = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         near = path.parent.glob("*.y*ml") if path.parent.is_dir() else []
-        hint = did_you_mean(path.name, [other.name for other in near], cutoff=0.8)
+        hint = did_you_mean(path.name, [other.name for other in near])
         raise SweepError([Mistake(str(path), 0, 0, "", f"no such file{hint}")]) from None
     except IsADirectoryError:
         raise SweepError([Mistake(str(path), 0, 0, "", "is a directory, not a sweep file")]) from None

@@ -5,19 +5,25 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 
-from grokjax.sweep.arms import MAX_RUNS, Arm
+from grokjax.sweep.arms import Arm
 from grokjax.sweep.axes import Axis, draw
+from grokjax.sweep.distributions import COUNTABLE
 from grokjax.sweep.layers import Layer, Mistakes, Value
+from grokjax.sweep.top import MAX_RUNS
 
 
 def check_listed(arm: Arm, mistakes: Mistakes) -> bool:
     """A grid needs values that can be listed."""
+    for axis in arm.axes:
+        if axis.probabilities is not None:
+            mistakes.at(axis.path, axis.keys[0], "probabilities weight the draws of method random; a grid has none")
     unlisted = [axis for axis in arm.axes if not axis.points]
     for axis in unlisted:
         assert axis.distribution
         kind = axis.distribution.kind
-        what = f"{kind} is continuous: method grid needs values, or whole min and max; or write method: random"
-        if kind in ("int_uniform", "q_uniform"):
+        can = "can only be drawn from" if kind.startswith("q_") else "is continuous"
+        what = f"{kind} {can}: method grid needs values, or whole min and max; or write method: random"
+        if kind in COUNTABLE:
             what = f"more than {MAX_RUNS:,} points: method grid needs fewer; or write method: random"
         mistakes.at(axis.path, axis.keys[0], what)
     return not unlisted
@@ -38,7 +44,7 @@ def one_by_one(axes: list[Axis], random: bool, seed: int) -> Iterator[Layer]:
             first |= layer_at(axis, *draw(axis, seed, 0))
         else:
             assert axis.distribution
-            first |= layer_at(axis, (axis.distribution.low or axis.distribution.mu,), (axis.path,))
+            first |= layer_at(axis, (axis.distribution.example,), (axis.path,))
     yield first
     for axis in axes:
         ends = axis.distribution is not None

@@ -43,6 +43,8 @@ class Sweep:
     warnings: tuple[str, ...]
     own: Own | None = None  # the user's own families
     file: str = field(default="", compare=False)  # absolute; "": it was made of no file
+    description: str | None = None
+    only: tuple[str, ...] = ()  # the arms that were asked for; none: all of them
 
     @property
     def families(self) -> Families:
@@ -98,8 +100,8 @@ def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, mem
 
 
 def _located(item: Value, mistakes: Mistakes) -> Value:
-    """Paths in a sweep are relative to its folder (those of --set to the working directory)."""
+    """A path is relative to the folder of the file that says it (one of --set to the working directory)."""
     if not isinstance(item.value, str) or "\0" in item.value:
         return item
-    folder = Path() if item.path is None else mistakes.document.folder
+    folder = Path() if item.path is None else mistakes.document.of(item.path)[0].folder
     return replace(item, value=str((folder / item.value).absolute()))

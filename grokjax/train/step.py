@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from grokjax.models.network import forward
 from grokjax.models.params import Params
+from grokjax.plan.cost import evaluation_block
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import scores
@@ -108,11 +109,38 @@ def all_finite(params: Params) -> Bool[Array, ""]:
     return jnp.all(jnp.stack([jnp.isfinite(value).all() for value in params.values()]))
 
 
-def evaluate(spec: RunSpec, params: Params, test: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
-    """Loss and scores on the test set."""
-    loss, logits = loss_and_logits(spec, params, test, hyper["model"]["logit_scale"])
-    scored = scores(spec.task, logits, test.targets)
-    return {"test/loss": loss} | {f"test/{name}": value for name, value in scored.items()}
+def evaluate(
+    spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper
+) -> dict[str, Float[Array, ""]]:
+    """Loss and scores on the test set; with minibatches on the whole train set too."""
+    sets = {"test": test} | ({"train_set": train} if spec.train.batch else {})
+    return {
+        f"{of}/{name}": value
+        for of, examples in sets.items()
+        for name, value in _on_all(spec, params, examples, hyper).items()
+    }
+
+
+def _on_all(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
+    """Means over a set of examples, block by block where they are many."""
+    n, block = examples.targets.shape[0], evaluation_block(spec)
+    if n <= block:
+        return _on_block(spec, params, examples, hyper)
+    whole = n - n % block
+    blocks = jax.tree.map(lambda value: value[:whole].reshape(-1, block, *value.shape[1:]), examples)
+    sums = jax.tree.map(
+        lambda means: means.sum() * block,
+        jax.lax.map(lambda part: _on_block(spec, params, part, hyper), blocks),
+    )
+    if whole < n:
+        rest = _on_block(spec, params, jax.tree.map(lambda value: value[whole:], examples), hyper)
+        sums = {name: value + rest[name] * (n - whole) for name, value in sums.items()}
+    return {name: value / n for name, value in sums.items()}
+
+
+def _on_block(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
+    loss, logits = loss_and_logits(spec, params, examples, hyper["model"]["logit_scale"])
+    return {"loss": loss} | scores(spec.task, logits, examples.targets)
 
 
 def apply_stop_rule(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:

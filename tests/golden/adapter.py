@@ -20,9 +20,10 @@ from grokjax.cli import app
 from grokjax.launch import load
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.identity import program_key
-from grokjax.sweep.expand import expand, load_sweep, parse_overrides
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.load import SweepError, parse_sweep
 from grokjax.sweep.parents import Answer, Parent
+from grokjax.sweep.settings import parse_overrides
 
 PARENT_SEEDS = (3, 4)
 

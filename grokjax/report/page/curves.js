@@ -2,6 +2,7 @@
 // Learning curves and norms: bands over groups, and the chosen runs one by one on top of them.
 const MOST_LINES = 60; // single runs drawn at once
 const CURVES = ["train/loss", "test/loss", "train/accuracy", "test/accuracy"];
+const ENDED = "1px,2px"; // dashes of a line most of whose runs have ended
 const LOG_FROM = 20; // largest over least norm from which a panel is logarithmic
 
 function rgba(hex, opacity) {
@@ -36,21 +37,23 @@ function bandTraces(band, floor, dim) {
     group.runs.length > 1
       ? [edge(band.low), { ...edge(band.high), fill: "tonexty", fillcolor: rgba(group.color, dim ? 0.06 : 0.15) }]
       : [];
-  return [
-    ...traces,
-    {
-      x,
-      y: band.median.map((value) => drawn(value, floor)),
-      customdata: Array.from(band.steps),
-      name: plain(group.label),
-      meta: { group: band.group },
-      mode: "lines",
-      line: { color: group.color, width: dim ? 1.2 : 1.8, dash: group.dash },
-      opacity: dim ? 0.25 : 1,
-      connectgaps: true,
-      hovertemplate: "step %{customdata:,}<br>median %{y:.4~g}<extra>%{fullData.name}</extra>",
-    },
-  ];
+  const median = band.median.map((value) => drawn(value, floor));
+  const line = (first, last, style, words) => ({
+    x: x.slice(first, last),
+    y: median.slice(first, last),
+    customdata: Array.from(band.steps).slice(first, last),
+    name: plain(group.label),
+    meta: { group: band.group },
+    mode: "lines",
+    line: { color: group.color, width: dim ? 1.2 : 1.8, dash: group.dash, ...style },
+    opacity: dim ? 0.25 : 1,
+    connectgaps: true,
+    hovertemplate: `step %{customdata:,}<br>median %{y:.4~g}${words}<extra>%{fullData.name}</extra>`,
+  });
+  const lines = [line(0, band.solid, {}, "")];
+  if (band.solid < x.length)
+    lines.push(line(Math.max(band.solid - 1, 0), x.length, { width: 1.2, dash: ENDED }, "<br>most runs have ended"));
+  return [...traces, ...lines];
 }
 
 function chosenLines() {

@@ -98,7 +98,8 @@ function runCurve(run, metric) {
   return { steps: stepsAt(row[0]), values: unpack(codes[1], codes[2], codes[3], DATA.metrics[metric].log) };
 }
 
-// The band of a group in the present view: {group, steps, low, median, high}.
+// The band of a group in the present view: {group, steps, low, median, high, solid}; past its first `solid` points most
+// of its runs have ended.
 function bandsOf(view, metric) {
   return view.bands
     .filter((row) => row[1] === metric)
@@ -106,7 +107,7 @@ function bandsOf(view, metric) {
       const values = unpack(row[3], row[4], row[5], DATA.metrics[metric].log),
         count = values.length / 3;
       const [low, median, high] = [0, 1, 2].map((place) => values.slice(place * count, (place + 1) * count));
-      return { group: row[0], steps: stepsAt(row[2]), low, median, high };
+      return { group: row[0], steps: stepsAt(row[2]), low, median, high, solid: row[6] };
     });
 }
 

@@ -1,0 +1,275 @@
+"""What others call our keys, values and distributions: the one place that knows.
+
+Words are those of W&B, PyTorch, Hugging Face, nanoGPT, TransformerLens and of grokking repositories (Power et al.,
+Nanda et al., Omnigrok, Grokfast). They come before any likeness of spelling: `n_head` is no slip for `d_head`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from grokjax.sweep.spelling import did_you_mean
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """keys: where it stands with us, the likeliest first; none: nowhere. A key without a dot is one of any section.
+
+    remark: what else is to be said, needed where the values mean something else. same: the values mean the same.
+    """
+
+    keys: tuple[str, ...]
+    remark: str = ""
+    same: bool = True
+
+
+def _words(text: str, *keys: str, remark: str = "", same: bool = True) -> dict[str, Meaning]:
+    return dict.fromkeys(text.split(), Meaning(keys, remark, same))
+
+
+def _other(text: str, *keys: str, remark: str) -> dict[str, Meaning]:
+    """Words whose values do not mean the same as ours."""
+    return _words(text, *keys, remark=remark, same=False)
+
+
+def _none(text: str, remark: str) -> dict[str, Meaning]:
+    return _words(text, remark=remark, same=False)
+
+
+FULL_BATCH = "steps are updates of the parameters: an epoch is one with train.batch null, else examples / batch"
+KEYS: dict[str, Meaning] = {
+    # seeds
+    **_words("seeds random_seed random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
+    **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
+    # the task
+    **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
+    **_other("fn fn_name func function task_type dataset dataset_name", "task.op", "task.name",
+             remark="task.op names the operation: add, subtract, multiply, ..."),
+    **_words("p prime modulus modulo mod mod_p", "task.p"),
+    **_other("d_vocab vocab_size n_vocab num_tokens n_tokens d_vocab_out", "task.p",
+             remark="it follows from the task: p, and one for the equals sign"),
+    **_words("frac_train train_frac fraction data_fraction frac train_ratio training_fraction training_frac"
+             " train_split split_ratio frac_data train_data_fraction fraction_train train_portion",
+             "task.train_fraction"),
+    **_other("train_pct train_percent train_percentage train_data_pct data_pct percent_train", "task.train_fraction",
+             remark="it is a share between 0 and 1, no percentage"),
+    **_other("test_fraction test_frac val_fraction val_frac test_size test_split val_split test_ratio",
+             "task.train_fraction", remark="all pairs that are not trained on are the test set"),
+    **_other("train_size n_train num_train train_points num_train_samples train_samples n_samples",
+             "task.train_fraction", remark="it is a share of all pairs, no count"),
+    # networks
+    **_words("d_model dim_model model_dim n_embd n_embed embed_dim embedding_dim emb_dim d_embed d_emb"
+             " hidden_size residual_dim dim", "model.d_model"),
+    **_words("heads n_head n_heads num_heads nhead nheads num_attention_heads attention_heads attn_heads",
+             "model.heads"),
+    **_words("layers n_layer n_layers num_layers nlayers num_hidden_layers n_blocks num_blocks depth", "model.layers"),
+    **_words("dim_head head_dim d_k", "model.d_head"),
+    **_words("d_ff d_ffn dim_feedforward ffn_dim intermediate_size mlp_dim d_inner n_inner mlp_hidden"
+             " num_neurons n_neurons", "model.d_mlp"),
+    **_other("hidden_dim d_hidden hidden hidden_sizes hidden_dims hidden_layers layer_sizes hidden_width width",
+             "model.widths", "model.d_mlp",
+             remark="widths is a list, the neurons of each hidden layer; a transformer's are model.d_mlp"),
+    **_other("mlp_ratio ffn_mult expansion_factor", "model.d_mlp", remark="it is a number of neurons, no factor"),
+    **_words("act act_fn act_type act_func activation_function activation_fn hidden_act nonlin nonlinearity",
+             "model.activation"),
+    **_other("use_ln use_layernorm use_layer_norm ln layer_norm normalization normalization_type norm_type norm_first"
+             " pre_norm", "model.layernorm", remark="it is none or pre"),
+    **_words("use_bias biases", "model.bias"),
+    **_other("temperature temp softmax_temp softmax_temperature", "model.logit_scale",
+             remark="it is the inverse: logits are multiplied"),
+    **_words("output_scale logit_multiplier inverse_temperature", "model.logit_scale"),
+    **_other("model_type arch architecture network", "model.name", remark="it is transformer or mlp"),
+    # the start
+    **_words("init_scale initialization_scale weight_scale init_factor weight_multiplier init_alpha", "init.scale"),
+    **_words("alpha", "init.scale",
+             remark="Omnigrok's; Grokfast's stands in optimizer.filters, a scale of the output is model.logit_scale"),
+    **_other("init_std initializer_range init_range sigma_init", "init.scale",
+             remark="it is a factor on the scheme's own deviation"),
+    **_other("initialization init_method init_type init_mode initializer", "init.scheme",
+             remark="it is paper, fan_in or torch_linear"),
+    **_other("checkpoint pretrained load_path resume resume_from_checkpoint weights init_from", "init.from_file",
+             "init.from_run", remark="a safetensors file; a stored run is init.from_run"),
+    **_words("run_id", "init.from_run.run"),
+    **_words("directory dir results_dir", "init.from_run.results"),
+    **_words("path", "init.from_run.results", "init.from_file"),
+    # losses
+    **_other("loss_fn loss_function loss_func loss_type criterion objective", "loss.name",
+             remark="it is cross_entropy or mse"),
+    # optimizers
+    **_words("lr learning_rate base_lr max_lr peak_lr eta optimizer_lr adam_lr step_size", "optimizer.lr"),
+    **_words("weight_decay wd weightdecay weight_decay_rate decay_rate", "optimizer.weight_decay"),
+    **_words("l2 l2_reg l2_coef l2_lambda l2_regularization reg_lambda", "optimizer.weight_decay",
+             remark="coupled, as a term of the loss, in adam and sgd; decoupled in adamw"),
+    **_words("beta1 beta_1 adam_beta1 adam_beta_1", "optimizer.b1"),
+    **_words("beta2 beta_2 adam_beta2 adam_beta_2", "optimizer.b2"),
+    **_other("betas adam_betas", "optimizer.b1", "optimizer.b2",
+             remark="the pair is two keys, optimizer.b1 and optimizer.b2; `zip` moves them together"),
+    **_words("epsilon adam_epsilon adam_eps", "optimizer.eps"),
+    **_words("warmup warmup_iters num_warmup_steps n_warmup lr_warmup lr_warmup_steps", "optimizer.warmup_steps"),
+    **_other("warmup_ratio warmup_epochs warmup_frac warmup_fraction", "optimizer.warmup_steps",
+             remark="it is a number of steps"),
+    **_words("grad_clip clip clip_grad clip_grad_norm max_grad_norm gradient_clip gradient_clip_val"
+             " gradient_clipping grad_norm_clip", "optimizer.clip_norm"),
+    **_words("mom sgd_momentum", "optimizer.momentum"),
+    **_other("optim opt optimizer_name optimizer_type", "optimizer.name", remark="it is adamw, adam or sgd, ..."),
+    **_other("scheduler lr_scheduler lr_schedule lr_scheduler_type lr_decay schedule", "optimizer.schedule",
+             remark="a mapping with name: constant, cosine or linear"),
+    **_other("grokfast grokfast_alpha grokfast_lamb lamb", "optimizer.filters",
+             remark="a list: [{name: grokfast_ema, alpha: 0.98, lamb: 2.0}]"),
+    **_other("norm fixed_norm w_norm weight_norm target_norm norm_constraint", "constraint.radius",
+             "constraint.name", remark="constraint: {name: fixed_norm, radius: ...} holds a norm"),
+    # how long
+    **_words("num_steps n_steps max_steps total_steps train_steps training_steps num_train_steps iterations"
+             " num_iterations n_iterations n_iters num_iters max_iters iters optimization_steps", "train.steps"),
+    **_other("epochs epoch num_epochs n_epochs max_epochs nb_epochs num_train_epochs train_epochs", "train.steps",
+             remark=FULL_BATCH),
+    **_words("batch_size batchsize bs train_batch_size per_device_train_batch_size minibatch minibatch_size"
+             " mini_batch_size", "train.batch", remark="null is the full batch"),
+    **_other("early_stopping patience stopping_thresh stop_after", "stop.after_generalization",
+             remark="steps that a run is trained on after it has generalized"),
+    # precision
+    **_other("dtype data_type torch_dtype default_dtype float_precision", "numerics.params", "loss.precision",
+             remark="it is float32 or float64; the loss has its own, loss.precision"),
+    # what is recorded
+    **_words("log_every log_interval log_freq log_steps logging_steps print_every log_every_n_steps", "log.every"),
+    **_words("eval_interval eval_steps test_every val_every eval_freq evaluation_interval", "log.eval_every"),
+    **_words("save_every save_steps save_interval save_freq checkpoint_every checkpoint_interval ckpt_every"
+             " snapshot_interval", "log.snapshot_every"),
+    **_other("lanes num_workers n_jobs workers", "engine.lanes", remark="runs trained at once; auto, or a number"),
+    **_words("type kind", "name"),
+    # what is not there
+    **_none("dropout p_dropout dropout_rate dropout_prob attn_dropout attn_pdrop resid_dropout resid_pdrop embd_pdrop"
+            " mlp_dropout weight_dropout", "no network here has dropout"),
+    **_none("n_ctx block_size seq_len max_len context_length n_positions max_seq_len",
+            "the length of a sequence follows from the task"),
+    **_none("device gpu gpus cuda num_gpus accelerator", "all devices that are there are used"),
+    **_none("use_wandb wandb_project wandb_entity log_wandb wandb tags group", "`grokjax run --wandb` is how"),
+}  # fmt: skip
+
+# words for the keys of the top level
+TOP_WORDS = {
+    **dict.fromkeys(("params", "hyperparameters", "axes", "grid", "space", "search_space"), "parameters"),
+    **dict.fromkeys(("config", "defaults", "default", "fixed"), "base"),
+    **dict.fromkeys(("include", "inherits", "inherit", "import", "parent", "_base_"), "extends"),
+    **dict.fromkeys(("title",), "name"),
+    **dict.fromkeys(("conditions", "groups", "variants"), "arms"),
+}
+
+# key -> what others write -> our value
+VALUES: dict[str, dict[str, str]] = {
+    "task.name": dict.fromkeys(("modular_addition", "modular_arithmetic", "mod_arithmetic", "mod_add"), "modular"),
+    "task.op": {
+        **dict.fromkeys(("+", "addition", "sum", "plus", "x+y", "a+b", "x_plus_y"), "add"),
+        **dict.fromkeys(("-", "subtraction", "minus", "sub", "x-y", "a-b", "x_minus_y"), "subtract"),
+        **dict.fromkeys(("*", "multiplication", "mul", "times", "product", "x*y", "a*b"), "multiply"),
+        **dict.fromkeys(("/", "division", "div", "x/y", "a/b"), "divide"),
+        **dict.fromkeys(("rand", "x2xyy2_random"), "random"),
+        **dict.fromkeys(("x**2+x*y+y**2", "x^2+xy+y^2", "x**2+xy+y**2", "x2xyy2"), "quadratic"),
+    },
+    "loss.name": {
+        **dict.fromkeys(("ce", "crossentropy", "xent", "nll", "softmax_cross_entropy"), "cross_entropy"),
+        **dict.fromkeys(("mse_loss", "l2", "mean_squared_error", "squared"), "mse"),
+    },
+    "model.name": {
+        **dict.fromkeys(("gpt", "decoder", "attention", "attn", "transformer_decoder"), "transformer"),
+        **dict.fromkeys(("fc", "fcn", "ffn", "feedforward", "dense"), "mlp"),
+    },
+    "model.activation": {"linear": "identity", "none": "identity", "quadratic": "square", "gelu_new": "gelu"},
+    "model.layernorm": {"ln": "pre", "pre_ln": "pre", "prenorm": "pre", "lnpre": "pre"},
+}
+
+# words of an axis's entry, and distributions, in other packages
+ENTRIES = {
+    "mean": "mu", "loc": "mu", "std": "sigma", "stddev": "sigma", "scale": "sigma", "low": "min", "high": "max",
+    "minimum": "min", "maximum": "max", "lower": "min", "upper": "max", "vals": "values", "choices": "values",
+    "options": "values", "dist": "distribution", "type": "distribution", "probs": "probabilities",
+    "weights": "probabilities", "p": "probabilities", "alpha": "a", "beta": "b", "step": "q", "quantum": "q",
+}  # fmt: skip
+VALUES_NOT_EXPONENTS = " (did you mean log_uniform_values? its min and max are values, those of log_uniform exponents)"
+DISTRIBUTIONS = {
+    **dict.fromkeys(("loguniform", "log", "logarithmic", "log_unif"), VALUES_NOT_EXPONENTS),
+    **dict.fromkeys(("choice", "choices", "category", "grid", "list"), " (did you mean categorical?)"),
+    **dict.fromkeys(("randint", "int", "integer", "uniform_int", "discrete_uniform"), " (did you mean int_uniform?)"),
+    **dict.fromkeys(("gaussian", "norm", "randn"), " (did you mean normal?)"),
+    "quniform": " (did you mean q_uniform?)",
+    "qloguniform": " (did you mean q_log_uniform_values?)",
+    "qnormal": " (did you mean q_normal?)",
+    "lognormal": " (did you mean log_normal?)",
+    "fixed": " (did you mean constant?)",
+}
+# names that mean something else than the one of ours that they look like
+OTHERS = frozenset(
+    [
+        "nadam",
+        "radam",
+        "adamax",
+        "adagrad",
+        "adabound",
+        "adadelta",
+        "sgdw",
+        "lars",
+        "lamb",
+        "rprop",
+        "adamp",
+        "silu",
+        "selu",
+        "celu",
+        "elu",
+        "swish",
+        "relu6",
+        "tanhshrink",
+        "float16",
+        "bfloat16",
+        "half",
+        "double",
+        "tf32",
+        "postln",
+        "post_ln",
+        "rmsnorm",
+        "batchnorm",
+        "cosh",
+    ]
+)
+
+
+def meaning_of(word: Any) -> Meaning | None:
+    return KEYS.get(plain_word(word))
+
+
+def plain_word(word: Any) -> str:
+    """As it stands in the tables here: without case, `-` as `_`."""
+    return re.sub(r"[-\s]+", "_", str(word)[:100].strip().lower())
+
+
+def value_of(key: str, value: Any) -> str | None:
+    """Our value for what others write."""
+    word = re.sub(r"\s+", "", str(value)[:100].lower())
+    word = re.sub(r"[_(%]*(mod_?p?|%p|mod_?\d+|%\d+)\)?$", "", word) if key == "task.op" else word
+    table = VALUES.get(key, {})
+    return table.get(word) or table.get(word.replace("-", "_"))
+
+
+def value_hint(key: str, value: Any, options: Iterable[str]) -> str:
+    """' (did you mean x?)' for the value of a key that has names as its values."""
+    options = list(options)
+    known = value_of(key, value)
+    if known in options:
+        return f" (did you mean {known}?)"
+    return "" if plain_word(value) in OTHERS else did_you_mean(value, options)
+
+
+def entry_hint(word: Any, options: Iterable[str]) -> str:
+    """' (did you mean x?)' for a word of an axis's entry."""
+    known = ENTRIES.get(plain_word(word))
+    return f" (did you mean {known}?)" if known else did_you_mean(word, options)
+
+
+def distribution_hint(word: Any, options: Iterable[str]) -> str:
+    options = list(options)
+    named = plain_word(word)
+    if named in options:
+        return f" (did you mean {named}?)"
+    return DISTRIBUTIONS.get(named.removesuffix("_distribution")) or did_you_mean(word, options)
