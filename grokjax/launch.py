@@ -15,10 +15,8 @@ from grokjax.plan.plan import Bucket, Chunk, Device, Plan, in_training_order, ma
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.families import with_families
 from grokjax.spec.identity import program_key
-from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.stopping import Interrupted, stop_on_signal
 from grokjax.sweep.expand import load_sweep, sweep_of_values
-from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
@@ -50,19 +48,24 @@ class Screen(Protocol):
 
 
 def prepare_jax() -> None:
+    """JAX as training needs it. What was compiled is kept for this user, by kind of machine."""
+    ask_for_devices()
+    from grokjax.engine.devices import keep_compiled
+
+    keep_compiled(cache_folder())
+
+
+def ask_for_devices() -> None:
     """Settings that JAX reads when it starts.
 
     No GPU kernel may depend on timing or atomics. Each CPU core is a device: small matmuls of one lane run faster on
-    one core than divided over several. What was compiled is kept for this user, by kind of machine.
+    one core than divided over several.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = {"xla_gpu_deterministic_ops": "true", "xla_force_host_platform_device_count": str(cores)}
     missing = [f"--{name}={value}" for name, value in wanted.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
-    from grokjax.engine.devices import keep_compiled
-
-    keep_compiled(cache_folder())
 
 
 def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = None, arms: Sequence[str] = ()) -> Sweep:
@@ -267,6 +270,7 @@ def replay(
 
     here = describe_device()
     check_machine(results.path, results.manifest.machines, here, other_device)
+    (run_id,) = results.whole_run_ids(run_id)
     plan = _plan_to_train(results.manifest, print)
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
@@ -304,24 +308,12 @@ def _plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
     said. Raises SweepError where that has changed."""
     if manifest.uses is None:
         return manifest.plan
+    from grokjax.results.own import own_of
+
     own = own_of(manifest)
     say(f"runs the code of {own.file}")
     plan = manifest.plan_with(with_families(own.families))
     return replace(plan, sweep=replace(plan.sweep, own=own))
-
-
-def own_of(manifest: Manifest) -> Own:
-    """The user's families that a stored sweep was trained with. Raises SweepError where their file has changed."""
-    values = manifest.runs[0].values
-    file = Path(values["uses.file"])
-    try:
-        own = load_own(file)
-    except OwnError as error:
-        raise SweepError([Mistake(str(manifest.path.parent), 0, 0, "uses", str(error))]) from None
-    if own.digest != values["uses.digest"]:
-        what = f"{file} has changed since its families were trained with"
-        raise SweepError([Mistake(str(manifest.path.parent), 0, 0, "uses", what)])
-    return own
 
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:
@@ -357,6 +349,7 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
     from grokjax.results.derived import cached
     from grokjax.results.read import Results, Views
 
+    ask_for_devices()  # before what is computed of results starts JAX: a sweep may be trained after it
     views = Views(
         summary=_late("grokjax.analysis.cell_summary", "summarize"),
         dataset=_late("grokjax.analysis.dataset", "dataset"),

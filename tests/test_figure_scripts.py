@@ -220,7 +220,7 @@ def bands_of(ends):
     rows = [(0, f"norm/{name}", step, value) for name, end in ends.items() for step, value in ((0, 7.0), (50, end))]
     frame = pd.DataFrame(rows, columns=["group", "metric", "step", "median"])
     frame = frame.assign(low=frame["median"], high=frame["median"], runs=1)
-    return ArmBands(Grouping("main", (), (), (Group((), ("a",), 0),)), frame, (1,))
+    return ArmBands(Grouping("main", (), (), (Group((), ("a",), 0, ()),)), frame, (1,))
 
 
 def test_the_spread_of_a_set_is_its_largest_over_its_least_final_norm():

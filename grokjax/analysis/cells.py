@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from grokjax.results.read import Results
+from grokjax.spec.nulls import null_of
 
 SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
 ENDED = ("ended", "diverged")
+FACTS = ("task.", "train.", "log.")  # sections that say how many examples and records a run has
 
 
 def varied_keys(results: Results, arm: str) -> list[str]:
@@ -45,13 +48,65 @@ def by_values(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], 
     return rows
 
 
-def ordered_values(column: pd.Series) -> list[Any]:
-    """Distinct values: none first, numbers by size, others in the order of the sweep."""
+def ordered_values(column: pd.Series, key: str = "") -> list[Any]:
+    """Distinct values: numbers by size, others in the order of the sweep; null last where it is the most that a key
+    may be (train.batch), else first.
+
+    key: default the name of the column.
+    """
     values = list(dict.fromkeys(plain_value(value) for value in column))
     known = [value for value in values if value is not None]
     if all(is_number(value) for value in known):
         known = sorted(known)
-    return [None, *known] if None in values else known
+    if None not in values:
+        return known
+    return [*known, None] if is_null_most(key or str(column.name)) else [None, *known]
+
+
+def is_null_most(key: str) -> bool:
+    """Whether null of a key is more than any number."""
+    null = null_of(key)
+    return null is not None and null.most
+
+
+def null_runs(results: Results, key: str, runs: pd.DataFrame) -> list[str]:
+    """The runs in which null is the value of a key. Those that have no such key (another optimizer's) are not."""
+    missing = runs.loc[[is_missing(value) for value in runs[key]], "run_id"]
+    return [run_id for run_id in missing if key in results.manifest.every_run[run_id].values]
+
+
+def null_number(results: Results, key: str, run_ids: Iterable[str]) -> float | None:
+    """The number that null of a key comes to (the examples of a full batch), where it is one for all these runs."""
+    null = null_of(key)
+    if null is None or not null.number:
+        return None
+    numbers = set(spec_numbers(results, null.number, run_ids).values())
+    return numbers.pop() if len(numbers) == 1 else None
+
+
+def spec_numbers(results: Results, attribute: str, run_ids: Iterable[str]) -> dict[str, float | None]:
+    """run id -> what its spec says of itself; None where only a user's own code knows.
+
+    attribute: one that follows from the sections task, train and log, such as `batch_size` or `task.train_size`.
+    """
+    stored = results.manifest.every_run
+    known: dict[str, float | None] = {}
+    numbers = {}
+    for run_id in run_ids:
+        values = stored[run_id].values
+        facts = {key: values[key] for key in values if key.startswith(FACTS) and key not in SEEDS}
+        alike = repr(facts)  # runs that differ in nothing else have one number
+        if alike not in known:
+            known[alike] = _spec_number(results, attribute, run_id)
+        numbers[run_id] = known[alike]
+    return numbers
+
+
+def _spec_number(results: Results, attribute: str, run_id: str) -> float | None:
+    try:
+        return float(attrgetter(attribute)(results.manifest.run(run_id).spec))
+    except NotImplementedError:  # of a user's own task, whose code is not run here
+        return None
 
 
 def plain_value(value: Any) -> Any:

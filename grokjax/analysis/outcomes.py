@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.cells import ended_runs, is_number, plain_value
+from grokjax.analysis.cells import ended_runs, is_null_most, is_number, plain_value
 from grokjax.analysis.censored import median_time, wilson
 
 
@@ -77,15 +77,17 @@ def ranking(frame: pd.DataFrame) -> pd.DataFrame:
 def edges(frame: pd.DataFrame, best: Any, keys: Iterable[str]) -> list[tuple[str, Any, str]]:
     """(key, value, `largest` or `smallest`) for each numeric axis on whose edge a cell lies.
 
-    A better value may lie beyond the edge. 0 is no edge: nothing lies below. best: the label of the cell's row.
+    A better value may lie beyond the edge. 0 is no edge: nothing lies below; nor is the largest number where null was
+    tried, which is more. best: the label of the cell's row.
     """
     edges = []
     for key in keys:
-        values = {plain_value(value) for value in frame[key]} - {None}
+        tried = {plain_value(value) for value in frame[key]}
+        values = tried - {None}
         value = plain_value(frame.loc[best, key])
         if len(values) < 2 or value == 0 or not all(is_number(each) for each in values):
             continue
-        if value == max(values):
+        if value == max(values) and not (None in tried and is_null_most(key)):
             edges.append((key, value, "largest"))
         elif value == min(values):
             edges.append((key, value, "smallest"))

@@ -34,8 +34,8 @@ def reduced(results: Results, runs: Sequence[str] | None = None, pace: float = P
     if not pace > 0:
         raise ValueError(f"the pace must be positive, not {pace}")
     planned = results.planned().set_index("run_id")
-    run_ids = list(planned.index) if runs is None else list(runs)
-    curves = results.curves([*METRICS, "norm/total"], run_ids)  # says if there is no such run
+    run_ids = results.whole_run_ids(runs)
+    curves = results.curves([*METRICS, "norm/total"], run_ids)
     names = planned["constraint.name"]
     free = [run_id for run_id in run_ids if not CONSTRAINTS.get(str(names[run_id]), Constraint).holds_norm]
     if free:

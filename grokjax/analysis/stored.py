@@ -55,11 +55,9 @@ def chosen_snapshots(
     with_start: step 0 counts as stored (`start_params` has it). Raises ValueError for an unknown run, or a step without
     a snapshot.
     """
-    chosen = results.run_ids if run_ids is None else run_ids
-    if isinstance(chosen, str):
-        chosen = [chosen]
+    chosen = results.whole_run_ids(run_ids)
     first = [0] if with_start else []
-    stored = {run_id: sorted({*first, *results.snapshots(run_id)}) for run_id in chosen}  # says if there is no such run
+    stored = {run_id: sorted({*first, *results.snapshots(run_id)}) for run_id in chosen}
     steps_of = stored if steps is None else _asked(results, stored, steps, all_have=run_ids is not None)
     specs = specs_of(results)
     return [Snapshot(run_id, step, specs[run_id]) for run_id in stored for step in steps_of[run_id]]

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
-RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or how it begins.")]
+Runs = Annotated[
+    list[str] | None,
+    typer.Option("--run", metavar="RUN", help="Only this run (its id, or how that begins); repeatable."),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from grokjax.cli.app import Directory, bad_value, write_rows
+from grokjax.cli.app import Directory, Runs, bad_value, write_rows
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results
 
-Runs = Annotated[list[str] | None, typer.Option("--run", metavar="RUN", help="Only this run; repeatable.")]
 Steps = Annotated[list[int] | None, typer.Option("--step", help="Only at this step (0: the start); repeatable.")]
 AtEnd = Annotated[bool, typer.Option("--last", help="Only each run's end (the newest snapshot while it trains).")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.")]

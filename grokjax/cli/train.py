@@ -129,6 +129,7 @@ def replay(
     from grokjax.launch import replay as replay_steps
 
     results = open_results(directory)
+    (run_id,) = results.whole_run_ids(run_id)
     start, stop = stretch(results, run_id, start, stop, around, before, after)
     moments = replay_steps(results, run_id, start, stop, every, probes or (), other_device)
     folder = out or directory / "replays" / f"{run_id}-{start}-{stop}-{every}"

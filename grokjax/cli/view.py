@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, WandbMode, bad_value
+from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, Runs, WandbMode, bad_value
 
 
 def status(directory: Directory) -> None:
@@ -99,14 +99,39 @@ def sync(
 @bad_value()
 def export(
     directory: Directory,
-    out: Annotated[Path | None, typer.Option(help="File to write; default DIR/export.FORMAT.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write; default DIR/TABLE-export.csv (or .parquet), with --to DIR/RUN-transformer_lens.safetensors."
+        ),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="csv or parquet; default by the file's ending, else csv.")] = None,
-    table: Annotated[str, typer.Option(help="curves, runs or events.")] = "curves",
+    table: Annotated[str | None, typer.Option(help="curves (default), runs or events.")] = None,
     metric: Annotated[list[str] | None, typer.Option(help="Only this metric (curves); repeatable.")] = None,
+    run_id: Runs = None,
+    to: Annotated[str | None, typer.Option(help="transformer_lens: a run's network instead of a table.")] = None,
+    step: Annotated[int | None, typer.Option(help="With --to: step of the network; default the end.")] = None,
 ) -> None:
-    """Write curves, runs or events as CSV or Parquet."""
-    from grokjax.launch import open_results
-    from grokjax.results.export import export_table
+    """Write curves, runs, events, or a network, for other tools.
 
-    path = export_table(open_results(directory), table, out, format, metric)
-    typer.echo(path)
+    Tables as CSV or Parquet; with --to transformer_lens --run RUN a network as safetensors.
+    """
+    from grokjax.launch import open_results, prepare_jax
+    from grokjax.results.export import export_network, export_table, how_to_load
+
+    if to is None:
+        if step is not None:
+            raise ValueError("--step chooses a network's: give --to transformer_lens too")
+        typer.echo(export_table(open_results(directory), table or "curves", out, format, metric, run_id))
+        return
+    if to != "transformer_lens":
+        raise ValueError(f"--to takes transformer_lens, got {to!r}")
+    if table or format or metric:
+        raise ValueError("--to writes a network; --table, --format and --metric are for tables")
+    if len(run_id or []) != 1:
+        raise ValueError("--to transformer_lens writes one network: give one --run RUN, and --step where not its end")
+    prepare_jax()
+    network = open_results(directory).network((run_id or [])[0], step)
+    path = out or directory / f"{network.run_id}-transformer_lens.safetensors"
+    export_network(network, path)
+    typer.echo(f"{path}: run {network.run_id} at step {network.step}\n\n{how_to_load(path)}")

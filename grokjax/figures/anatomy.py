@@ -99,7 +99,7 @@ def _slingshots(results: Results, run: str | None) -> tuple[str, pd.DataFrame]:
         if events.empty:
             raise ValueError(f"no slingshot was found in {results.path}, so there is none to take apart")
         run = str(events.groupby("run_id", sort=False).size().idxmax())
-    results.snapshots(run)  # says if there is no such run
+    (run,) = results.whole_run_ids(run)
     slingshots = events[events["run_id"] == run].sort_values("step")
     if slingshots.empty:
         raise ValueError(f"run {run} in {results.path} has no slingshot")

@@ -92,7 +92,7 @@ def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
     parts = []
     for arm in arms:
         group = arm.bands["group"].to_numpy(int)
-        values = [dict(zip(arm.grouping.keys, each.values, strict=True)) for each in arm.grouping.groups]
+        values = [dict(zip(arm.grouping.keys, each.told, strict=True)) for each in arm.grouping.groups]
         columns: dict[str, list[Any]] = {key: [values[index].get(key) for index in group] for key in keys}
         few = [size < FEWEST for size in arm.sizes]
         band = ["min to max" if few[index] else f"{QUANTILES[0]} to {QUANTILES[1]} quantile" for index in group]

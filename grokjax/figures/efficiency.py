@@ -14,8 +14,9 @@ from matplotlib.lines import Line2D
 from grokjax.analysis.cells import varied_keys
 from grokjax.analysis.efficiency import efficiency
 from grokjax.figures.groups import Grouping, check_colors, group_runs, number_axis, varied_arm
+from grokjax.figures.null_place import NullPlace, null_place
 from grokjax.figures.panels import colors_of
-from grokjax.figures.style import WIDTH, paper, short_key, value_text, value_ticks
+from grokjax.figures.style import WIDTH, paper, short_key, value_ticks
 from grokjax.results.read import Results
 
 LABELS, SIZES = "task.op", "task.train_fraction"  # what is colored and across where they vary
@@ -31,6 +32,7 @@ class EfficiencyData:
     grouping: Grouping
     x: str
     points: pd.DataFrame
+    null: NullPlace | None  # where runs of no number lie on x, whose own x is nan
     left_out: int  # runs that have not ended, or have no snapshot at the step
 
 
@@ -67,12 +69,21 @@ def data(
         x=circuits["run_id"].map(runs.set_index("run_id")[x].astype(float)),
         circuit=in_frequencies.where(kind == "generalizing", logits.where(kind == "memorizing")),
     )
-    return EfficiencyData(grouping, x, points, len(group_of) - len(ended))
+    of_points = runs[runs["run_id"].isin(points["run_id"])]
+    null = null_place(results, of_points, x, is_log(points["x"]))
+    return EfficiencyData(grouping, x, points, null, len(group_of) - len(ended))
+
+
+def is_log(x: pd.Series) -> bool:
+    """Whether the axis is logarithmic."""
+    return bool(x.min() > 0 and x.max() > 20 * x.min())
 
 
 def table(data: EfficiencyData) -> pd.DataFrame:
     """One row a run that is drawn: arm, run_id, group, x (named by its key), and what `efficiency` has, circuit."""
     points = data.grouping.with_labels(data.points)
+    if data.null is not None:
+        points["x"] = points["x"].astype(object).where(points["x"].notna(), data.null.text)
     points = points.drop(columns=data.x, errors="ignore").rename(columns={"x": data.x})
     first = ["arm", "run_id", "group", data.x]
     return points[[*first, *points.columns.drop(first)]]
@@ -123,8 +134,9 @@ def _draw_losses(axes: Axes, data: EfficiencyData) -> None:
 def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
     """A line through the medians of each group and kind; groups stand side by side where x is the same."""
     colors, points = colors_of(data.grouping), data.points.dropna(subset="circuit")
-    values = sorted(set(data.points["x"]))
-    log = values[0] > 0 and values[-1] > 20 * values[0]
+    values, log = data.points["x"].dropna(), is_log(data.points["x"])
+    if data.null:
+        points = points.fillna({"x": data.null.x})
     scaled, unscaled = (np.log, np.exp) if log else (np.asarray, np.asarray)
     width = np.ptp(scaled(values)) or 1
     for (group, kind), runs in points.groupby(["group", "kind"], sort=True):
@@ -136,8 +148,6 @@ def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
         axes.plot(unscaled(scaled(medians.index) + shift), medians, markersize=4, **style)
     if log:
         axes.set_xscale("log")
-        value_ticks(axes, values)
-    else:
-        axes.set_xticks(values, [value_text(value) for value in values])
+    value_ticks(axes, values, data.null)
     axes.set_xlabel(short_key(data.x))
     axes.set_title("correct logit / norm (generalizing: key frequencies)")

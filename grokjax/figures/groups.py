@@ -8,7 +8,16 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.analysis.cells import by_values, is_missing, is_number, ordered_values, runs_of, varied_keys
+from grokjax.analysis.cells import (
+    by_values,
+    is_missing,
+    is_number,
+    null_number,
+    null_runs,
+    ordered_values,
+    runs_of,
+    varied_keys,
+)
 from grokjax.figures.style import short_key, value_text
 from grokjax.results.read import Results
 from grokjax.sweep.load import did_you_mean
@@ -23,11 +32,17 @@ class Group:
     values: tuple[Any, ...]
     run_ids: tuple[str, ...]
     diverged: int  # of these runs
+    texts: tuple[str, ...]  # of the values
 
     @property
     def label(self) -> str:
-        text = ", ".join(value_text(value) for value in self.values)
+        text = ", ".join(self.texts)
         return f"{text} ({self.diverged}/{len(self.run_ids)} diverged)" if self.diverged else text
+
+    @property
+    def told(self) -> tuple[Any, ...]:
+        """The values as tables have them: a null in words."""
+        return tuple(text if value is None else value for value, text in zip(self.values, self.texts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -107,20 +122,30 @@ def number_axis(
     """The key that lies across, whose values are numbers, and before it the first arm that varies it.
 
     x: the key asked for. Without it the first choice where it is varied, else the first axis of numbers; `by`, which is
-    colored, only where there is no other. gaps: x may be missing in some runs. Raises ValueError without an axis.
+    colored, only where there is no other. Null has a place too (see `NullPlace`). gaps: x may be missing in some runs.
+    Raises ValueError without an axis.
     """
     planned = results.planned()
     if x is not None:
-        values = planned[check_key(results, x)]
-        if not all(map(is_number, values.dropna() if gaps else values)):
+        x = check_key(results, x)
+        arm = next((name for name in arms if x in results.manifest.axes[name]), arms[0])
+        of_arms = pd.concat([runs_of(planned, name) for name in (arms if gaps else [arm])])
+        if not _is_numeric(results, of_arms, x, gaps):
             raise ValueError(f"the values of {x} are not all numbers, so they have no place on an axis")
-        return next((name for name in arms if x in results.manifest.axes[name]), arms[0]), x
+        return arm, x
     varied = [(name, key) for name in arms for key in varied_keys(results, name)]
-    numeric = [(name, key) for name, key in varied if all(map(is_number, runs_of(planned, name)[key]))]
+    numeric = [(name, key) for name, key in varied if _is_numeric(results, runs_of(planned, name), key)]
     numeric = [(name, key) for name, key in numeric if key != by] or numeric
     if not numeric:
         raise ValueError(f"arm {', '.join(arms)} varies no number but seeds: there is no axis to draw along")
     return next((pair for pair in numeric if pair[1] == first_choice), numeric[0])
+
+
+def _is_numeric(results: Results, runs: pd.DataFrame, key: str, gaps: bool = False) -> bool:
+    """Whether the values of a key are numbers and nulls. gaps: runs may also have no such key."""
+    known = [value for value in runs[key] if not is_missing(value)]
+    has_gaps = len(runs) - len(known) > len(null_runs(results, key, runs))
+    return len(known) > 0 and all(map(is_number, known)) and (gaps or not has_gaps)
 
 
 def pooled_axes(results: Results, runs: pd.DataFrame, arm: str, *shown: str | None) -> tuple[str, ...]:
@@ -135,10 +160,10 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
     runs = runs_of(runs, arm)
     varied = varied_keys(results, arm)
     keys = [check_key(results, by)] if by else varied
-    groups = _groups(runs, keys)
+    groups = _groups(results, runs, keys)
     if len(groups) > MOST_GROUPS and len(keys) > 1:
         keys = keys[:1]
-        groups = _groups(runs, keys)
+        groups = _groups(results, runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
     return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
 
@@ -164,16 +189,28 @@ def grouped_arms(
         raise nothing_yet(results)
 
 
-def _groups(runs: pd.DataFrame, keys: list[str]) -> list[Group]:
+def value_texts(results: Results, runs: pd.DataFrame, key: str) -> dict[Any, str]:
+    """Value of a key -> its text in a legend, in the order of the values (see `ordered_values`)."""
+    values = ordered_values(runs[key])
+    texts = {value: value_text(value, key) for value in values}
+    if None in texts:
+        nulls = null_runs(results, key, runs)
+        texts[None] = value_text(None, key, null_number(results, key, nulls)) if nulls else "none"
+    return texts
+
+
+def _groups(results: Results, runs: pd.DataFrame, keys: list[str]) -> list[Group]:
     """The runs by their values of the keys, in the order of these values."""
-    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
+    texts = [value_texts(results, runs, key) for key in keys]
+    ranks = [{value: rank for rank, value in enumerate(of_key)} for of_key in texts]
     members = by_values(runs, keys)
     order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
     ids, diverged = runs["run_id"].to_numpy(), (runs["status"] == "diverged").to_numpy()
     groups = []
     for values in order:
         rows = members[values]
-        groups.append(Group(values, tuple(ids[rows]), int(diverged[rows].sum())))
+        told = tuple(of_key[value] for of_key, value in zip(texts, values, strict=True))
+        groups.append(Group(values, tuple(ids[rows]), int(diverged[rows].sum()), told))
     return groups
 
 

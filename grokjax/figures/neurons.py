@@ -69,7 +69,8 @@ def table(layers: list[LayerNeurons]) -> pd.DataFrame:
             values = layer.each[layer.each["group"] == group]
             step = values["step"].max() if len(values) else first["step"]
             bars = {name: first[name] for name in names} | {"metric": "beyond/share", "step": step, "band": "bin"}
-            bars |= {"median": _shares(values), "low": BINS[:-1], "high": BINS[1:], "runs": values["run_id"].nunique()}
+            count = values["run_id"].nunique()
+            bars |= {"median": _shares(values), "low": BINS[:-1], "high": BINS[1:], "runs": count, "live": count}
             rows.append(pd.DataFrame(bars)[lines.columns])
         frame = pd.concat(rows, ignore_index=True)
         frame.insert(0, "layer", layer.layer)

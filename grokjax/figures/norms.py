@@ -16,7 +16,7 @@ from grokjax.analysis.cells import runs_of
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
 from grokjax.figures.panels import arm_panels, draw_median, draw_metric, wrapped
-from grokjax.figures.style import PALETTE, log_steps, log_steps_label, paper, short_key, value_text
+from grokjax.figures.style import PALETTE, log_steps, log_steps_label, paper, short_key
 from grokjax.results.read import Results
 from grokjax.spec.shapes import OFF_PATH, is_matrix, is_on_path
 
@@ -89,7 +89,7 @@ def table(data: NormData) -> pd.DataFrame:
     for arm in data.arms:
         spreads = final_spreads(arm).rename(columns={"ratio": "median", "least": "low", "most": "high"})
         for spread in spreads.to_dict("records"):
-            values = dict(zip(arm.grouping.keys, arm.grouping.groups[spread["group"]].values, strict=True))
+            values = dict(zip(arm.grouping.keys, arm.grouping.groups[spread["group"]].told, strict=True))
             ratios.append({"arm": arm.grouping.arm, "metric": "ratio"} | values | spread)
     return pd.concat([rows, pd.DataFrame(ratios).reindex(columns=rows.columns)], ignore_index=True)
 
@@ -136,8 +136,8 @@ def _draw_equal(arms: list[ArmBands]) -> Figure:
             _draw_group(axes, bands[bands["group"] == index], arm.sizes[index] > 1)
             log_steps(axes, bands["step"])
             _log_norms(axes, *limits)
-            values = zip(arm.grouping.keys, arm.grouping.groups[index].values, strict=True)
-            axes.set_title(", ".join(f"{short_key(key)} {value_text(value)}" for key, value in values))
+            texts = zip(arm.grouping.keys, arm.grouping.groups[index].texts, strict=True)
+            axes.set_title(", ".join(f"{short_key(key)} {text}" for key, text in texts))
             axes.set_ylabel("norm" if index % columns == 0 else "")
             _mark(axes, bands[bands["group"] == index], spreads[spreads["group"] == index])
     words = {PATH: f"matrices {PATH}", OTHERS: ", ".join(OFF_PATH)}

@@ -15,6 +15,7 @@ from matplotlib.ticker import NullFormatter
 from grokjax.analysis.cells import by_values, ended_runs, plain_value, runs_of, varied_keys
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
+from grokjax.figures.null_place import NullPlace, null_place
 from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
 from grokjax.results.read import Results
 
@@ -39,6 +40,7 @@ class OptimizersData:
     settings: pd.DataFrame
     warnings: tuple[str, ...]
     unended: int  # runs left out since they go on
+    null: NullPlace | None  # where runs of no number lie on x
 
 
 def data(results: Results, by: str | None = None, x: str | None = None, arm: str | None = None) -> OptimizersData:
@@ -58,7 +60,7 @@ def data(results: Results, by: str | None = None, x: str | None = None, arm: str
     arms = chosen_arms(results, arm)
     by = by or ("arm" if len(arms) > 1 else "optimizer")
     if by not in ("arm", "optimizer"):
-        check_key(results, by)
+        by = check_key(results, by)
     _, x = number_axis(results, arms, x, FIRST_CHOICE, by, gaps=True)
     parts = [_named(runs_of(results.runs(), name), name, by) for name in arms]
     runs = pd.concat(parts).drop_duplicates(["optimizer", "run_id"])
@@ -71,14 +73,15 @@ def data(results: Results, by: str | None = None, x: str | None = None, arm: str
     each = [_settings(part, str(name), list(swept), x) for name, part in ended.groupby("optimizer", sort=False)]
     settings = pd.concat(each, ignore_index=True)
     warnings = tuple(text for text in settings["warning"] if text)
-    return OptimizersData(by, x, names, tuple(swept), settings, warnings, len(runs) - len(ended))
+    null = null_place(results, ended, x, is_log_scale(ended[x]))
+    return OptimizersData(by, x, names, tuple(swept), settings, warnings, len(runs) - len(ended), null)
 
 
 def _named(runs: pd.DataFrame, arm: str, by: str) -> pd.DataFrame:
     if by == "arm":
         return runs.assign(optimizer=arm)
     if by != "optimizer":
-        return runs.assign(optimizer=[value_text(plain_value(value)) for value in runs[by]])
+        return runs.assign(optimizer=[value_text(plain_value(value), by) for value in runs[by]])
     momentum = runs.get("optimizer.momentum", pd.Series(0.0, runs.index)).fillna(0.0).astype(float)
     names = runs["optimizer.name"].astype(str)
     return runs.assign(optimizer=names.where(momentum == 0, names + " + momentum"))
@@ -114,7 +117,10 @@ def _warning(name: str, frame: pd.DataFrame, best: Any, keys: list[str]) -> str:
 
 def table(data: OptimizersData) -> pd.DataFrame:
     """One row an optimizer and setting, as in `OptimizersData`."""
-    return data.settings
+    settings, x = data.settings, data.x
+    if data.null is not None:
+        settings = settings.assign(**{x: settings[x].astype(object).where(settings[x].notna(), data.null.text)})
+    return settings
 
 
 @paper()
@@ -134,11 +140,13 @@ def figure(data: OptimizersData) -> Figure:
 
 def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
     points = data.settings[data.settings["drawn"]]
-    least, log = _scale(axes, points[data.x].to_numpy(np.float64))
+    least, log = _scale(axes, points[data.x], data.null)
     for index, name in enumerate(data.names):
         part = points[points["optimizer"] == name]
         shift = DODGE * (index - (len(data.names) - 1) / 2)
         x = part[data.x].to_numpy(np.float64)
+        if data.null:
+            x = np.where(np.isnan(x), data.null.x, x)
         if log:
             x = np.where(x > 0, x * 10**shift, shift * least)
         fraction = part["fraction"].to_numpy()
@@ -152,19 +160,29 @@ def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0.1, columnspacing=1.2, fontsize=6.5)
 
 
-def _scale(axes: Axes, values: np.ndarray) -> tuple[float, bool]:
-    """The least positive value, and whether the axis is logarithmic: where values span a decade; 0 has room then."""
-    values = values[np.isfinite(values)]
+def is_log_scale(column: pd.Series) -> bool:
+    """Whether an axis of these values is logarithmic: where they span a decade; 0 has room then."""
+    values = column.dropna().to_numpy(np.float64)
     positive = values[values > 0]
-    log = len(positive) > 0 and values.min() >= 0 and (positive.max() >= 10 * positive.min() or 0 in values)
-    least = float(positive.min()) if log else 1.0
-    if log and 0 in values:
+    return len(positive) > 0 and values.min() >= 0 and bool(positive.max() >= 10 * positive.min() or 0 in values)
+
+
+def _scale(axes: Axes, column: pd.Series, null: NullPlace | None) -> tuple[float, bool]:
+    """The least positive value, and whether the axis is logarithmic."""
+    values = column.dropna().to_numpy(np.float64)
+    if not is_log_scale(column):
+        if null:
+            value_ticks(axes, values, null)
+        return 1.0, False
+    least = float(values[values > 0].min())
+    if 0 in values:
         axes.set_xscale("symlog", linthresh=least, linscale=0.4)
         axes.xaxis.set_minor_formatter(NullFormatter())
-    elif log:
+    else:
         axes.set_xscale("log")
-        value_ticks(axes, values)
-    return least, log
+    if null or 0 not in values:
+        value_ticks(axes, values, null)
+    return least, True
 
 
 def _draw_best(axes: Axes, data: OptimizersData) -> None:
@@ -188,7 +206,7 @@ def _draw_best(axes: Axes, data: OptimizersData) -> None:
 def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
     settings = data.settings[data.settings["optimizer"] == row["optimizer"]]
     keys = [key for key in data.keys if settings[key].nunique(dropna=False) > 1]
-    setting = ", ".join(f"{short_key(key)} {value_text(row[key])}" for key in keys) or "its only setting"
+    setting = ", ".join(f"{short_key(key)} {value_text(row[key], key)}" for key in keys) or "its only setting"
     median = steps_text(row["median_step"]) if np.isfinite(row["median_step"]) else "never"
     return "\n".join(textwrap.wrap(setting, 36)) + (
         f"\n{row['generalized']}/{row['runs']} runs, median step {median}\n"

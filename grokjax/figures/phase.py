@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.analysis.censored import median_time
 from grokjax.figures.cells import draw_heat_map, explain_marked, inches
-from grokjax.figures.groups import check_key, pooled_axes, varied_arm
+from grokjax.figures.groups import check_key, pooled_axes, value_texts, varied_arm
 from grokjax.figures.style import (
     SEQUENTIAL,
     WIDTH,
@@ -64,8 +64,8 @@ def data(results: Results, x: str | None = None, y: str | None = None, arm: str 
     arm = varied_arm(results, arm)
     runs = runs_of(results.runs(), arm)
     x, y = _keys(results, runs, arm, x, y)
-    x_of, x_values = axis_labels(runs[x])
-    y_of, y_values = axis_labels(runs[y]) if y else ([""] * len(runs), [""])
+    x_of, x_values = axis_labels(runs[x], value_texts(results, runs, x))
+    y_of, y_values = axis_labels(runs[y], value_texts(results, runs, y)) if y else ([""] * len(runs), [""])
     ended = ended_runs(runs.assign(_x=x_of, _y=y_of))
     if ended.empty:
         raise ValueError(f"nothing to draw: no run of arm {arm} in {results.path} has ended yet")
@@ -88,9 +88,7 @@ def _cell(steps: np.ndarray) -> tuple[float, int, int, bool]:
 
 def _keys(results: Results, runs: pd.DataFrame, arm: str, x: str | None, y: str | None) -> tuple[str, str | None]:
     """The two keys: as asked for, else axes of the arm; one that moves along with the other is not taken."""
-    for key in (x, y):
-        if key is not None:
-            check_key(results, key)
+    x, y = (key and check_key(results, key) for key in (x, y))
     if x is not None and x == y:
         raise ValueError(f"x and y are both {x}")
     varied = [key for key in varied_keys(results, arm) if key not in (x, y)]
@@ -107,19 +105,27 @@ def together(runs: pd.DataFrame, x: str, y: str) -> bool:
     return len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
 
-def axis_labels(column: pd.Series) -> tuple[list[str], list[str]]:
-    """Each run's label on an axis, and all labels in order. Many numbers are put into bins."""
-    values = ordered_values(column)
-    numbers = [float(value) for value in values if is_number(value)]
+def axis_labels(column: pd.Series, texts: dict[Any, str] | None = None) -> tuple[list[str], list[str]]:
+    """Each run's label on an axis, and all labels in order. Many numbers are put into bins, null is its own.
+
+    column: the values, named by their key. texts: their texts in order (see `value_texts`), where those of `value_text`
+    do not do.
+    """
+    if texts is None:
+        texts = {value: value_text(value, str(column.name)) for value in ordered_values(column)}
+    numbers = [float(value) for value in texts if is_number(value)]
     plain = [plain_value(value) for value in column]
-    if len(numbers) <= MOST_VALUES or len(numbers) < len(values):
-        return [value_text(value) for value in plain], list(dict.fromkeys(value_text(value) for value in values))
+    if len(numbers) <= MOST_VALUES or any(not is_number(value) for value in texts if value is not None):
+        return [texts[value] for value in plain], list(dict.fromkeys(texts.values()))
     log = numbers[0] > 0 and numbers[-1] > 20 * numbers[0]
     space = np.geomspace if log else np.linspace
     edges = space(numbers[0], numbers[-1], BINS + 1)
     labels = [f"{number_text(float(f'{a:.2g}'))}–{number_text(float(f'{b:.2g}'))}" for a, b in pairwise(edges)]
-    bins = np.clip(np.searchsorted(edges, np.asarray(plain, float), side="right") - 1, 0, BINS - 1)
-    return [labels[index] for index in bins], labels
+    known = np.array([value for value in plain if value is not None], float)
+    bins = iter(np.clip(np.searchsorted(edges, known, side="right") - 1, 0, BINS - 1))
+    of_runs = [texts[None] if value is None else labels[next(bins)] for value in plain]
+    order = [texts[None] if value is None else "" for value in texts]  # null is first or last of them
+    return of_runs, [*filter(None, order[:1]), *labels, *filter(None, order[-1:])]
 
 
 def table(data: PhaseData) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from grokjax.analysis.cells import ordered_values, plain_value, varied_keys
+from grokjax.analysis.cells import is_missing, ordered_values, plain_value, varied_keys
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
 from grokjax.figures.cells import draw_heat_map, explain_marked, inches
@@ -75,7 +75,7 @@ def _grouping(results: Results, runs: pd.DataFrame, arm: str, x: str, key: str |
     others = [other for other in varied_keys(results, arm) if other != x and not together(runs, x, other)]
     if key is None and not others:
         grouping = group_runs(results, runs, arm, x)
-        whole = replace(grouping.groups[0], values=(), run_ids=tuple(grouping.group_of))
+        whole = replace(grouping.groups[0], values=(), texts=(), run_ids=tuple(grouping.group_of))
         return replace(grouping, keys=(), groups=(whole,))
     grouping = group_runs(results, runs, arm, key or others[0])
     return replace(grouping, pooled=tuple(other for other in grouping.pooled if other != x))
@@ -86,7 +86,13 @@ def _rows(cell: pd.DataFrame) -> list[dict[str, object]]:
     count, unsettled = len(cell), int((~cell["settled"]).sum())
     low, high = QUANTILES if count >= FEWEST else (0.0, 1.0)
     norm = float(cell["norm"].median())
-    head = {"group": int(cell["group"].iloc[0]), "value": cell["value"].iloc[0], "x": norm, "runs": count}
+    head = {
+        "group": int(cell["group"].iloc[0]),
+        "value": cell["value"].iloc[0],
+        "x": norm,
+        "runs": count,
+        "live": count,
+    }
     head |= {"unsettled": unsettled, "marked": 2 * unsettled >= count}
     rows = []
     for metric in METRICS:
@@ -99,6 +105,7 @@ def table(data: ReducedData) -> pd.DataFrame:
     """The points that are drawn: arm, x (named by its key), value of the group, metric, norm, median, low, high, runs,
     unsettled (of them), marked."""
     rows = data.bands.grouping.with_labels(data.bands.bands).rename(columns={"x": "norm", "value": data.x})
+    rows[data.x] = [value_text(value, data.x) if is_missing(value) else value for value in rows[data.x]]
     return rows[["arm", data.x, "group", "metric", "norm", "median", "low", "high", "runs", "unsettled", "marked"]]
 
 
@@ -133,12 +140,12 @@ def _draw_lines(axes: Axes, arm: ArmBands, metric: str) -> None:
 
 def _map(data: ReducedData) -> Figure:
     grouping, bands = data.bands.grouping, data.bands.bands
-    x_values = [value_text(value) for value in ordered_values(bands["value"])]
+    x_values = [value_text(value, data.x) for value in ordered_values(bands["value"], data.x)]
     picture = Figure(figsize=(WIDTH, inches(len(grouping.groups)) + 1.2), layout="constrained")
     panels = picture.subplots(1, len(MAPS), sharey=True)
     cells = grouping.with_labels(bands).rename(columns={"group": "y", "median": "shown"})
     text = [number_text(float(f"{median:.2g}")) for median in bands["median"]]
-    cells = cells.assign(x=list(map(value_text, bands["value"])), text=text)
+    cells = cells.assign(x=[value_text(value, data.x) for value in bands["value"]], text=text)
     for axes, metric in zip(panels, MAPS, strict=True):
         shown = cells[cells["metric"] == metric]
         norm = log_norm(shown["shown"])

@@ -71,8 +71,7 @@ def data(results: Results, runs: list[str] | None = None, arm: str | None = None
         ranked = table[table["slingshots"] > 0].sort_values("slingshots", ascending=False, kind="stable")
         runs = ranked["run_id"].head(MOST_RUNS).tolist()
     else:
-        runs = [runs] if isinstance(runs, str) else runs
-        results.curves("train/loss", runs)  # an unknown run is an error
+        runs = results.whole_run_ids(runs)
         searched = table[table["run_id"].isin(runs)]
     shown = [_shown(results, table, run_id) for run_id in runs]
     contrast = [_shown(results, table, run_id) for run_id in _contrasts(results, table, runs)]
@@ -94,7 +93,7 @@ def _contrasts(results: Results, table: pd.DataFrame, chosen: list[str]) -> list
 def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     row = table[table["run_id"] == run_id].iloc[0]
     axes = results.manifest.axes
-    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]))}" for key in axes[row["arm"]]]
+    parts = [f"{short_key(key)}\u00a0{value_text(plain_value(row[key]), key)}" for key in axes[row["arm"]]]
     if len(axes) > 1:
         parts.insert(0, row["arm"])
     last = last_layer(results.parameters(run_id))

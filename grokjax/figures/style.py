@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import matplotlib
 import numpy as np
@@ -18,6 +18,10 @@ from numpy.typing import ArrayLike
 
 from grokjax.analysis.cells import is_missing
 from grokjax.results.files import write_view
+from grokjax.spec.nulls import null_of
+
+if TYPE_CHECKING:
+    from grokjax.figures.null_place import NullPlace
 
 WIDTH = 7.0  # inches: both columns of a paper
 COLUMN = 3.3  # one of them
@@ -62,10 +66,16 @@ def short_key(key: str) -> str:
     return rest if section in PLAIN_SECTIONS and rest not in ("", "name") else key
 
 
-def value_text(value: Any) -> str:
-    """An axis value in a legend: 1e-8, 0.3, 113, none, float32; of a path its last part."""
+def value_text(value: Any, key: str = "", null_number: float | None = None) -> str:
+    """An axis value in a legend: 1e-8, 0.3, 113, float32; of a path its last part; of null what it means at its key
+    (`full batch`), else none.
+
+    null_number: what null comes to in the runs that are told (the examples of a full batch): `full batch (288)`.
+    """
     if is_missing(value):
-        return "none"
+        null = null_of(key)
+        word = null.text if null else "none"
+        return word if null_number is None else f"{word} ({number_text(null_number)})"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | float | np.number):
@@ -142,12 +152,35 @@ def plain_steps(axes: Axes, last: int) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
 
 
-def value_ticks(axes: Axes, values: ArrayLike) -> None:
-    """Names the values themselves on a logarithmic x axis, where their names have room; decades else."""
-    values = np.unique(np.asarray(values, float))
-    names, decades = [value_text(float(value)) for value in values], np.log10(values)
-    gap = TICK_ROOM * np.diff(decades).min() / np.ptp(decades) if len(values) > 1 else TICK_ROOM
-    if gap > max(map(len, names)) + 1:
-        axes.set_xticks(values, names)
+def value_ticks(axes: Axes, values: ArrayLike, null: NullPlace | None = None) -> None:
+    """Names the values themselves on an x axis, where their names have room; else ticks of a scale. null: where null
+    lies besides."""
+    numbers = np.unique(np.asarray(values, float))
+    named = {float(value): value_text(float(value)) for value in numbers}
+    others = {null.x: null.tick} if null else {}
+    is_log = axes.get_xscale() == "log"
+    if not _have_room(named | others, is_log):
+        named = _ends(numbers) if null else {}
+    if named:
+        ticks = named | others
+        axes.set_xticks(list(ticks), list(ticks.values()))
         axes.xaxis.set_minor_locator(NullLocator())
+    if null:
+        null.mark(axes)
     axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _ends(numbers: np.ndarray) -> dict[float, str]:
+    """The least and the largest of many numbers."""
+    return {float(value): value_text(float(value)) for value in (numbers[0], numbers[-1])}
+
+
+def _have_room(ticks: dict[float, str], is_log: bool) -> bool:
+    """Whether names of ticks do not touch on an axis half a page wide."""
+    places = np.array(sorted(ticks))
+    if len(places) < 2:
+        return True
+    widths = np.array([max(map(len, ticks[place].split("\n"))) for place in places])
+    scaled = np.log10(places) if is_log else places
+    rooms = TICK_ROOM * np.diff(scaled) / np.ptp(scaled)
+    return bool(np.all(rooms > (widths[1:] + widths[:-1]) / 2 + 1))

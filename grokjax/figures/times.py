@@ -18,7 +18,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from grokjax.analysis.cells import ENDED, is_number, runs_of
 from grokjax.analysis.censored import CensoredFit, fit_censored
 from grokjax.figures.groups import check_colors, chosen_arms, group_runs, number_axis, pooled_axes
-from grokjax.figures.style import COLUMN, group_colors, paper, short_key, span_text, steps_text, value_text, value_ticks
+from grokjax.figures.null_place import NullPlace, null_place
+from grokjax.figures.style import COLUMN, group_colors, paper, short_key, span_text, steps_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.weight_decay"
@@ -45,8 +46,8 @@ class TimesGroup:
 
 @dataclass(frozen=True)
 class TimesData:
-    """points: one row a run that is drawn: group (its index), run_id, x, time, censored (then time is its last step,
-    less its fit step for the delay). left_out: why -> how many runs are not drawn."""
+    """points: one row a run that is drawn: group (its index), run_id, x (nan: null), time, censored (then time is its
+    last step, less its fit step for the delay). left_out: why -> how many runs are not drawn."""
 
     arm: str
     x: str
@@ -56,6 +57,7 @@ class TimesData:
     groups: tuple[TimesGroup, ...]
     left_out: dict[str, int]
     pooled: tuple[str, ...]  # axes whose values share a color, seeds too
+    null: NullPlace | None  # where runs of no number lie, which no fit is of
 
     @property
     def few(self) -> bool:
@@ -91,18 +93,20 @@ def data(
     if times.empty:
         why = ", ".join(f"{count} {reason}" for reason, count in left_out.items())
         raise ValueError(f"nothing to draw: of arm {arm} in {results.path} there are {why}")
-    group_of, values = dict.fromkeys(runs["run_id"], 0), [None]
+    group_of, values, labels = dict.fromkeys(runs["run_id"], 0), [None], [""]
     if by is not None:
         grouping = group_runs(results, runs, arm, by)
-        group_of, values = grouping.group_of, [group.values[0] for group in grouping.groups]
+        by = grouping.keys[0]
+        group_of, values = grouping.group_of, [group.told[0] for group in grouping.groups]
+        labels = [group.texts[0] for group in grouping.groups]
     check_colors(by, len(values))
     points = times.assign(group=times["run_id"].map(group_of))
     points = points.sort_values(["group", "x"], kind="stable", ignore_index=True)
     groups = []
-    for index, value in enumerate(values):
-        groups.append(_fitted("" if by is None else value_text(value), value, points[points["group"] == index]))
-    pooled = pooled_axes(results, runs, arm, x, by)
-    return TimesData(arm, x, by, measure, points, tuple(groups), left_out, pooled)
+    for index, (value, label) in enumerate(zip(values, labels, strict=True)):
+        groups.append(_fitted(label, value, points[points["group"] == index]))
+    pooled, null = pooled_axes(results, runs, arm, x, by), null_place(results, runs, x, log=True)
+    return TimesData(arm, x, by, measure, points, tuple(groups), left_out, pooled, null)
 
 
 def _times(results: Results, runs: pd.DataFrame, x: str, measure: str) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -135,6 +139,7 @@ def _times(results: Results, runs: pd.DataFrame, x: str, measure: str) -> tuple[
 
 
 def _fitted(label: str, value: Any, points: pd.DataFrame) -> TimesGroup:
+    points = points[points["x"].notna()]
     x, censored = points["x"], points["censored"].astype(bool)
     try:
         fit = fit_censored(x, points["time"], ~censored)
@@ -160,7 +165,10 @@ def table(data: TimesData) -> pd.DataFrame:
         names = ("intercept", "slope", "low", "high", "sigma", "events")
         fits.append(row | {name: getattr(group.fit, name) for name in names} | {"runs_censored": group.fit.censored})
         lines.append(group.line.drop(columns="extrapolated").assign(row="line", group=index))
-    rows = pd.concat([data.points.assign(row="run"), pd.DataFrame(fits), *lines], ignore_index=True)
+    runs = data.points.assign(row="run")
+    if data.null is not None:
+        runs["x"] = runs["x"].astype(object).where(runs["x"].notna(), data.null.text)
+    rows = pd.concat([runs, pd.DataFrame(fits), *lines], ignore_index=True)
     first: dict[str, Any] = {"arm": data.arm}
     if data.by is not None:
         first[data.by] = [data.groups[index].value for index in rows["group"]]
@@ -182,15 +190,16 @@ def figure(data: TimesData) -> Figure:
     for group, color in zip(data.groups, colors, strict=True):
         if group.line is not None:
             _draw_line(axes, group.line, color, data.few)
-    width = _spread(np.unique(data.points["x"])) / len(data.groups)
-    for (index, x), points in data.points.groupby(["group", "x"]):
+    placed = data.points.fillna({"x": data.null.x}) if data.null else data.points
+    width = _spread(np.unique(placed["x"])) / len(data.groups)
+    for (index, x), points in placed.groupby(["group", "x"]):
         group = int(index)  # pyright: ignore[reportArgumentType]
         shift = width * (group - (len(data.groups) - 1) / 2)
         center = float(x) * 10**shift  # pyright: ignore[reportArgumentType]
         _draw_runs(axes, points, center, width, colors[group])
         if data.few:
             _count_censored(axes, points, center, 4 + 6.5 * group, colors[group])
-    value_ticks(axes, data.points["x"])
+    value_ticks(axes, data.points["x"].dropna(), data.null)
     _limits(axes, data)
     axes.set_xlabel(short_key(data.x))
     axes.set_ylabel(MEASURES[data.measure])
@@ -281,10 +290,13 @@ def _slope_text(group: TimesGroup) -> str:
 
 
 def _title(data: TimesData) -> str:
-    counts = data.points.groupby(["group", "x"]).size()
+    counts = data.points.groupby(["group", "x"], dropna=False).size()
     many = span_text(counts.min(), counts.max())
     what = "seed" if data.pooled == ("seed",) else "run"
     text = f"arm {data.arm}: {many} {what}{'' if many == '1' else 's'} a value"
     if what == "run" and data.pooled:
         text += f" (over {', '.join(map(short_key, data.pooled))})"
-    return "\n".join([text, *(f"left out: {count} {reason}" for reason, count in data.left_out.items())])
+    lines = [text, *(f"left out: {count} {reason}" for reason, count in data.left_out.items())]
+    if data.null:
+        lines.append(f"{data.null.text}: beyond the gap, in no fit")
+    return "\n".join(lines)

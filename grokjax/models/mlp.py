@@ -13,6 +13,7 @@ from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
 from grokjax.models.params import Params
+from grokjax.models.textbook import Record
 from grokjax.spec import models as spec
 from grokjax.spec.tasks import Task
 
@@ -42,12 +43,13 @@ def hidden_and_logits(
     params: Params, tokens: Tokens, model: spec.MLP, task: Task
 ) -> tuple[Float[Array, "width n"], Float[Array, "classes n"]]:
     """Neurons of the last hidden layer, after the activation, and the logits."""
-    return _layers(params, tokens, model, task)[1:]
+    _, hidden, logits = _layers(params, tokens, model, task)
+    return hidden[-1], logits
 
 
 def features(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> Float[Array, "width n"]:
     """What the last matrix reads: the neurons of the last hidden layer."""
-    return _layers(params, tokens, model, task)[1]
+    return _layers(params, tokens, model, task)[1][-1]
 
 
 def preactivations(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> dict[int, Float[Array, "_ n"]]:
@@ -55,24 +57,39 @@ def preactivations(params: Params, tokens: Tokens, model: spec.MLP, task: Task) 
     return dict(enumerate(_layers(params, tokens, model, task)[0]))
 
 
+def recorded_forward(
+    params: Params, tokens: Tokens, model: spec.MLP, task: Task, record: Record
+) -> Float[Array, "n classes"]:
+    """Logits before `logit_scale`, examples first; `record` is handed each hidden layer before and after the
+    activation, and the rows of W_E where there is one."""
+    before, after, logits = _layers(params, tokens, model, task)
+    if model.input == "embedded":
+        record("hook_embed", after[0].T.reshape(len(tokens), len(task.operands), -1))
+    for layer, (preactivation, hidden) in enumerate(zip(before, after[1:], strict=True)):
+        record(f"blocks.{layer}.mlp.hook_pre", preactivation.T)
+        record(f"blocks.{layer}.mlp.hook_post", hidden.T)
+    return logits.T
+
+
 def _layers(
     params: Params, tokens: Tokens, model: spec.MLP, task: Task
-) -> tuple[list[Float[Array, "_ n"]], Float[Array, "width n"], Float[Array, "classes n"]]:
-    """Every hidden layer before the activation, the last one after it, the logits."""
+) -> tuple[list[Float[Array, "_ n"]], list[Float[Array, "_ n"]], Float[Array, "classes n"]]:
+    """Every hidden layer before the activation; the input and every hidden layer after it; the logits."""
     dtype = params["W.0"].dtype
     operands = [one_hot(tokens[:, position], task.operand_values, dtype) for position in task.operands]
     if model.input == "embedded":
         operands = [linear(params["W_E"], operand) for operand in operands]
-    x = hidden = jnp.concatenate(operands)
-    inputs = []
+    x = jnp.concatenate(operands)
+    before, after = [], [x]
     for layer in range(len(model.widths) + 1):
         if layer:
-            inputs.append(x)
-            x = hidden = ACTIVATIONS[model.activation](x)
+            before.append(x)
+            x = ACTIVATIONS[model.activation](x)
+            after.append(x)
         x = linear(params[f"W.{layer}"], x)
         if model.bias:
             x = x + params[f"b.{layer}"][:, None]
-    return inputs, hidden, x
+    return before, after, x
 
 
 def input_weights(params: Params, model: spec.MLP) -> Float[Array, "operand_values columns"]:

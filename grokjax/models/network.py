@@ -11,6 +11,8 @@ from jaxtyping import Array, Float, Num, UInt32
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import Declare, declare_with
 from grokjax.models.params import Params
+from grokjax.models.textbook import Record, unrecorded
+from grokjax.models.transformer_lens import to_transformer_lens
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
 from grokjax.spec.shapes import Shapes, parameter_shapes
@@ -33,6 +35,8 @@ class Network(NamedTuple):
     preactivations: Callable[..., Any] | None = None
     input_weights: Callable[..., Any] | None = None
     output_map: Callable[..., Any] | None = None
+    recorded_forward: Callable[..., Any] | None = None
+    to_transformer_lens: Callable[..., Any] | None = None
 
 
 def _declared(module: Callable[[Any, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
@@ -67,6 +71,8 @@ NETWORKS: dict[str, Network] = {
         transformer.preactivations,
         transformer.input_weights,
         transformer.output_map,
+        transformer.recorded_forward,
+        to_transformer_lens,
     ),
     "mlp": Network(
         _declared(mlp.MLP),
@@ -76,6 +82,7 @@ NETWORKS: dict[str, Network] = {
         mlp.preactivations,
         mlp.input_weights,
         mlp.output_map,
+        mlp.recorded_forward,
     ),
 }
 
@@ -120,6 +127,19 @@ def input_weights(spec: RunSpec, params: Params) -> Float[Array, "values columns
 def output_map(spec: RunSpec, params: Params) -> Float[Array, "d v"] | None:
     """Weight of each neuron of the last hidden layer on each logit; None where there are no neurons."""
     return _part(spec, "output_map")(params, spec.model)
+
+
+def recorded_forward(
+    spec: RunSpec, params: Params, inputs: Inputs, record: Record = unrecorded
+) -> Float[Array, "n *at v"]:
+    """Logits before `logit_scale`, examples first: of a transformer at every position, of others at the answers (with an
+    axis of positions where several are scored). `record` is handed every activation by TransformerLens's name; a model
+    of a user's has none to hand out."""
+    if network(spec).recorded_forward:
+        return _part(spec, "recorded_forward")(params, inputs, spec.model, spec.task, record)
+    logits = forward(spec, params, inputs).T
+    scored = logits.shape[0] // len(inputs)
+    return logits if scored == 1 else logits.reshape(len(inputs), scored, -1)
 
 
 def _part(spec: RunSpec, name: str) -> Callable[..., Any]:

@@ -7,7 +7,6 @@ gradient: tests hold them against these, and `grokjax bench` measures what the d
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +16,13 @@ from grokjax.models.activations import ACTIVATIONS
 from grokjax.models.params import Params
 from grokjax.spec import models as spec
 
+EPS = 1e-5  # of a layer norm
 LookUp = Callable[[Array, Array], Array]
+Record = Callable[[str, Array], None]  # is handed each activation, by TransformerLens's name and in its layout
 
 
-class Seen(NamedTuple):
-    """A transformer at every position."""
-
-    preactivations: Float[Array, "n L d_mlp"] | None  # of the last layer's neurons; None for attention only
-    hidden: Float[Array, "n L d_mlp"] | None  # these after the activation
-    features: Float[Array, "n L d_model"]  # what W_U reads
+def unrecorded(name: str, activation: Array) -> None:
+    """For a forward whose activations nobody asks for. What is computed only to be recorded is then never compiled."""
 
 
 def gather(table: Float[Array, "v d"], tokens: Int[Array, "*n"]) -> Float[Array, "*n d"]:
@@ -49,42 +46,90 @@ def forward(
 
 
 def transformer(
-    params: Params, tokens: Int[Array, "n L"], model: spec.Transformer, look_up: LookUp = gather
+    params: Params,
+    tokens: Int[Array, "n L"],
+    model: spec.Transformer,
+    look_up: LookUp = gather,
+    record: Record = unrecorded,
 ) -> Float[Array, "n L v"]:
     """Logits at every position."""
-    return see(params, tokens, model, look_up).features @ params["W_U"]
+    return see(params, tokens, model, look_up, record) @ params["W_U"]
 
 
-def see(params: Params, tokens: Int[Array, "n L"], model: spec.Transformer, look_up: LookUp = gather) -> Seen:
-    """The last layer's neurons and the final residual stream at every position."""
-    x = look_up(params["W_E"], tokens) + params["W_pos"]
-    preactivations = hidden = None
+def see(
+    params: Params,
+    tokens: Int[Array, "n L"],
+    model: spec.Transformer,
+    look_up: LookUp = gather,
+    record: Record = unrecorded,
+) -> Float[Array, "n L d_model"]:
+    """What W_U reads at every position: the residual stream, after the last layer norm if there is one."""
+    embedded = look_up(params["W_E"], tokens)
+    record("hook_embed", embedded)
+    record("hook_pos_embed", jnp.broadcast_to(params["W_pos"], embedded.shape))
+    x = embedded + params["W_pos"]
     for layer in range(model.layers):
-        x = x + attention(params, layernorm(params, x, model, "ln1", f".{layer}"), layer)
-        if model.d_mlp:
-            y = layernorm(params, x, model, "ln2", f".{layer}")
-            preactivations = y @ params[f"W_in.{layer}"] + params[f"b_in.{layer}"]
-            hidden = ACTIVATIONS[model.activation](preactivations)
-            x = x + hidden @ params[f"W_out.{layer}"] + params[f"b_out.{layer}"]
-    return Seen(preactivations, hidden, layernorm(params, x, model, "ln_final", ""))
+        x = block(params, x, model, layer, record)
+    return layernorm(params, x, model, "ln_final", "", record)
 
 
-def attention(params: Params, x: Float[Array, "n L d"], layer: int) -> Float[Array, "n L d"]:
+def block(
+    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record
+) -> Float[Array, "n L d"]:
+    """The residual stream after a layer."""
+    here = f"blocks.{layer}"
+    record(f"{here}.hook_resid_pre", x)
+    attended = attention(params, layernorm(params, x, model, "ln1", f".{layer}", record), layer, record)
+    record(f"{here}.hook_attn_out", attended)
+    x = x + attended
+    if model.d_mlp:
+        record(f"{here}.hook_resid_mid", x)
+        y = layernorm(params, x, model, "ln2", f".{layer}", record)
+        preactivations = y @ params[f"W_in.{layer}"] + params[f"b_in.{layer}"]
+        record(f"{here}.mlp.hook_pre", preactivations)
+        hidden = ACTIVATIONS[model.activation](preactivations)
+        record(f"{here}.mlp.hook_post", hidden)
+        written = hidden @ params[f"W_out.{layer}"]
+        record(f"{here}.hook_mlp_out", written + params[f"b_out.{layer}"])
+        x = x + written + params[f"b_out.{layer}"]
+    record(f"{here}.hook_resid_post", x)
+    return x
+
+
+def attention(
+    params: Params, x: Float[Array, "n L d"], layer: int, record: Record = unrecorded
+) -> Float[Array, "n L d"]:
+    here = f"blocks.{layer}.attn"
     q, k, v = (jnp.einsum("nid,hde->nhie", x, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))
-    scores = jnp.einsum("nhie,nhje->nhij", q, k) / q.shape[-1] ** 0.5
-    causal = jnp.tril(jnp.ones(scores.shape[-2:], bool))
-    weights = jax.nn.softmax(jnp.where(causal, scores, -jnp.inf), axis=-1)
+    for name, of_heads in (("q", q), ("k", k), ("v", v)):
+        record(f"{here}.hook_{name}", of_heads.swapaxes(1, 2))
+    causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
+    scores = jnp.where(causal, jnp.einsum("nhie,nhje->nhij", q, k) / q.shape[-1] ** 0.5, -jnp.inf)
+    record(f"{here}.hook_attn_scores", scores)
+    weights = jax.nn.softmax(scores, axis=-1)
+    record(f"{here}.hook_pattern", weights)
+    record(f"{here}.hook_z", jnp.einsum("nhij,nhje->nihe", weights, v))
+    # not from z: what is multiplied first depends on the sizes
     return jnp.einsum("nhij,nhje,hed->nid", weights, v, params[f"W_O.{layer}"])
 
 
 def layernorm(
-    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, name: str, suffix: str
+    params: Params,
+    x: Float[Array, "n L d"],
+    model: spec.Transformer,
+    name: str,
+    suffix: str,
+    record: Record = unrecorded,
 ) -> Float[Array, "n L d"]:
     if model.layernorm == "none":
         return x
+    here = f"blocks{suffix}.{name}" if suffix else name
     centered = x - x.mean(-1, keepdims=True)
-    deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + 1e-5)
-    return centered / deviation * params[f"{name}_w{suffix}"] + params[f"{name}_b{suffix}"]
+    deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + EPS)
+    record(f"{here}.hook_scale", deviation)
+    normalized = centered / deviation
+    record(f"{here}.hook_normalized", normalized)
+    return normalized * params[f"{name}_w{suffix}"] + params[f"{name}_b{suffix}"]
 
 
 def mlp(

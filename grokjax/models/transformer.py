@@ -69,12 +69,20 @@ def preactivations(
     """The last layer -> its neurons before the activation; empty without an MLP."""
     if not model.d_mlp:
         return {}
+    last = model.layers - 1
     if spec.is_three_tokens(task):
         values = three_tokens.preactivations(params, tokens, model)
     else:
-        values = _at_scored(_see(params, tokens, model).preactivations, task)
+        values = _at_scored(_see(params, tokens, model)[0][f"blocks.{last}.mlp.hook_pre"], task)
     assert values is not None
-    return {model.layers - 1: values}
+    return {last: values}
+
+
+def recorded_forward(
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task, record: textbook.Record
+) -> Float[Array, "n L d_vocab_out"]:
+    """Logits at every position, before `logit_scale`; `record` is handed every activation."""
+    return textbook.transformer(params, tokens, model, record=record)
 
 
 def _hidden_and_features(
@@ -82,20 +90,19 @@ def _hidden_and_features(
 ) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_model m"]]:
     if spec.is_three_tokens(task):
         return three_tokens.hidden_and_features(params, tokens, model)
-    seen = _see(params, tokens, model)
-    x = _at_scored(seen.features, task)
-    assert x is not None
-    return _at_scored(seen.hidden, task), x
+    activations, x = _see(params, tokens, model)
+    hidden = activations.get(f"blocks.{model.layers - 1}.mlp.hook_post")
+    return None if hidden is None else _at_scored(hidden, task), _at_scored(x, task)
 
 
-def _see(params: Params, tokens: Tokens, model: spec.Transformer) -> textbook.Seen:
-    return textbook.see(params, tokens, model, textbook.one_hot_product)
+def _see(params: Params, tokens: Tokens, model: spec.Transformer) -> tuple[dict[str, Array], Float[Array, "n L d"]]:
+    """Every activation by its name, and what W_U reads."""
+    activations: dict[str, Array] = {}
+    return activations, textbook.see(params, tokens, model, textbook.one_hot_product, activations.__setitem__)
 
 
-def _at_scored(x: Float[Array, "n L d"] | None, task: Task) -> Float[Array, "d m"] | None:
+def _at_scored(x: Float[Array, "n L d"], task: Task) -> Float[Array, "d m"]:
     """[features, n * scored]"""
-    if x is None:
-        return None
     scored = jnp.stack([x[:, position] for position in task.scored], axis=1)  # an index's gradient would be a scatter
     return scored.reshape(-1, x.shape[-1]).T
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,13 @@ from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, metas_of
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
 from grokjax.results.manifest import Manifest, read_manifest
+from grokjax.results.run_ids import whole_run_id
 from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import did_you_mean
+
+if TYPE_CHECKING:
+    from grokjax.results.network import StoredNetwork
 
 EMPTY = np.zeros(0)
 NEVER = 2**62  # a step that no run comes to
@@ -117,8 +121,7 @@ class Results:
         self, metrics: str | Iterable[str] | None = None, runs: str | Iterable[str] | None = None
     ) -> pa.Table:
         """As `curves`, as an Arrow table, in which what was not recorded is null."""
-        run_ids = self._check_runs(runs)
-        run_ids = self.run_ids if run_ids is None else run_ids
+        run_ids = self.whole_run_ids(runs)
         pieces = self._pieces(run_ids)
         chunks = {self.manifest.chunk_of[run_id] for run_id in pieces}
         files = [path for path in curves_files(self.path) if chunk_of(path) in chunks]
@@ -181,6 +184,14 @@ class Results:
             names |= dict.fromkeys(meta_of(path)["metrics"])
         return list(names)
 
+    def whole_run_ids(self, runs: str | Iterable[str] | None = None) -> list[str]:
+        """Run ids in full; None is all runs. A run may be named by the beginning of its id, 4 characters or more, where
+        no other run begins so: wherever a run is asked for. Raises ValueError, with the runs that could be meant."""
+        if runs is None:
+            return self.run_ids
+        given = [runs] if isinstance(runs, str) else runs
+        return [whole_run_id(run_id, self.manifest.chunk_of, self.path) for run_id in given]
+
     def params(self, run_id: str, step: int | None = None) -> dict[str, np.ndarray]:
         """Parameters of a run by name; None is the end. Raises ValueError where none are kept."""
         row, shapes = self.snapshot(run_id, step), self._shapes(run_id)
@@ -189,8 +200,20 @@ class Results:
             raise Damaged(row.path, f"the parameters of run {run_id} in it are not those of its model")
         return {name: state[f"params/{name}"] for name in shapes}
 
+    def network(self, run_id: str, step: int | None = None) -> StoredNetwork:
+        """A run's network at a step with a snapshot, None is the end: its logits and its activations on any tokens.
+
+        Runs the user's file of families, and says so, where the sweep has one. Raises ValueError where no parameters of
+        that step are kept.
+        """
+        from grokjax.results.network import stored_network  # needs JAX, which reading results does not
+
+        (run_id,) = self.whole_run_ids(run_id)
+        return stored_network(self, run_id, step)
+
     def snapshot(self, run_id: str, step: int | None = None) -> StoredSnapshot:
         """Where the parameters and optimizer state of a run at a step are kept; None is the end."""
+        (run_id,) = self.whole_run_ids(run_id)
         rows = self.snapshots(run_id)
         if step is None:
             end = self.ends.get(run_id)
@@ -209,7 +232,7 @@ class Results:
 
     def snapshots(self, run_id: str, replays: bool = True) -> dict[int, StoredSnapshot]:
         """step -> where the run's snapshot is, by step: those taken in training, and those that replays made."""
-        self._check_runs([run_id])
+        (run_id,) = self.whole_run_ids(run_id)
         snapshots: dict[int, StoredSnapshot] = {}
         for stored, below in _back(run_id, continued(self.path, self.manifest)):
             replayed = replay_rows(self.path, stored) if replays else {}
@@ -224,6 +247,7 @@ class Results:
     def phases(self, run_id: str) -> list[tuple[str, int, int]]:
         """(run, first step, step below which it counts) of a run and the shorter ones it goes on from, as stored, the
         oldest first."""
+        (run_id,) = self.whole_run_ids(run_id)
         back = list(_back(run_id, continued(self.path, self.manifest)))
         firsts = [*(below for _, below in back[1:]), 0]
         return [
@@ -279,16 +303,8 @@ class Results:
         return list(self._shapes(run_id))
 
     def _shapes(self, run_id: str) -> dict[str, tuple[int, ...]]:
+        (run_id,) = self.whole_run_ids(run_id)
         return self.manifest.bucket_of(run_id).parameters
-
-    def _check_runs(self, runs: str | Iterable[str] | None) -> list[str] | None:
-        if runs is None:
-            return None
-        run_ids = [runs] if isinstance(runs, str) else list(runs)
-        for run_id in run_ids:
-            if run_id not in self.manifest.chunk_of:
-                raise ValueError(f"no run {run_id!r} in {self.path}{did_you_mean(run_id, self.run_ids)}")
-        return run_ids
 
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
         recorded = self.metrics()

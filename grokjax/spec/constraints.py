@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 from grokjax.spec.fields import Positive
-from grokjax.spec.roles import Role
+from grokjax.spec.roles import Null, Role
 from grokjax.spec.section import Family
 
 
@@ -33,7 +33,7 @@ class FixedNorm(Constraint):
     name: Literal["fixed_norm"] = "fixed_norm"
     scope: Literal["global", "matrix"] = "global"
     """global: one scalar over all parameters (Omnigrok); matrix: every W_ matrix by itself, vectors free."""
-    radius: Annotated[Positive | None, Role("hyper", null=math.nan)] = None
+    radius: Annotated[Positive | None, Role("hyper", null=math.nan), Null("initial norm")] = None
     """null is the norm at the start."""
 
     replaces_decay: ClassVar[bool] = True

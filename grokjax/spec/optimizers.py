@@ -8,7 +8,7 @@ from pydantic import SerializeAsAny
 
 from grokjax.spec.fields import ByMatrix, Decay, Natural, NonNegative, Positive
 from grokjax.spec.filters import Filter
-from grokjax.spec.roles import Hyper, Later, Role
+from grokjax.spec.roles import Hyper, Later, Null, Role
 from grokjax.spec.schedules import Constant, Schedule
 from grokjax.spec.section import Family, family_field
 
@@ -28,7 +28,7 @@ class Optimizer(Family):
     """Factor on the learning rate over the steps."""
     filters: Later[list[Annotated[SerializeAsAny[Filter], *family_field("filter")]]] = []
     """What is done to the gradient, in order, before the optimizer sees it."""
-    clip_norm: Annotated[Positive | None, Role("hyper", program_name="clips")] = None
+    clip_norm: Annotated[Positive | None, Role("hyper", program_name="clips"), Null("no clipping", most=True)] = None
     """Largest norm of the whole gradient; null does not clip."""
     lr_by_matrix: Hyper[ByMatrix] = {}
     """Factors on lr, by matrix; 0 freezes it (its weight decay too)."""

@@ -44,6 +44,20 @@ class Role:
         return self.is_number and (self.kind == "hyper" or (self.kind == "observed" and self.dtype is not None))
 
 
+@dataclass(frozen=True)
+class Null:
+    """What null of a field means, in the words of pictures and tables.
+
+    text: such as `full batch`.
+    most: null is more than any number, and stands after them on an axis; else before.
+    number: the attribute of a run's spec that tells the number null comes to in that run, where there is one.
+    """
+
+    text: str
+    most: bool = False
+    number: str = ""
+
+
 STATIC = Role()
 Hyper = Annotated[T, Role("hyper")]
 HyperCount = Annotated[T, Role("hyper", dtype="int32")]

@@ -15,7 +15,7 @@ from grokjax.spec.losses import CrossEntropy, Loss
 from grokjax.spec.models import Model, Transformer
 from grokjax.spec.optimizers import AdamW, Optimizer
 from grokjax.spec.probes import Probe
-from grokjax.spec.roles import HyperCount, Observed, ObservedProgram, Role, Start
+from grokjax.spec.roles import HyperCount, Null, Observed, ObservedProgram, Role, Start
 from grokjax.spec.section import Section, family_field
 from grokjax.spec.tasks import Modular, Task
 
@@ -34,15 +34,15 @@ class FromRun(Section):
 
 
 class Init(Section):
-    scheme: Start[Literal["paper", "fan_in", "torch_linear"] | None] = None
+    scheme: Annotated[Start[Literal["paper", "fan_in", "torch_linear"] | None], Null("the model's own")] = None
     """null is paper for a transformer and torch_linear for an mlp."""
     scale: Start[Positive] = 1.0
     """Multiplies every parameter at the start (Omnigrok's alpha)."""
     scale_by_matrix: Annotated[ByMatrix, Role("hyper", times="scale")] = {}
     """Factors on scale, by matrix: `W_O` is every layer's, `W_O.0` the first layer's."""
-    from_file: Start[str | None] = None
+    from_file: Annotated[Start[str | None], Null("no file")] = None
     """A safetensors file of starting weights; scales apply to it too. Relative to the YAML."""
-    from_run: Start[FromRun | None] = None
+    from_run: Annotated[Start[FromRun | None], Null("no run")] = None
     """A snapshot of a stored run; scales apply to its parameters too. Seed and split are that run's unless given."""
 
     @property
@@ -59,12 +59,16 @@ class Init(Section):
 class Train(Section):
     steps: HyperCount[Annotated[Int, Field(ge=1, lt=2**31)]] = 40_000
     """Updates of the parameters."""
-    batch: Annotated[Count | None, Role(program_name="batch")] = None
+    batch: Annotated[Count | None, Role(program_name="batch"), Null("full batch", most=True, number="batch_size")] = (
+        None
+    )
     """Examples a step, drawn without replacement within an epoch; null is the full batch."""
 
 
 class Stop(Section):
-    after_generalization: Annotated[Natural | None, Role("hyper", dtype="int32", null=-1)] = None
+    after_generalization: Annotated[Natural | None, Role("hyper", dtype="int32", null=-1), Null("never", most=True)] = (
+        None
+    )
     """Further steps once test accuracy has held; null trains to the end."""
 
 
@@ -78,13 +82,13 @@ class Numerics(Section):
 class Log(Section):
     every: ObservedProgram[Count] = 10
     """Steps between records."""
-    eval_every: ObservedProgram[Count | None] = None
+    eval_every: Annotated[ObservedProgram[Count | None], Null("automatic", number="log.evaluation_steps")] = None
     """Steps between test evaluations, a multiple of `every`; null is the first multiple from 100 on."""
     dense_first: ObservedProgram[Natural] = 0
     """Every step below this one is recorded."""
-    snapshot_every: Observed[Count | None] = 10_000
+    snapshot_every: Annotated[Observed[Count | None], Null("the end only", most=True)] = 10_000
     """Steps between snapshots (parameters and optimizer state); null keeps the end only. The end is always kept."""
-    snapshot_steps: Observed[LogSpaced | None] = None
+    snapshot_steps: Annotated[Observed[LogSpaced | None], Null("no others")] = None
     """`log:100`: snapshots at 100 log-spaced steps too, from 1 to train.steps."""
     probes: ObservedProgram[list[Annotated[SerializeAsAny[Probe], *family_field("probe")]]] = []
     """Further metrics, by the names of their probes."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from grokjax.spec.fields import Int, Seed
-from grokjax.spec.roles import Start
+from grokjax.spec.roles import Null, Start
 from grokjax.spec.section import Family, Problem, Section
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Sizes(NamedTuple):
 class Split(Section):
     method: Start[Literal["numpy", "python"]] = "numpy"
     """numpy: `Generator(PCG64(seed))` permutes. python: `random.Random(seed).shuffle` of row-major pairs."""
-    seed: Start[Seed | None] = None
+    seed: Annotated[Start[Seed | None], Null("the run's seed")] = None
     """null follows the run's seed."""
 
 
