@@ -197,7 +197,7 @@ def _train_to_the_end(
     from grokjax.results.continued import continued
 
     out = manifest.path.parent
-    interrupted = Interrupted(out, going_on(out, manifest))
+    interrupted = Interrupted(out, going_on(out, manifest, plan.sweep.only))
     done = finished_chunks(plan, out)
     try:
         with stop_on_signal(screen.say if screen else print, partial(leave, interrupted) if leave else None) as stop:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -11,15 +12,18 @@ from rich.console import Console
 from rich.control import Control
 from rich.filesize import decimal
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import DIVERGED, GENERALIZED, KINDS, SLINGSHOT, Tally
 from grokjax.plan.plan import Bucket, Chunk, Plan
+from grokjax.results.follow import listening
 from grokjax.results.segment import Segment
 
 PLAIN_SECONDS = 10.0  # between lines where the output is no terminal
 SPEED_SECONDS = 20.0  # the speed shown is that of about so many last seconds
+PATIENCE_SECONDS = 1.0  # work that takes less says nothing
 ANY_WIDTH = 10_000
 LONG = {SLINGSHOT: "slingshots"}
 SHORT = {GENERALIZED: "gen", SLINGSHOT: "sling", DIVERGED: "div"}  # where a line is narrow
@@ -167,6 +171,31 @@ class LiveScreen:
             return line.text(len(self.lines) > 1, self.console.size.width)
         state = "compiling" if index == compiling else "waiting"
         return f"bucket {index}: {state}, {len(line.steps)} runs"
+
+
+@contextmanager
+def long_work(console: Console | None = None) -> Iterator[None]:
+    """On a terminal, a line that says how far work is that takes longer than a moment; elsewhere nothing."""
+    console = console or Console(highlight=False)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(compact=True))
+    shown, tasks, begin = Progress(*columns, console=console, transient=True), {}, time.monotonic()
+
+    def tell(what: str, done: int, total: int) -> None:
+        if time.monotonic() - begin < PATIENCE_SECONDS:
+            return
+        shown.start()
+        if what not in tasks:
+            tasks[what] = shown.add_task(what)
+        shown.update(tasks[what], completed=done, total=total)
+
+    try:
+        with listening(tell):
+            yield
+    finally:
+        shown.stop()
 
 
 def line_of(bucket: Bucket, chunks: Iterable[Chunk], begun: Mapping[str, int]) -> Line:

@@ -2,43 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from grokjax.live import duration, size
 from grokjax.plan import cost
-from grokjax.plan.plan import Bucket, Plan, curves_bytes, remarks, snapshot_count
+from grokjax.plan.plan import Bucket, Plan, curves_bytes, estimated_seconds, remarks, snapshot_count
+from grokjax.spec.identity import program_values
 from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.sweep.keys import split_key
+from grokjax.sweep.nodes import shown
+from grokjax.sweep.run import Sweep
+
+MOST_VALUES = 8  # of an axis that are shown
+MOST_APART = 6  # values that tell a bucket apart
+ABSENT = object()  # no value of any key
 
 
 def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
     """What `grokjax plan` prints. run_seconds: bucket -> measured seconds a run-step."""
-    runs = plan.sweep.runs
     lines = [
-        f"sweep {plan.sweep.name}: {len(runs)} runs, {len(plan.buckets)} buckets, {len(plan.chunks)} chunks",
+        f"sweep {plan.sweep.name}: {_count(len(plan.sweep.runs), 'run')}, {_count(len(plan.buckets), 'bucket')}, "
+        f"{_count(len(plan.chunks), 'chunk')}",
         f"device: {plan.device.text}, {size(plan.device.memory)} each",
+        *axes_lines(plan.sweep),
     ]
-    for arm, keys in plan.sweep.axes.items():
-        count = sum(arm in run.arms for run in runs)
-        lines.append(f"arm {arm}: {count} runs over {', '.join(keys) or 'nothing'}")
-    total_seconds = 0.0
+    apart = bucket_differences(plan)
     for bucket in plan.buckets:
-        lines += _bucket_lines(plan, bucket)
+        lines += _bucket_lines(plan, bucket, apart[bucket.index])
         if run_seconds:
             each = run_seconds[bucket.index]
             seconds = each * sum(run.spec.train.steps for run in bucket.runs)
-            total_seconds += seconds
             lines.append(f"  measured {each * 1e3:.3g} ms a run-step: {duration(seconds)} for the bucket")
     curves = sum(curves_bytes(bucket) for bucket in plan.buckets)
     snapshots = sum(snapshot_count(bucket) * cost.snapshot_bytes(bucket.spec) for bucket in plan.buckets)
     lines.append(f"disk: {size(curves + snapshots)} in all: curves {size(curves)}, snapshots {size(snapshots)}")
-    if run_seconds:
-        hours = total_seconds / 3600
-        lines.append(f"time: {hours:.3g} h ({duration(total_seconds)}) in all, as measured, with compiling on top")
+    lines.append(_time_line(plan, run_seconds))
     lines += [f"note: {note}" for note in remarks(plan)]
     return "\n".join(lines)
 
 
-def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
+def _time_line(plan: Plan, run_seconds: dict[int, float] | None) -> str:
+    """In all, as measured, or else as the model has it that widths are chosen by."""
+    if run_seconds:
+        steps = {bucket.index: sum(run.spec.train.steps for run in bucket.runs) for bucket in plan.buckets}
+        seconds = sum(run_seconds[index] * steps[index] for index in steps)
+        return f"time: {seconds / 3600:.3g} h ({duration(seconds)}) in all, as measured, with compiling on top"
+    seconds = sum(estimated_seconds(plan, bucket) for bucket in plan.buckets)
+    of = "from a model of this kind of processor, not measured"
+    if all(bucket.tuned for bucket in plan.buckets):
+        of = "from what grokjax bench --tune measured"
+    return f"time: about {duration(max(1.0, seconds))}, estimated {of}, with compiling on top; --measure measures"
+
+
+def axes_lines(sweep: Sweep) -> list[str]:
+    """Each arm with its axes, their values and how many there are."""
+    lines = []
+    for arm, keys in sweep.axes.items():
+        runs = [run for run in sweep.runs if arm in run.arms]
+        lines.append(f"arm {arm}: {_count(len(runs), 'run')}{'' if keys else ', nothing is varied'}")
+        lines += [f"  {key}: {values_text([value_at(run.spec, key) for run in runs])}" for key in keys]
+    return lines
+
+
+def value_at(spec: Any, key: str) -> Any:
+    """The value of a dotted key; None where the run has no such key."""
+    value = spec
+    for word in split_key(key):
+        value = value.get(word) if isinstance(value, dict) else getattr(value, word, None)
+    return value
+
+
+def values_text(values: Sequence[Any]) -> str:
+    """`0, 0.5, 1 (3)`: each value once, numbers by size, long lists without their middle."""
+    distinct = list({_value_text(value): value for value in values}.values())
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct):
+        distinct = sorted(distinct)
+    texts = [_value_text(value) for value in distinct]
+    if len(texts) > MOST_VALUES:
+        texts = [*texts[: MOST_VALUES // 2], "...", *texts[-MOST_VALUES // 2 :]]
+    return f"{', '.join(texts)} ({len(distinct):,})"
+
+
+def bucket_differences(plan: Plan) -> dict[int, list[str]]:
+    """bucket -> what its program is compiled for and not all others are."""
+    programs = {bucket.index: program_values(bucket.spec) for bucket in plan.buckets}
+    keys = dict.fromkeys(key for values in programs.values() for key in values)
+    telling = [key for key in keys if len({_value_text(values.get(key, ABSENT)) for values in programs.values()}) > 1]
+    return {
+        index: [f"{key} {_value_text(values[key])}" for key in telling if key in values]
+        for index, values in programs.items()
+    }
+
+
+def _bucket_lines(plan: Plan, bucket: Bucket, apart: list[str]) -> list[str]:
     spec = bucket.spec
     chunks = sum(chunk.bucket is bucket for chunk in plan.chunks)
     tuned = " (tuned)" if bucket.tuned else ""
@@ -47,8 +104,9 @@ def _bucket_lines(plan: Plan, bucket: Bucket) -> list[str]:
     records = sum(cost.record_count(run.spec) for run in bucket.runs)
     parameters = parameter_count(parameter_shapes(spec))
     lines = [
-        f"bucket {bucket.index}: {len(bucket.runs)} runs of {steps_text} steps on {bucket.width} lanes{tuned}, "
-        f"in {chunks} chunk{'s' if chunks > 1 else ''}",
+        f"bucket {bucket.index}: {_count(len(bucket.runs), 'run')} of {steps_text} steps on "
+        f"{_count(bucket.width, 'lane')}{tuned}, in {_count(chunks, 'chunk')}",
+        *([f"  apart from others: {_few(apart)}"] if apart else []),
         f"  {section_text(bucket, 'task')}",
         f"  {section_text(bucket, 'model')}: {parameters:,} parameters",
         f"  {section_text(bucket, 'loss')}; {spec.optimizer.name}",
@@ -83,4 +141,16 @@ def _values(spec: Any, section: str) -> dict[str, Any]:
 def _value_text(value: Any) -> str:
     if isinstance(value, list):
         return "-".join(map(str, value))
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return shown(value) if value is None or isinstance(value, bool) else str(value)
+
+
+def _few(texts: list[str]) -> str:
+    more = f", and {len(texts) - MOST_APART} more" if len(texts) > MOST_APART else ""
+    return ", ".join(texts[:MOST_APART]) + more
+
+
+def _count(number: int, what: str) -> str:
+    """`1 run`, `1,200 runs`"""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 
 from grokjax.analysis.cells import values_of
 from grokjax.analysis.thinning import largest_since
+from grokjax.results.follow import follow
 from grokjax.results.read import Results
 
 SPIKE = "train/loss_max"
@@ -55,6 +56,10 @@ def in_batches(results: Results, runs: Sequence[str], metrics: int | None = None
 
     metrics: how many of them are read; default all.
     """
+    return follow(_batches(results, runs, metrics), "runs", len(runs), len)
+
+
+def _batches(results: Results, runs: Sequence[str], metrics: int | None) -> Iterator[list[str]]:
     order = [run_id for chunk in results.manifest.chunks for run_id in chunk.run_ids]
     position = {run_id: index for index, run_id in enumerate(order)}
     values = values_of(results)

@@ -17,6 +17,7 @@ from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
 from grokjax.plan.plan import Chunk, Plan
 from grokjax.results.files import curves_file, snapshots_file, write_sealed
+from grokjax.results.follow import follow
 from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored
@@ -55,6 +56,9 @@ class Replay:
     difference: Difference | None = field(default=None)
 
     def __iter__(self) -> Iterator[Moment]:
+        return follow(self._moments(), "steps", len(range(self.start, self.stop + 1, self.every)))
+
+    def _moments(self) -> Iterator[Moment]:
         for leg in self.legs:
             self._compare(leg.rows)
             if leg.moment is not None:

@@ -14,6 +14,7 @@ import pandas as pd
 from grokjax.analysis.summary import derive
 from grokjax.engine.inputs import Starts, stack_hyper
 from grokjax.results.derived import cached
+from grokjax.results.follow import follow
 from grokjax.results.origins import find_start
 from grokjax.results.read import Results
 from grokjax.spec.identity import program_key
@@ -152,6 +153,17 @@ def measured(
     Snapshots of one program are measured in batches of one size; the last batch is filled up. bytes_of: what the
     measure of one snapshot of such a run holds at once. matmul: the precision of products, by default the runs' own.
     """
+    chosen = list(snapshots)
+    return follow(_measured(measure, chosen, inputs, bytes_of, matmul), "snapshots", len(chosen))
+
+
+def _measured(
+    measure: Callable[..., dict[str, Any]],
+    snapshots: Iterable[Snapshot],
+    inputs: Callable[[Snapshot], tuple[Any, ...]],
+    bytes_of: Callable[[RunSpec], int],
+    matmul: str | None,
+) -> Iterator[tuple[Snapshot, Measures]]:
     for alike in by_program(snapshots):
         spec = alike[0].spec
         many = jax.jit(jax.vmap(partial(measure, spec)))

@@ -125,6 +125,15 @@ def _mend(damaged: Path) -> str:
 
 
 @contextmanager
+def telling() -> Iterator[None]:
+    """Says on a terminal how far long work is."""
+    from grokjax.live import long_work
+
+    with long_work():
+        yield
+
+
+@contextmanager
 def bad_value() -> Iterator[None]:
     """An unknown run, metric, axis or kind is bad input."""
     try:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from grokjax.cli.app import Directory, bad_value, exit_codes
+from grokjax.cli.app import Directory, bad_value, exit_codes, telling
 from grokjax.cli.groups import HELP_NAMES, Listed, usage_errors
 from grokjax.figures import KINDS, figure_module, make
 
@@ -72,7 +72,7 @@ def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
 
 def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[str, Any]) -> list[Path]:
     """Draw a kind with the options that are given (None: not), say and return the paths written."""
-    with exit_codes(), bad_value():
+    with exit_codes(), bad_value(), telling():
         from grokjax.launch import open_results, replay
 
         given = {name: value for name, value in options.items() if value is not None}

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import Directory, bad_value
+from grokjax.cli.app import Directory, bad_value, telling
 
 Folder = Annotated[Path, typer.Argument(metavar="[FOLDER]", help="Where to look, up to 4 folders deep.")]
 
@@ -33,6 +33,7 @@ def list_(folder: Folder = Path("runs")) -> None:
 
 
 @bad_value()
+@telling()
 def bundle(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="File to write, .tar.gz or .zip; default NAME.tar.gz, here.")] = None,

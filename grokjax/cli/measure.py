@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from grokjax.cli.app import Directory, Runs, bad_value, write_rows
+from grokjax.cli.app import Directory, Runs, bad_value, telling, write_rows
 
 if TYPE_CHECKING:
     from grokjax.results.read import Results
@@ -19,6 +19,7 @@ Out = Annotated[Path | None, typer.Option(help="CSV file to write; default in DI
 
 
 @bad_value()
+@telling()
 def progress(
     directory: Directory,
     run_id: Runs = None,
@@ -41,6 +42,7 @@ def progress(
 
 
 @bad_value()
+@telling()
 def reduced(
     directory: Directory,
     run_id: Runs = None,
@@ -63,6 +65,7 @@ def reduced(
 
 
 @bad_value()
+@telling()
 def efficiency(
     directory: Directory,
     run_id: Runs = None,
@@ -88,6 +91,7 @@ def efficiency(
 
 
 @bad_value()
+@telling()
 def neurons(
     directory: Directory,
     run_id: Runs = None,
@@ -112,6 +116,7 @@ def neurons(
 
 
 @bad_value()
+@telling()
 def learning_coefficient(
     directory: Directory,
     run_id: Runs = None,
@@ -148,6 +153,7 @@ def learning_coefficient(
 
 
 @bad_value()
+@telling()
 def kernel(
     directory: Directory,
     run_id: Runs = None,

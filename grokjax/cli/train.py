@@ -22,6 +22,7 @@ from grokjax.cli.app import (
     bad_value,
     leaving,
     load_sweep,
+    telling,
 )
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def _show_plan(plan: Plan) -> None:
 
 
 @bad_value()
+@telling()
 def replay(
     directory: Directory,
     run_id: RunId,
@@ -156,7 +158,8 @@ def verify(
     from grokjax.launch import verify_results
     from grokjax.live import LiveScreen, size
 
-    report = verify_results(directory)
+    with telling():
+        report = verify_results(directory)
     for path in report.unknown:
         typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
     for left in report.left_out:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, Runs, WandbMode, bad_value
+from grokjax.cli.app import FAULT, Directory, Entity, Project, RunId, Runs, WandbMode, bad_value, telling
 
 
+@telling()
 def status(directory: Directory) -> None:
     """Say how far a sweep is, and what its runs did."""
     from grokjax.launch import open_results
@@ -19,6 +20,7 @@ def status(directory: Directory) -> None:
 
 
 @bad_value()
+@telling()
 def report(
     directory: Directory,
     out: Annotated[Path | None, typer.Option(help="HTML file to write; default DIR/report.html.")] = None,
@@ -70,6 +72,7 @@ def convert(
 
 
 @bad_value()
+@telling()
 def sync(
     directory: Directory,
     project: Project = None,
@@ -97,6 +100,7 @@ def sync(
 
 
 @bad_value()
+@telling()
 def export(
     directory: Directory,
     out: Annotated[

@@ -248,11 +248,7 @@ def choose_schedule(
     longest = max(run.spec.train.steps for run in runs)
     every = min(spec.log.every, longest)
     turn = min(spec.log.evaluation_steps, -(-longest // every) * every)
-    step = cost.step_flops(spec) * (1 + sum(cost.probe_shares(spec).values()))
-    flops = (step + cost.evaluation_flops(spec) / turn) * width / device.count
-    seconds = OVERHEAD[device.platform] + flops / RATE[device.platform]
-    if tuned:
-        seconds = tuned.seconds * width / device.count
+    seconds = _step_seconds(spec, width, turn, device, tuned)
     whole = -(-longest // turn) * turn
     most = min(SEGMENT_SECONDS / seconds, every * RECORD_BYTES / (4 * cost.metric_count(spec) * width), whole)
     if len(runs) > width:
@@ -265,9 +261,53 @@ def choose_schedule(
     return Schedule(every, turn, part * every, dense)
 
 
+def _step_seconds(spec: RunSpec, width: int, turn: int, device: Device, tuned: Tuned | None) -> float:
+    """Of a step of all lanes, with its share of what is evaluated every `turn` steps."""
+    if tuned:
+        return tuned.seconds * width / device.count
+    step = cost.step_flops(spec) * (1 + sum(cost.probe_shares(spec).values()))
+    flops = (step + cost.evaluation_flops(spec) / turn) * width / device.count
+    return OVERHEAD[device.platform] + flops / RATE[device.platform]
+
+
+def estimated_seconds(plan: Plan, bucket: Bucket) -> float:
+    """What training a bucket takes by the model that its width was chosen by, or by what was measured of it before;
+    without compiling. Lanes are as full as the queue of each chunk allows."""
+    tuned = plan.tuning.get(tuning_key(bucket.spec))
+    seconds = _step_seconds(bucket.spec, bucket.width, bucket.schedule.round, plan.device, tuned)
+    total = 0
+    for chunk in plan.chunks:
+        if chunk.bucket.index == bucket.index:
+            steps = [run.spec.train.steps for run in chunk.runs]
+            total += max(max(steps), -(-sum(steps) // bucket.width))
+    return seconds * total
+
+
+def _lane_remarks(plan: Plan) -> list[str]:
+    """Where the lanes are not those asked for, or far more than there are runs; what is alike is said once."""
+    found: dict[str, list[int]] = {}
+    for bucket in plan.buckets:
+        for what in _about_lanes(bucket, plan.device):
+            found.setdefault(what, []).append(bucket.index)
+    return [f"bucket {', '.join(map(str, indexes))}: {what}" for what, indexes in found.items()]
+
+
+def _about_lanes(bucket: Bucket, device: Device) -> Iterator[str]:
+    asked, runs = bucket.spec.engine.lanes, len(bucket.runs)
+    if not isinstance(asked, int):
+        return
+    if bucket.width > asked:
+        yield f"engine.lanes {asked} is raised to {bucket.width}, a multiple of the {device.count} devices"
+    if bucket.width < asked:
+        yield f"engine.lanes {asked} is lowered to {bucket.width}, which the memory holds"
+    if bucket.width >= 2 * max(runs, device.count):
+        what = f"{bucket.width} lanes for {runs} run{'s' * (runs != 1)}"
+        yield f"{what}: the others compute for nothing; lower engine.lanes"
+
+
 def remarks(plan: Plan) -> list[str]:
     """What is slow about the sweep's shape, and what the sweep may not have meant."""
-    notes = list(plan.sweep.warnings)
+    notes = [*plan.sweep.warnings, *_lane_remarks(plan)]
     small = [bucket for bucket in plan.buckets if len(bucket.runs) < 4]
     if len(plan.buckets) > 4 and len(small) > len(plan.buckets) // 2:
         notes.append(

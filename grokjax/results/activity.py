@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,23 +88,24 @@ def _newest_steps(out: Path, chunk: int) -> dict[str, int]:
     return newest
 
 
-def going_on(out: Path, manifest: Manifest) -> str:
+def going_on(out: Path, manifest: Manifest, arms: Sequence[str] = ()) -> str:
     """The command that trains what a directory still lacks: from the file that it was trained from, where that says
-    the same still, or else from its own copy."""
+    the same still, or else from its own copy. arms: only these."""
     file = Path(trained_file(out) or out / "sweep.yaml")
     try:
         same = file.read_bytes() == manifest.text.encode()
     except OSError:
         same = False
-    return run_command(file if same else out / "sweep.yaml", out, manifest.overrides)
+    return run_command(file if same else out / "sweep.yaml", out, manifest.overrides, arms)
 
 
-def run_command(file: Path, out: Path, overrides: Mapping[str, Any]) -> str:
+def run_command(file: Path, out: Path, overrides: Mapping[str, Any], arms: Sequence[str] = ()) -> str:
     """`grokjax run`, as a shell takes it."""
     here = Path.cwd()
     shown_file = file.relative_to(here) if file.is_relative_to(here) else file
     settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={_value(value)}")]
-    return shlex.join(["grokjax", "run", str(shown_file), "--out", str(out), *settings])
+    only = [word for arm in arms for word in ("--arm", arm)]
+    return shlex.join(["grokjax", "run", str(shown_file), "--out", str(out), *settings, *only])
 
 
 def _value(value: Any) -> str:

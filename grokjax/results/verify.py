@@ -29,6 +29,7 @@ from grokjax.results.files import (
     snapshots_file,
     view_digest,
 )
+from grokjax.results.follow import follow
 from grokjax.results.left_out import ALL, END, LeftOut, read_left_out
 from grokjax.results.left_out import NAME as BUNDLE
 from grokjax.results.lock import NAME
@@ -74,7 +75,7 @@ def verify(out: Path) -> Verification:
     paths = sorted(path for path in out.rglob("*") if not _is_folder(path))
     files_of = [ChunkFiles() for _ in plan.chunks]
     damaged, unknown, ended = [], [], set()
-    for path in paths:
+    for path in follow(paths, "files", len(paths)):
         try:
             if path == out / "runs.parquet":
                 ended = _ended(path)

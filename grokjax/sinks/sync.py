@@ -10,6 +10,7 @@ from typing import Literal
 
 from grokjax.analysis.curve_batches import in_batches, read_curves
 from grokjax.analysis.thinning import kept_records
+from grokjax.results.follow import follow
 from grokjax.results.read import Results
 from grokjax.results.written import FOLDER, Mark, Written, add_marks, is_uploaded, keep_log, log_files, read_written
 from grokjax.results.written import writing as locked_wandb
@@ -151,7 +152,7 @@ def _write(results: Results, todo: Sequence[Head], written: Written, rows: int) 
     target = target_of(written)
     try:
         with logs.staging() as folder:
-            for head, history in _pages(results, todo, rows):
+            for head, history in follow(_pages(results, todo, rows), "W&B runs", len(todo)):
                 log = logs.write_log(head, history, target, folder)
                 keep_log(results.path, head.wandb_id, log)
                 logs.drop(log)

@@ -38,10 +38,29 @@ def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
 
 def program_key(spec: RunSpec) -> str:
     """Runs with equal keys compile to the same program."""
+    return _digest(_whole_program(spec))[:12]
+
+
+def program_values(spec: RunSpec) -> dict[str, Any]:
+    """What `program_key` is the digest of, by dotted keys. Of a number that may be null, whether there is one."""
+    values: dict[str, Any] = {}
+
+    def walk(node: dict[str, Any], prefix: str) -> None:
+        for key, value in node.items():
+            if isinstance(value, dict):
+                walk(value, f"{prefix}{key}.")
+            else:
+                values[f"{prefix}{key}"] = value
+
+    walk(_whole_program(spec), "")
+    return values
+
+
+def _whole_program(spec: RunSpec) -> dict[str, Any]:
     program = _program(spec, _is_of_program)
     if spec.init.takes_state:
         program["keeps"] = True  # such lanes start with states, others with parameters only
-    return _digest(program)[:12]
+    return program
 
 
 def tuning_key(spec: RunSpec) -> str:

@@ -77,7 +77,7 @@ def key_problem(
             return None
         else:
             return key, _no_keys_below(path, ".".join(parts[index + 1 :]))
-    example = next(name for name in models[0].model_fields if name != "name")
+    example = next((name for name in models[0].model_fields if name != "name"), "name")
     what = f"is a section, not a value: write its keys, for instance {key}.{example}"
     return key, f"{what}; `zip` moves several together"
 
