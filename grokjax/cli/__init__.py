@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from grokjax.cli import compare as comparing
 from grokjax.cli import measure, templates, train, view
 from grokjax.cli.app import OneLineErrors, exit_codes
 from grokjax.cli.figures import figure_group
@@ -17,6 +18,7 @@ COMMANDS: dict[Callable, str] = {
     train.plan: "plan sweeps/quickstart.yaml --set train.steps=2000",
     train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
     view.status: "status runs/quickstart",
+    comparing.compare: "compare runs/quickstart runs/quickstart-2 --by optimizer.weight_decay",
     view.report: "report runs/quickstart --out quickstart.html",
     view.export: "export runs/quickstart --metric train/loss --format csv",
     view.sync: "sync runs/quickstart --mode offline",

@@ -17,7 +17,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
@@ -85,25 +84,16 @@ def most_columns(width: float) -> int:
 
 
 def add_note(figure: Figure, text: str) -> None:
-    """A line below all of a picture."""
+    """A line below a picture, under what it says there already."""
     width, height = figure.get_size_inches()
-    lines = textwrap.wrap(text, int(width * NOTE_LETTERS))
-    room = 0.13 * len(lines) + 0.05
-    figure.set_size_inches(width, height + room)
-    engine = figure.get_layout_engine()
-    if isinstance(engine, ConstrainedLayoutEngine):
-        engine.set(rect=(0, room / (height + room), 1, height / (height + room)))
     label = figure.get_supxlabel()
-    for above in figure.texts:
-        if label and above.get_text() == label:
-            figure.supxlabel(
-                label,
-                x=above.get_position()[0],
-                y=room / (height + room),
-                ha=above.get_ha(),
-                fontsize=above.get_fontsize(),
-            )
-    figure.text(0.01, 0.005, "\n".join(lines), ha="left", va="bottom", fontsize=6.5)
+    lines = textwrap.wrap(text, int(width * NOTE_LETTERS))
+    figure.set_size_inches(width, height + 0.13 * len(lines))
+    said = next((each for each in figure.texts if label and each.get_text() == label), None)
+    if said is None:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5)
+    else:
+        said.set_text("\n".join([label, *lines]))
 
 
 def formats_of(path: Path) -> tuple[str, ...]:
