@@ -11,7 +11,7 @@ import pandas as pd
 from grokjax.analysis.cells import by_values, ended_runs, is_missing, ordered_values, runs_of, varied_keys
 from grokjax.analysis.outcomes import cell_outcome
 from grokjax.results.read import Results
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
 
 COUNTS = ("fit", "generalized", "diverged", "slingshots")
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}"}

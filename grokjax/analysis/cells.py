@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from operator import attrgetter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from grokjax.spec.nulls import null_of
 
 SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
 ENDED = ("ended", "diverged")
-FACTS = ("task.", "train.", "log.")  # sections that say how many examples and records a run has
 
 
 def varied_keys(results: Results, arm: str) -> list[str]:
@@ -75,38 +73,13 @@ def null_runs(results: Results, key: str, runs: pd.DataFrame) -> list[str]:
     return [run_id for run_id in missing if key in results.manifest.every_run[run_id].values]
 
 
-def null_number(results: Results, key: str, run_ids: Iterable[str]) -> float | None:
+def null_number(key: str, runs: pd.DataFrame) -> float | None:
     """The number that null of a key comes to (the examples of a full batch), where it is one for all these runs."""
     null = null_of(key)
-    if null is None or not null.number:
+    if null is None or null.number not in runs:
         return None
-    numbers = set(spec_numbers(results, null.number, run_ids).values())
-    return numbers.pop() if len(numbers) == 1 else None
-
-
-def spec_numbers(results: Results, attribute: str, run_ids: Iterable[str]) -> dict[str, float | None]:
-    """run id -> what its spec says of itself; None where only a user's own code knows.
-
-    attribute: one that follows from the sections task, train and log, such as `batch_size` or `task.train_size`.
-    """
-    stored = results.manifest.every_run
-    known: dict[str, float | None] = {}
-    numbers = {}
-    for run_id in run_ids:
-        values = stored[run_id].values
-        facts = {key: values[key] for key in values if key.startswith(FACTS) and key not in SEEDS}
-        alike = repr(facts)  # runs that differ in nothing else have one number
-        if alike not in known:
-            known[alike] = _spec_number(results, attribute, run_id)
-        numbers[run_id] = known[alike]
-    return numbers
-
-
-def _spec_number(results: Results, attribute: str, run_id: str) -> float | None:
-    try:
-        return float(attrgetter(attribute)(results.manifest.run(run_id).spec))
-    except NotImplementedError:  # of a user's own task, whose code is not run here
-        return None
+    numbers = set(runs[null.number])
+    return numbers.pop() if len(numbers) == 1 and not any(map(is_missing, numbers)) else None
 
 
 def plain_value(value: Any) -> Any:

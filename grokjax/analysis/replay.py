@@ -25,8 +25,8 @@ from grokjax.results.snapshots import StoredSnapshot, write_snapshots
 from grokjax.results.write import seal_table, write_parquet
 from grokjax.spec.probes import PROBES, Probe
 from grokjax.spec.run import RunSpec
-from grokjax.sweep.load import did_you_mean
 from grokjax.sweep.run import Run
+from grokjax.sweep.spelling import did_you_mean
 
 SAVE_BYTES = 2**28  # of states in one file
 

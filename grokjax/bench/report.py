@@ -15,7 +15,7 @@ from grokjax.bench.measure import Timing, logging_cost, measure, roofline
 from grokjax.launch import prepare_jax
 from grokjax.plan import cost
 from grokjax.plan.plan import Device
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
 
 MOST_LANES = 4096  # tried where memory has room for more
 HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}" + (

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from grokjax.cli import compare as comparing
 from grokjax.cli import keep, measure, templates, train, view
 from grokjax.cli.app import exit_codes
 from grokjax.cli.figures import figure_group
@@ -24,6 +25,7 @@ COMMANDS: dict[str, dict[Callable | str, str]] = {
     LOOK: {
         view.status: "status runs/quickstart",
         keep.list_: "list runs",
+        comparing.compare: "compare runs/quickstart runs/quickstart-2 --by weight_decay",
         "figure": "",
         view.report: "report runs/quickstart --out quickstart.html",
         view.export: "export runs/quickstart --metric train/loss --format csv",

@@ -11,13 +11,23 @@ from typing import Annotated, Any
 
 import typer
 
-from grokjax.cli.app import Directory, bad_value, exit_codes, telling
+from grokjax.cli.app import bad_value, exit_codes, telling
 from grokjax.cli.groups import HELP_NAMES, Listed, usage_errors
 from grokjax.figures import KINDS, figure_module, make
 
-Stem = Annotated[
-    Path | None, typer.Option(metavar="STEM", help="Where to write, without ending; default DIR/figures/KIND.")
+WRITTEN = "Writes PATH.png and PATH.svg, or one picture if PATH ends in .png, .svg or .pdf; its numbers as PATH.csv."
+Directories = Annotated[
+    list[Path], typer.Argument(metavar="DIR...", help="Results directory; of several the arms lie side by side.")
 ]
+Target = Annotated[Path | None, typer.Option(metavar="PATH", help="Where to write; default DIR/figures/KIND.")]
+Width = Annotated[
+    str | None, typer.Option(metavar="INCHES", help="Of the picture, or `column` or `page`; default as each kind is.")
+]
+Where = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Only runs with KEY OP VALUE [and ...]: `seed < 3 and task.p in [31, 59]`."),
+]
+SHARED = {"out": Target, "width": Width, "where": Where}
 
 
 class Kinds(Listed):
@@ -33,7 +43,7 @@ def figure_group() -> typer.Typer:
     group = typer.Typer(
         cls=Kinds,
         help="Draw a picture as PNG and SVG, its numbers as CSV.",
-        subcommand_metavar="KIND DIR [OPTIONS]",
+        subcommand_metavar="KIND DIR... [OPTIONS]",
         epilog="Example: grokjax figure curves runs/quickstart --by optimizer.weight_decay",
         no_args_is_help=True,
     )
@@ -49,16 +59,18 @@ def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
     """
     data = figure_module(kind).data
     summary, texts = read_docstring(data)
-    written = "Writes STEM.png, STEM.svg and the numbers drawn as STEM.csv."
-    about = about or f"{summary}\n\n{written}\n\nExample: {texts['Example']}"
+    needs = KINDS[kind].partition(". ")[2]
+    about = about or f"{summary}\n\n{needs}\n\n{WRITTEN}\n\nExample: {texts['Example']}"
 
-    def command(directory: Path, out: Path | None, **options: Any) -> list[Path]:
-        return draw_and_write(kind, directory, out, options)
+    def command(directories: list[Path], out: Path | None, **options: Any) -> list[Path]:
+        return draw_and_write(kind, directories, out, options)
 
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    shared = [inspect.Parameter(name, keyword, annotation=of, default=None) for name, of in SHARED.items()]
     parameters = [
-        inspect.Parameter("directory", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Directory),
+        inspect.Parameter("directories", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Directories),
         *options_of(data, texts, defaults),
-        inspect.Parameter("out", inspect.Parameter.KEYWORD_ONLY, annotation=Stem, default=None),
+        *shared,
     ]
     command.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportFunctionMemberAccess]
     command.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
@@ -70,15 +82,19 @@ def kind_command(kind: str, about: str | None = None, **defaults: Any) -> Any:
     return typer.main.get_command(app)
 
 
-def draw_and_write(kind: str, directory: Path, out: Path | None, options: dict[str, Any]) -> list[Path]:
+def draw_and_write(kind: str, directories: list[Path], out: Path | None, options: dict[str, Any]) -> list[Path]:
     """Draw a kind with the options that are given (None: not), say and return the paths written."""
     with exit_codes(), bad_value(), telling():
         from grokjax.launch import open_results, replay
+        from grokjax.results.joined import join
 
         given = {name: value for name, value in options.items() if value is not None}
         if "replay" in inspect.signature(figure_module(kind).data).parameters:
             given["replay"] = replay
-        paths = make(kind, open_results(directory), out or directory / "figures" / kind, **given)
+        if out is None and len(directories) > 1:
+            raise ValueError("of several directories none is the place for the picture: say where with --out")
+        results = join([open_results(directory) for directory in directories])
+        paths = make(kind, results, out or directories[0] / "figures" / kind, **given)
         for path in paths:
             typer.echo(path)
         return paths

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, PALE, paper
+from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, PALE, paper, picture_width
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 from grokjax.sweep.load import SweepError
@@ -178,7 +178,7 @@ def figure(data: AnatomyData) -> Figure:
     """Panels below each other over one axis of steps, a column of a paper wide."""
     panels = {name: panel for name, panel in PANELS.items() if panel.lines[-1][0] in data.curves}
     inches = [panel.inches for panel in panels.values()]
-    picture = Figure(figsize=(COLUMN, sum(inches) + 0.75), layout="constrained")
+    picture = Figure(figsize=(picture_width(COLUMN), sum(inches) + 0.75), layout="constrained")
     axes = picture.subplot_mosaic([[name] for name in panels], sharex=True, height_ratios=inches)
     for name, panel in panels.items():
         _draw_panel(axes[name], data, panel)

@@ -11,6 +11,7 @@ import pandas as pd
 
 from grokjax.analysis.curve_batches import fit_at_once
 from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
+from grokjax.analysis.time_axis import across_time, step_factors
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
 from grokjax.figures.style import short_key, span_text
 from grokjax.results.read import Results
@@ -24,6 +25,7 @@ class ArmBands:
     bands: pd.DataFrame
     sizes: tuple[int, ...]  # runs with records, a group
     across: str = "step"  # the column of bands that is drawn across
+    between: bool = False  # whether values lie between records: those of a group's runs are at different places
 
     @property
     def note(self) -> str:
@@ -39,36 +41,51 @@ class ArmBands:
         text = f"median and {band} over {span_text(sizes[0], sizes[-1])} {what}"
         if (self.bands["live"] < self.bands["runs"]).any():
             text += "; ended runs count on with their last value, dotted where most have ended"
+        if self.between:
+            text += "; straight between the records of each run"
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
         return text
 
 
 def arm_bands(
-    results: Results, metrics: dict[str, list[str]] | Sequence[str], by: str | None, arm: str | None
+    results: Results, metrics: dict[str, list[str]] | Sequence[str], by: str | None, arm: str | None, unit: str = "step"
 ) -> list[ArmBands]:
     """The bands of the metrics (the same, or arm -> its own) in every arm that has records.
 
-    Raises ValueError if no arm has any.
+    unit: what lies across, see `grokjax.analysis.time_axis`. Raises ValueError if no arm has any.
     """
+    factors = step_factors(results, unit)
     runs = results.planned()
     arms = []
     for name in chosen_arms(results, arm):
         grouping = group_runs(results, runs, name, by)
         names = metrics[name] if isinstance(metrics, dict) else metrics
-        bands, recorded = curve_bands(results, grouping.group_of, names)
+        bands, recorded = curve_bands(results, grouping.group_of, names, unit, factors)
         if len(bands):
             sizes = tuple(len(recorded.intersection(group.run_ids)) for group in grouping.groups)
-            arms.append(ArmBands(grouping, bands, sizes))
+            arms.append(ArmBands(grouping, bands, sizes, unit, _differ(grouping, factors)))
     if not arms:
         raise nothing_yet(results)
     return arms
 
 
-def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[str]) -> tuple[pd.DataFrame, set[str]]:
+def _differ(grouping: Grouping, factors: dict[str, float]) -> bool:
+    """Whether runs of one group lie at different places."""
+    return any(len({factors[run_id] for run_id in group.run_ids}) > 1 for group in grouping.groups)
+
+
+def curve_bands(
+    results: Results,
+    group_of: dict[str, int],
+    metrics: Sequence[str],
+    unit: str = "step",
+    factors: dict[str, float] | None = None,
+) -> tuple[pd.DataFrame, set[str]]:
     """The bands of recorded metrics (see `over_runs`), and the runs that have records.
 
-    Curves that are too many to be held at once are read a group at a time.
+    unit, factors: what lies across, see `grokjax.analysis.time_axis`; default steps. Curves that are too many to be
+    held at once are read a group at a time.
     """
     batches, ended = [list(group_of)], carried_runs(results)
     if not fit_at_once(results, list(group_of), len(metrics)):
@@ -78,7 +95,9 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
     for run_ids in batches:
         curves = results.curves(list(metrics), run_ids)
         recorded.update(curves["run_id"].unique())
-        parts.append(over_runs(curves, group_of, metrics, ended))
+        if unit != "step" and factors is not None:
+            curves = across_time(curves, factors, group_of, metrics, unit)
+        parts.append(over_runs(curves, group_of, metrics, ended, unit))
     bands = pd.concat(parts, ignore_index=True)
     rank = bands["metric"].map({name: rank for rank, name in enumerate(metrics)})
     order = np.lexsort((bands["group"].to_numpy(int), rank.to_numpy(int)))
@@ -86,8 +105,9 @@ def curve_bands(results: Results, group_of: dict[str, int], metrics: Sequence[st
 
 
 def bands_table(arms: list[ArmBands]) -> pd.DataFrame:
-    """One row an arm, group, metric and step: arm, a column a key that tells the groups apart, metric, step, median,
-    low, high, runs (that count there), live (those of them that had not ended), band (what low and high are)."""
+    """One row an arm, group, metric and step (or the column of `across`): arm, a column a key that tells the groups
+    apart, metric, step, median, low, high, runs (that count there), live (those of them that had not ended), band (what
+    low and high are)."""
     keys = list(dict.fromkeys(key for arm in arms for key in arm.grouping.keys))
     parts = []
     for arm in arms:

@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import varied_keys
 from grokjax.analysis.efficiency import efficiency
-from grokjax.figures.groups import Grouping, check_colors, group_runs, number_axis, varied_arm
+from grokjax.figures.groups import Grouping, check_colors, check_key, group_runs, number_axis, varied_arm
 from grokjax.figures.null_place import NullPlace, null_place
 from grokjax.figures.panels import colors_of
-from grokjax.figures.style import WIDTH, paper, short_key, value_ticks
+from grokjax.figures.style import paper, picture_width, short_key, value_ticks
 from grokjax.results.read import Results
 
 LABELS, SIZES = "task.op", "task.train_fraction"  # what is colored and across where they vary
@@ -50,7 +50,7 @@ def data(
     step: of the snapshots; default: each run's end
     Example: grokjax figure efficiency runs/data_fraction
     """
-    name = varied_arm(results, arm)
+    name, by = varied_arm(results, arm), by and check_key(results, by)
     _, x = number_axis(results, [name], x, SIZES, by)
     varied = [key for key in varied_keys(results, name) if key != x]
     by = by or (LABELS if LABELS in varied else next(iter(varied), x))
@@ -92,7 +92,7 @@ def table(data: EfficiencyData) -> pd.DataFrame:
 @paper()
 def figure(data: EfficiencyData) -> Figure:
     """Left: train loss against norm, a point a run. Right: logits per norm, a point a run and their medians."""
-    picture = Figure(figsize=(WIDTH, 3.1), layout="constrained")
+    picture = Figure(figsize=(picture_width(), 3.1), layout="constrained")
     left, right = picture.subplots(1, 2)
     _draw_losses(left, data)
     _draw_circuits(right, data)

@@ -20,7 +20,7 @@ from grokjax.analysis.cells import (
 )
 from grokjax.figures.style import short_key, value_text
 from grokjax.results.read import Results
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
 
 MOST_GROUPS = 8  # colors that a legend can tell apart
 
@@ -97,13 +97,20 @@ def varied_arm(results: Results, arm: str | None) -> str:
 
 
 def check_key(results: Results, key: str) -> str:
-    """Raises ValueError if no run has such a key."""
+    """The key of all runs' values that is meant: as it is, or by its end where no other ends so (`weight_decay`); of
+    several that do, the one that legends call so. Raises ValueError if there is none, or are several."""
     keys = list(results.manifest.keys)
-    if key not in keys:
-        varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
-        hint = did_you_mean(key, keys) or did_you_mean(key, [*map(short_key, keys)])
-        raise ValueError(f"no key {key!r} in {results.path}{hint}; the sweep varies {', '.join(varied) or 'nothing'}")
-    return key
+    if key in keys:
+        return key
+    alike = [known for known in keys if known.endswith(f".{key}")]
+    found = alike if len(alike) == 1 else [known for known in alike if short_key(known) == key]
+    if len(found) == 1:
+        return found[0]
+    if alike:
+        raise ValueError(f"{key!r} is one of {', '.join(found or alike)}: say which")
+    varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
+    hint = did_you_mean(key, keys) or did_you_mean(key, [*map(short_key, keys)])
+    raise ValueError(f"no key {key!r} in {results.path}{hint}; the sweep varies {', '.join(varied) or 'nothing'}")
 
 
 def check_colors(key: str | None, count: int, most: int = MOST_GROUPS) -> None:
@@ -195,7 +202,8 @@ def value_texts(results: Results, runs: pd.DataFrame, key: str) -> dict[Any, str
     texts = {value: value_text(value, key) for value in values}
     if None in texts:
         nulls = null_runs(results, key, runs)
-        texts[None] = value_text(None, key, null_number(results, key, nulls)) if nulls else "none"
+        number = null_number(key, runs[runs["run_id"].isin(nulls)])
+        texts[None] = value_text(None, key, number) if nulls else "none"
     return texts
 
 

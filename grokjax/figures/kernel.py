@@ -14,7 +14,7 @@ from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, draw_metric
-from grokjax.figures.style import paper, plain_steps
+from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
 __all__ = ["data", "figure", "table"]
@@ -55,7 +55,7 @@ def figure(arms: list[ArmBands]) -> Figure:
     for arm, panels in zip(arms, blocks, strict=True):
         for metric, axes in panels.items():
             draw_metric(axes, arm, metric, MEASURED.get(metric, ""))
-            plain_steps(axes, int(arm.bands["step"].max()))
+            plain_axis(axes, arm.bands["step"])
             if metric != ACCURACY:
                 axes.set_ylim(bottom=0)
     return picture

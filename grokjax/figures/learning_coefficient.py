@@ -15,7 +15,7 @@ from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
 from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
-from grokjax.figures.style import paper, plain_steps
+from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
 LOSSES = ("train/loss", "test/loss")
@@ -71,7 +71,7 @@ def figure(arms: list[ArmCoefficients]) -> Figure:
         for metric in LOSSES:
             draw_metric(panels[metric], arm.losses, metric)
         for axes in panels.values():
-            plain_steps(axes, last)
+            plain_axis(axes, last)
         panels["lambda"].set_xlim(0, 1.01 * last)  # whole marks at the end
     return picture
 

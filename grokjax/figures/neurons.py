@@ -14,7 +14,7 @@ from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, bands_table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
-from grokjax.figures.style import log_steps, log_steps_label, paper
+from grokjax.figures.style import log_axis, log_label, paper
 from grokjax.results.read import Results
 
 METRICS = {"quadratic": "R² of a quadratic", "beyond": "of it beyond a line"}
@@ -104,8 +104,8 @@ def _draw_steps(axes: Axes, arm: ArmBands, metric: str, title: str) -> None:
     if steps.nunique() == 1:
         for line in axes.lines:
             line.set_marker("o")
-    log_steps(axes, steps)
-    axes.set_xlabel(log_steps_label(steps))
+    log_axis(axes, steps)
+    axes.set_xlabel(log_label(steps))
 
 
 def _draw_each(axes: Axes, layer: LayerNeurons) -> None:

@@ -15,17 +15,17 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarForm
 from grokjax.analysis.cells import runs_of
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
-from grokjax.figures.panels import arm_panels, draw_median, draw_metric, wrapped
-from grokjax.figures.style import PALETTE, log_steps, log_steps_label, paper, short_key
+from grokjax.figures.panels import arm_panels, draw_median, draw_metric, is_log_metric, wrapped
+from grokjax.figures.style import PALETTE, log_axis, log_label, most_columns, paper, picture_width, short_key
 from grokjax.results.read import Results
 from grokjax.spec.shapes import OFF_PATH, is_matrix, is_on_path
 
-LOG_FROM = 20.0  # largest over least norm from which a panel is logarithmic
 PANEL = 1.15  # inches
 # The gradient of these has <W, grad W> equal for all in a homogeneous network; the others only move attention.
 PATH, OTHERS = "on the path to the logits", "others"
 COLORS = {PATH: PALETTE[0], OTHERS: PALETTE[1]}
 MEETING = 1.75  # inches of a panel that holds all matrices
+MEETING_WIDTH = 2.2
 LABEL = 0.085  # of its height, that a matrix's name takes
 TOTAL = "norm/total"
 
@@ -103,16 +103,15 @@ def figure(data: NormData) -> Figure:
 def _draw_each(arms: list[ArmBands]) -> Figure:
     metrics = [list(dict.fromkeys(arm.bands["metric"])) for arm in arms]
     most = max(map(len, metrics))
-    columns = 5 if most > 8 else min(most, 4)
+    columns = min(5 if most > 8 else min(most, 4), most_columns(picture_width()))
     rows = [wrapped(names, columns) for names in metrics]
-    picture, blocks = arm_panels(arms, rows, [PANEL], log_steps_label(arms[-1].bands["step"]))
+    picture, blocks = arm_panels(arms, rows, [PANEL], log_label(arms[-1].bands["step"]))
     for arm, panels in zip(arms, blocks, strict=True):
         for index, (metric, axes) in enumerate(panels.items()):
-            median = arm.bands.loc[arm.bands["metric"] == metric, "median"]
-            log = bool(median.min() > 0 and median.max() > LOG_FROM * median.min())
+            log = is_log_metric(arm, metric)
             title = "total norm" if metric == TOTAL else metric.removeprefix("norm/")
             draw_metric(axes, arm, metric, title, log)
-            log_steps(axes, arm.bands["step"])
+            log_axis(axes, arm.bands["step"])
             axes.tick_params(labelbottom=index + columns >= len(panels))
             if not log:
                 axes.yaxis.set_major_locator(MaxNLocator(4))
@@ -122,10 +121,10 @@ def _draw_each(arms: list[ArmBands]) -> Figure:
 def _draw_equal(arms: list[ArmBands]) -> Figure:
     """One panel a group, all of an arm with the same axes."""
     most = max(len(arm.grouping.groups) for arm in arms)
-    columns = 2 if most == 4 else min(most, 3)
+    columns = min(2 if most == 4 else min(most, 3), max(1, int(picture_width() / MEETING_WIDTH)))
     rows = [wrapped(arm.grouping.labels, columns) for arm in arms]
     uncolored = [replace(arm, grouping=replace(arm.grouping, keys=())) for arm in arms]
-    picture, blocks = arm_panels(uncolored, rows, [MEETING], log_steps_label(arms[-1].bands["step"]))
+    picture, blocks = arm_panels(uncolored, rows, [MEETING], log_label(arms[-1].bands["step"]))
     sets = set()
     for arm, panels in zip(arms, blocks, strict=True):
         bands, spreads = arm.bands[arm.bands["metric"] != TOTAL], final_spreads(arm)
@@ -134,7 +133,7 @@ def _draw_equal(arms: list[ArmBands]) -> Figure:
         limits = float(median.min()) / 1.1, float(median.max()) * 2.6  # room for the ratios
         for index, axes in enumerate(panels.values()):
             _draw_group(axes, bands[bands["group"] == index], arm.sizes[index] > 1)
-            log_steps(axes, bands["step"])
+            log_axis(axes, bands["step"])
             _log_norms(axes, *limits)
             texts = zip(arm.grouping.keys, arm.grouping.groups[index].texts, strict=True)
             axes.set_title(", ".join(f"{short_key(key)} {text}" for key, text in texts))

@@ -16,7 +16,17 @@ from grokjax.analysis.cells import by_values, ended_runs, plain_value, runs_of, 
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
 from grokjax.figures.null_place import NullPlace, null_place
-from grokjax.figures.style import GREY, PALETTE, WIDTH, paper, short_key, span_text, steps_text, value_text, value_ticks
+from grokjax.figures.style import (
+    GREY,
+    PALETTE,
+    paper,
+    picture_width,
+    short_key,
+    span_text,
+    steps_text,
+    value_text,
+    value_ticks,
+)
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.lr"
@@ -128,7 +138,7 @@ def figure(data: OptimizersData) -> Figure:
     """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
     notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
     height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
-    picture = Figure(figsize=(WIDTH, height), layout="constrained")
+    picture = Figure(figsize=(picture_width(), height), layout="constrained")
     left, right = picture.subplots(1, 2)
     _draw_sweep(left, data)
     _draw_best(right, data)

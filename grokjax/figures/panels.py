@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,9 @@ from grokjax.analysis.over_runs import solid_points
 from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS, Grouping
-from grokjax.figures.style import SEQUENTIAL, WIDTH, group_colors
+from grokjax.figures.style import SEQUENTIAL, group_colors, picture_width
 
+LOG_FROM = 20.0  # largest over least median from which a panel is logarithmic
 MOST_POINTS = 600  # of a band's outline
 STYLES: tuple[Any, ...] = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))
 ENDED = (0, (1, 1.6))  # dashes of a line most of whose runs have ended
@@ -44,7 +46,7 @@ def arm_panels(
             empty = ["."] * (columns - len(row))
             mosaic.append([f"{index} {name}" for name in row] + empty)
         inches += [head_inches(arm), *(heights[min(at, len(heights) - 1)] for at in range(len(block)))]
-    picture = Figure(figsize=(WIDTH, sum(inches) + 0.35), layout="constrained")
+    picture = Figure(figsize=(picture_width(), sum(inches) + 0.35), layout="constrained")
     panels = picture.subplot_mosaic(mosaic, height_ratios=inches)
     picture.supxlabel(label, fontsize=7.5)
     for index, arm in enumerate(arms):
@@ -91,7 +93,7 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, title: str = "", log: bo
     """
     bands = arm.bands[arm.bands["metric"] == metric].replace([np.inf, -np.inf], np.nan)
     colors, thin = colors_of(arm.grouping), has_color_bar(arm.grouping)
-    if log or (log is None and metric.endswith("loss")):
+    if log or (log is None and "loss" in metric):
         axes.set_yscale("log")
         columns = ["median", "low", "high"]
         bands[columns] = bands[columns].clip(lower=_floor(bands[columns].to_numpy()))
@@ -106,6 +108,14 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, title: str = "", log: bo
     axes.set_title(title or metric.replace("/", " "))
     if metric.endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
+
+
+def is_log_metric(arm: ArmBands, metric: str) -> bool:
+    """Whether a metric is drawn on a logarithmic axis: losses, and what is positive and spans a wide range."""
+    median = arm.bands.loc[arm.bands["metric"] == metric, "median"]
+    median = median[np.isfinite(median)]
+    wide = len(median) > 0 and median.min() > 0 and median.max() > LOG_FROM * median.min()
+    return "loss" in metric or (bool(wide) and "accuracy" not in metric)
 
 
 def draw_median(axes: Axes, band: pd.DataFrame, across: str, **style: Any) -> None:
@@ -126,23 +136,29 @@ def _floor(values: np.ndarray) -> float:
 def head_inches(arm: ArmBands) -> float:
     """How high an arm's head is."""
     if has_color_bar(arm.grouping):
-        return 0.62
+        return 0.46 + LINE * len(_head_lines(arm))
     rows = math.ceil(len(arm.grouping.groups) / _legend_columns(arm.grouping)) if arm.grouping.keys else 0
-    return LINE * (1.5 + rows)
+    return LINE * (0.5 + len(_head_lines(arm)) + rows)
 
 
 def _legend_columns(grouping: Grouping) -> int:
     longest = max(map(len, grouping.labels))
-    return max(1, min(len(grouping.groups), int((WIDTH - 0.6) / (LETTER * longest + 0.52))))
+    return max(1, min(len(grouping.groups), int((picture_width() - 0.6) / (LETTER * longest + 0.52))))
+
+
+def _head_lines(arm: ArmBands) -> list[str]:
+    """Arm, colored key, and what lines and bands are, in lines of the picture's width."""
+    grouping = arm.grouping
+    name = "" if grouping.arm == "main" else f"arm {grouping.arm}"
+    text = "   ".join(filter(None, [name, f"color: {grouping.name}" if grouping.keys else "", arm.note]))
+    return textwrap.wrap(text, int((picture_width() - 0.5) / LETTER)) or [""]
 
 
 def draw_head(axes: Axes, arm: ArmBands) -> None:
     """Arm, colored key, what lines and bands are; below it the values and their colors."""
     axes.set_axis_off()
     grouping = arm.grouping
-    name = "" if grouping.arm == "main" else f"arm {grouping.arm}"
-    parts = [name, f"color: {grouping.name}" if grouping.keys else "", arm.note]
-    axes.text(0, 1, "   ".join(filter(None, parts)), transform=axes.transAxes, va="top", fontsize=7.5)
+    axes.text(0, 1, "\n".join(_head_lines(arm)), transform=axes.transAxes, va="top", fontsize=7.5)
     if has_color_bar(grouping):
         bar = axes.inset_axes((0.0, 0.38, 0.5, 0.2))
         mappable = ScalarMappable(_norm(grouping), SEQUENTIAL)

@@ -20,10 +20,10 @@ from grokjax.figures.cells import draw_heat_map, explain_marked, inches
 from grokjax.figures.groups import check_key, pooled_axes, value_texts, varied_arm
 from grokjax.figures.style import (
     SEQUENTIAL,
-    WIDTH,
     log_norm,
     number_text,
     paper,
+    picture_width,
     short_key,
     span_text,
     steps_text,
@@ -138,7 +138,7 @@ def table(data: PhaseData) -> pd.DataFrame:
 @paper()
 def figure(data: PhaseData) -> Figure:
     """Fit at the left, generalization at the right, on one color scale."""
-    picture = Figure(figsize=(WIDTH, inches(len(data.y_values)) + 1.45), layout="constrained")
+    picture = Figure(figsize=(picture_width(), inches(len(data.y_values)) + 1.45), layout="constrained")
     panels = picture.subplots(1, len(PANELS), sharey=True)
     shown = data.cells["median"].clip(lower=1.0)  # step 0 counts as 1
     norm = log_norm(shown)

@@ -11,7 +11,7 @@ from grokjax.figures.bands import ArmBands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
 from grokjax.figures.panels import arm_panels, draw_metric
-from grokjax.figures.style import paper, plain_steps
+from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
 __all__ = ["data", "figure", "table"]
@@ -58,7 +58,7 @@ def figure(arms: list[ArmBands]) -> Figure:
         for metric, axes in panels.items():
             draw_metric(axes, arm, metric)
             axes.set_title((LOSSES | STRUCTURE)[metric], fontsize=7)
-            plain_steps(axes, int(arm.bands["step"].max()))
+            plain_axis(axes, arm.bands["step"])
             if metric in STRUCTURE:
                 axes.set_ylim(bottom=0)
     return picture

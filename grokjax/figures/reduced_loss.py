@@ -15,10 +15,19 @@ from grokjax.analysis.cells import is_missing, ordered_values, plain_value, vari
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
 from grokjax.figures.cells import draw_heat_map, explain_marked, inches
-from grokjax.figures.groups import Grouping, chosen_arms, group_runs
+from grokjax.figures.groups import Grouping, check_key, chosen_arms, group_runs
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric
 from grokjax.figures.phase import together
-from grokjax.figures.style import SEQUENTIAL, WIDTH, log_norm, number_text, paper, short_key, value_text, value_ticks
+from grokjax.figures.style import (
+    SEQUENTIAL,
+    log_norm,
+    number_text,
+    paper,
+    picture_width,
+    short_key,
+    value_text,
+    value_ticks,
+)
 from grokjax.results.read import Results
 
 NORMS = ("constraint.radius", "init.scale")  # keys that set the norm a run is held at
@@ -57,6 +66,7 @@ def data(results: Results, by: str | None = None, y: str | None = None, arm: str
     if not varied:
         raise ValueError(f"arm {', '.join(arms)} varies neither {' nor '.join(NORMS)}: there is no axis of norms")
     name, x = varied[0]
+    by, y = (key and check_key(results, key) for key in (by, y))
     grouping = _grouping(results, runs, name, x, y or by)
     group_of = grouping.group_of
     losses = reduced(results, list(group_of))
@@ -141,7 +151,7 @@ def _draw_lines(axes: Axes, arm: ArmBands, metric: str) -> None:
 def _map(data: ReducedData) -> Figure:
     grouping, bands = data.bands.grouping, data.bands.bands
     x_values = [value_text(value, data.x) for value in ordered_values(bands["value"], data.x)]
-    picture = Figure(figsize=(WIDTH, inches(len(grouping.groups)) + 1.2), layout="constrained")
+    picture = Figure(figsize=(picture_width(), inches(len(grouping.groups)) + 1.2), layout="constrained")
     panels = picture.subplots(1, len(MAPS), sharey=True)
     cells = grouping.with_labels(bands).rename(columns={"group": "y", "median": "shown"})
     text = [number_text(float(f"{median:.2g}")) for median in bands["median"]]

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
 from grokjax.figures.groups import chosen_arms, nothing_yet
-from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, WIDTH, paper, plain_steps, short_key, value_text
+from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, paper, picture_width, plain_axis, short_key, value_text
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
@@ -122,7 +122,7 @@ def figure(data: SlingshotData) -> Figure:
     runs = [*data.shown, *data.contrast]
     columns = {1: 1, 2: 2, 4: 2}.get(len(runs), 3)
     rows = math.ceil(len(runs) / columns)
-    picture = Figure(figsize=(WIDTH, rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
+    picture = Figure(figsize=(picture_width(), rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
     grid = picture.subplots(rows * len(PANELS), columns, height_ratios=PANELS * rows, squeeze=False)
     first = grid[: len(PANELS), 0]
     for index in range(rows * columns):
@@ -154,7 +154,7 @@ def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
     for axes in panels:
         for at in run.slingshots:
             axes.axvline(at, color=ORANGE, linewidth=0.6, alpha=0.7, zorder=0)
-        plain_steps(axes, int(step.max()))
+        plain_axis(axes, step)
         axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
     count = len(run.slingshots)
     what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +29,13 @@ if TYPE_CHECKING:
 
 WIDTH = 7.0  # inches: both columns of a paper
 COLUMN = 3.3  # one of them
+WIDTHS = {"page": WIDTH, "column": COLUMN}
+LEAST_WIDTH, MOST_WIDTH = 2.5, 40.0
+NOTE_LETTERS = 20  # of a small line, an inch
+PANEL_WIDTH = 1.35  # inches that a panel needs
+FORMATS = ("png", "svg", "pdf")
+ANY_FORMAT = (*FORMATS, "eps", "gif", "jpeg", "jpg", "pgf", "ps", "tif", "tiff", "webp")  # endings of pictures
+_width: ContextVar[float | None] = ContextVar("width", default=None)
 DPI = 200
 # Okabe and Ito's colors, which color-blind readers tell apart, without the yellow that white paper swallows.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
@@ -32,6 +43,7 @@ SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8
 GREY = "#8C8C8C"
 BLUE, ORANGE, GREEN = PALETTE[:3]
 PALE = "#9CC3E0"  # blue, for what lies behind it
+MOST_DECADES = 6  # that are named on an axis
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
@@ -39,24 +51,84 @@ PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
 paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 
 
-def write(figure: Figure, stem: Path) -> list[Path]:
-    """Write STEM.png and STEM.svg (equal pictures give equal files)."""
-    png, svg = _path(stem, "png"), _path(stem, "svg")
+@contextmanager
+def drawn_at(width: float | None) -> Iterator[None]:
+    """Pictures drawn within are so wide, in inches; None: as wide as each is by itself."""
+    token = _width.set(width)
+    try:
+        yield
+    finally:
+        _width.reset(token)
+
+
+def picture_width(usual: float = WIDTH) -> float:
+    """Inches of the picture that is drawn now."""
+    return _width.get() or usual
+
+
+def width_of(text: str | float) -> float:
+    """Inches of a width: a number, `column` or `page`. Raises ValueError for what is none."""
+    try:
+        inches = float(WIDTHS.get(str(text), text))
+    except ValueError:
+        inches = math.nan
+    if not LEAST_WIDTH <= inches <= MOST_WIDTH:
+        words = f"a width is {', '.join(WIDTHS)} or inches from {LEAST_WIDTH:g} to {MOST_WIDTH:g}"
+        raise ValueError(f"{words}, not {text!r}")
+    return inches
+
+
+def most_columns(width: float) -> int:
+    """How many panels stand side by side."""
+    return max(1, int(width / PANEL_WIDTH))
+
+
+def add_note(figure: Figure, text: str) -> None:
+    """A line below a picture, under what it says there already."""
+    width, height = figure.get_size_inches()
+    label = figure.get_supxlabel()
+    lines = textwrap.wrap(text, int(width * NOTE_LETTERS))
+    figure.set_size_inches(width, height + 0.13 * len(lines))
+    said = next((each for each in figure.texts if label and each.get_text() == label), None)
+    if said is None:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=6.5)
+    else:
+        said.set_text("\n".join([label, *lines]))
+
+
+def formats_of(path: Path) -> tuple[str, ...]:
+    """The formats that a picture is written in: that of its ending, or PNG and SVG. Raises ValueError for an ending of
+    pictures that are not written."""
+    ending = path.suffix[1:].lower()
+    if ending in FORMATS:
+        return (ending,)
+    if ending in ANY_FORMAT:
+        raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS)}, not as {ending}")
+    return ("png", "svg")
+
+
+def write(figure: Figure, path: Path) -> list[Path]:
+    """Write a picture in the format of its ending, or else as PATH.png and PATH.svg (equal pictures give equal
+    files)."""
+    paths = []
     with paper():
-        write_view(png, lambda temporary: figure.savefig(temporary, format="png", dpi=DPI))
-        write_view(svg, lambda temporary: figure.savefig(temporary, format="svg", metadata={"Date": None}))
-    return [png, svg]
+        for ending in formats_of(path):
+            paths.append(_path(path, ending))
+            undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
+            save = partial(figure.savefig, format=ending, dpi=DPI, metadata=undated)
+            write_view(paths[-1], save)
+    return paths
 
 
-def write_table(table: pd.DataFrame, stem: Path) -> Path:
-    """Write the numbers behind a picture as STEM.csv; every number reads back as it was."""
-    path = _path(stem, "csv")
+def write_table(table: pd.DataFrame, path: Path) -> Path:
+    """Write the numbers behind a picture as CSV beside it; every number reads back as it was."""
+    path = _path(path, "csv")
     write_view(path, lambda temporary: table.to_csv(temporary, index=False, lineterminator="\n"))
     return path
 
 
-def _path(stem: Path, ending: str) -> Path:
-    stem = stem.with_suffix("") if stem.suffix in (".png", ".svg", ".csv") else stem
+def _path(path: Path, ending: str) -> Path:
+    stem = path.with_suffix("") if path.suffix[1:].lower() in (*FORMATS, "csv") else path
     return stem.with_name(f"{stem.name}.{ending}")
 
 
@@ -75,7 +147,7 @@ def value_text(value: Any, key: str = "", null_number: float | None = None) -> s
     if is_missing(value):
         null = null_of(key)
         word = null.text if null else "none"
-        return word if null_number is None else f"{word} ({number_text(null_number)})"
+        return word if null_number is None else f"{word} ({number_text(float(null_number))})"
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | float | np.number):
@@ -125,29 +197,35 @@ def group_colors(numeric: bool, count: int) -> list[Any]:
     return list(PALETTE[:count])
 
 
-def first_step(steps: ArrayLike) -> int:
-    """The smallest step after 0, from where an axis of steps is logarithmic."""
-    later = np.asarray(steps)
+def first_after(places: ArrayLike) -> float:
+    """The smallest step (or epoch, ...) after 0, from where an axis of them is logarithmic."""
+    later = np.asarray(places, float)
     later = later[later > 0]
-    return int(later.min()) if len(later) else 1
+    return float(later.min()) if len(later) else 1.0
 
 
-def log_steps(axes: Axes, steps: ArrayLike) -> None:
-    """A logarithmic axis of steps that has room for step 0: linear below the first step after it."""
-    first, last = first_step(steps), int(np.max(steps))
+def log_axis(axes: Axes, places: ArrayLike) -> None:
+    """A logarithmic axis of steps (or epochs, ...) that has room for 0: linear below the first after it."""
+    first, last = first_after(places), float(np.max(places))
+    last = max(last, 2 * first)
     axes.set_xscale("symlog", linthresh=first, linscale=0.4, subs=range(2, 10))
-    axes.set_xlim(0, max(last, first + 1))
-    decades = [10.0**k for k in range(12) if first <= 10**k <= last]
-    axes.set_xticks([0, *decades], ["0", *(f"$10^{{{round(math.log10(decade))}}}$" for decade in decades)])
+    axes.set_xlim(0, last)
+    powers = range(math.ceil(math.log10(first) - 1e-9), math.floor(math.log10(last) + 1e-9) + 1)
+    every = math.ceil(len(powers) / MOST_DECADES)
+    named = [power for power in powers if power % every == 0]
+    axes.set_xticks([0, *(10.0**power for power in named)], ["0", *(f"$10^{{{power}}}$" for power in named)])
 
 
-def log_steps_label(steps: ArrayLike) -> str:
-    first = first_step(steps)
-    return f"step (log, linear below {first})" if first > 1 else "step (log)"
+def log_label(places: ArrayLike, word: str = "step") -> str:
+    """What lies across a logarithmic axis."""
+    first = first_after(places)
+    return f"{word} (log)" if first == 1 else f"{word} (log, linear below {number_text(first)})"
 
 
-def plain_steps(axes: Axes, last: int) -> None:
-    axes.set_xlim(0, max(last, 1))
+def plain_axis(axes: Axes, places: ArrayLike) -> None:
+    """A linear axis of steps (or epochs, ...) from 0 on."""
+    last = float(np.max(places))
+    axes.set_xlim(0, last if last > 0 else 1)
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
 

@@ -19,7 +19,16 @@ from grokjax.analysis.cells import ENDED, is_number, runs_of
 from grokjax.analysis.censored import CensoredFit, fit_censored
 from grokjax.figures.groups import check_colors, chosen_arms, group_runs, number_axis, pooled_axes
 from grokjax.figures.null_place import NullPlace, null_place
-from grokjax.figures.style import COLUMN, group_colors, paper, short_key, span_text, steps_text, value_ticks
+from grokjax.figures.style import (
+    COLUMN,
+    group_colors,
+    paper,
+    picture_width,
+    short_key,
+    span_text,
+    steps_text,
+    value_ticks,
+)
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.weight_decay"
@@ -183,7 +192,7 @@ def figure(data: TimesData) -> Figure:
     numeric = all(is_number(group.value) for group in data.groups)
     colors = group_colors(numeric, len(data.groups))
     handles = _handles(data, colors)
-    picture = Figure(figsize=(COLUMN, 2.25 + LINE * (len(handles) + 1)), layout="constrained")
+    picture = Figure(figsize=(picture_width(COLUMN), 2.25 + LINE * (len(handles) + 1)), layout="constrained")
     axes = picture.subplots()
     axes.set_xscale("log")
     axes.set_yscale("log")

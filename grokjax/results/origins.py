@@ -15,9 +15,10 @@ from grokjax.results.read import Results
 from grokjax.results.segment import Stored
 from grokjax.results.snapshots import StoredSnapshot, read_row
 from grokjax.spec.run import FromRun
-from grokjax.sweep.load import Mistake, SweepError, did_you_mean
+from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.parents import Answer, Parent, ParentError, event_of
 from grokjax.sweep.run import Run
+from grokjax.sweep.spelling import did_you_mean
 
 Open = Callable[[str], Results]
 

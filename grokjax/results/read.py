@@ -21,7 +21,7 @@ from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.run_ids import whole_run_id
 from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.spec.tasks import Sizes
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from grokjax.results.network import StoredNetwork

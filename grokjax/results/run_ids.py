@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from grokjax.sweep.load import did_you_mean
+from grokjax.sweep.spelling import did_you_mean
 
 SHORTEST = 4  # characters
 MOST_SHOWN = 6

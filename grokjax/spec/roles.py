@@ -50,7 +50,7 @@ class Null:
 
     text: such as `full batch`.
     most: null is more than any number, and stands after them on an axis; else before.
-    number: the attribute of a run's spec that tells the number null comes to in that run, where there is one.
+    number: the column of `Results.runs()` that tells the number null comes to in a run, where there is one.
     """
 
     text: str

@@ -82,7 +82,7 @@ class Numerics(Section):
 class Log(Section):
     every: ObservedProgram[Count] = 10
     """Steps between records."""
-    eval_every: Annotated[ObservedProgram[Count | None], Null("automatic", number="log.evaluation_steps")] = None
+    eval_every: Annotated[ObservedProgram[Count | None], Null("automatic")] = None
     """Steps between test evaluations, a multiple of `every`; null is the first multiple from 100 on."""
     dense_first: ObservedProgram[Natural] = 0
     """Every step below this one is recorded."""

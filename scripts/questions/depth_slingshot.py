@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from grokjax.analysis.cells import ordered_values, plain_value
 from grokjax.analysis.events import SLINGSHOT_WINDOW
 from grokjax.analysis.outcomes import cell_outcomes
-from grokjax.figures.style import PALETTE, plain_steps, value_text
+from grokjax.figures.style import PALETTE, plain_axis, value_text
 from grokjax.results.read import Results
 
 LOSS, LOSS_MAX = "train/loss", "train/loss_max"
@@ -177,7 +177,7 @@ def _draw_examples(axes: Axes, examples: pd.DataFrame) -> None:
         label = f"{arm}, depth {depth} ({shape})"
         axes.plot(part["step"], part["loss"].clip(lower=FLOOR), color=PALETTE[index], linewidth=0.6, label=label)
     axes.set_yscale("log")
-    plain_steps(axes, int(examples["step"].max()))
+    plain_axis(axes, examples["step"])
     axes.set(xlabel="step", ylabel="largest train loss")
     panels.legend(axes, columns=1)
 

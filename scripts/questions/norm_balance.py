@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.cells import ordered_values
-from grokjax.figures.style import GREY, PALETTE, group_colors, number_text, plain_steps
+from grokjax.figures.style import GREY, PALETTE, group_colors, number_text, plain_axis
 from grokjax.results.read import Results
 from grokjax.spec.shapes import is_matrix, is_on_path
 
@@ -167,7 +167,7 @@ def _draw_norms(axes: Axes, norms: pd.DataFrame, arm: str, named: bool) -> None:
         style, color = "-" if is_on_path(matrix) else ":", PALETTE[index % len(PALETTE)]
         axes.plot(part["step"], part["norm"], style, color=color, label=matrix.partition(".")[0], linewidth=0.9)
     panels.plain_log(axes, (1, 2, 3, 5, 10, 20, 30, 50))
-    plain_steps(axes, int(norms["step"].max()))
+    plain_axis(axes, norms["step"])
     axes.set(xlabel="step", ylabel="norm of matrix")
     if named:
         panels.legend(axes, arm, columns=5)
@@ -184,7 +184,7 @@ def _draw_ratios(axes: Axes, curves: pd.DataFrame, arms: list[str]) -> None:
         axes.plot(ratio.index, ratio, "-" if first else "--", color=colors[decay], linewidth=0.8, label=label,
                   alpha=1.0 if least else 0.4)  # fmt: skip
     _near_scale(axes)
-    plain_steps(axes, int(curves["step"].max()))
+    plain_axis(axes, curves["step"])
     axes.set(xlabel="step", ylabel="largest / least path norm")
     panels.legend(axes, "weight_decay")
 

@@ -1,0 +1,44 @@
+"""Several results directories beside each other: what differs between their sweeps, and what their runs came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from grokjax.analysis.cells import by_values, ended_runs, ordered_values, runs_of
+from grokjax.analysis.outcomes import cell_outcome
+from grokjax.results.read import Results
+
+
+def differences(results: Results) -> pd.DataFrame:
+    """One row a key whose values are not the same in all arms: key, and a column an arm with its values, a tuple; seeds
+    too."""
+    planned = results.planned()
+    arms = {arm: runs_of(planned, arm) for arm in results.manifest.axes}
+    rows = []
+    for key in results.manifest.keys:
+        values = {arm: tuple(ordered_values(runs[key])) for arm, runs in arms.items()}
+        if len({frozenset(of_arm) for of_arm in values.values()}) > 1:
+            rows.append({"key": key} | values)
+    return pd.DataFrame(rows, columns=["key", *arms])
+
+
+def outcomes_by_arm(results: Results, by: Sequence[str] = ()) -> pd.DataFrame:
+    """One row an arm and combination of values of `by`: arm, the keys, and what `cell_outcome` has of the runs that
+    have ended; unended: how many have not."""
+    runs = results.runs()
+    rows = []
+    for arm in results.manifest.axes:
+        of_arm = runs_of(runs, arm)
+        for values, part in _cells(of_arm, by):
+            ended = ended_runs(part)
+            head = {"arm": arm} | dict(zip(by, values, strict=True))
+            came_to = cell_outcome(ended) if len(ended) else {"runs": 0}
+            rows.append(head | came_to | {"unended": len(part) - len(ended)})
+    return pd.DataFrame(rows)
+
+
+def _cells(runs: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
+    return [(values, runs.iloc[positions]) for values, positions in by_values(runs, by).items()]
