@@ -26,13 +26,15 @@ class ArmBands:
     sizes: tuple[int, ...]  # runs with records, a group
     across: str = "step"  # the column of bands that is drawn across
     between: bool = False  # whether values lie between records: those of a group's runs are at different places
+    measured: str = ""  # what was measured besides the records, and on how much
 
     @property
     def note(self) -> str:
         """What the lines and bands are, in words."""
         sizes = sorted({size for size in self.sizes if size})
         if sizes[-1] == 1:
-            return "one run each" if len(self.sizes) > 1 else "one run"
+            text = "one run each" if len(self.sizes) > 1 else "one run"
+            return f"{text}; {self.measured}" if self.measured else text
         what = "runs" if self.grouping.pooled else "seeds"
         wide = f"{100 * QUANTILES[0]:.0f}–{100 * QUANTILES[1]:.0f}% band"
         band = "min–max band" if sizes[-1] < FEWEST else wide
@@ -45,7 +47,7 @@ class ArmBands:
             text += "; straight between the records of each run"
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
-        return text
+        return f"{text}; {self.measured}" if self.measured else text
 
 
 def arm_bands(

@@ -19,6 +19,7 @@ from grokjax.analysis.cells import (
     varied_keys,
 )
 from grokjax.figures.style import short_key, value_text
+from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.sweep.spelling import did_you_mean
 
@@ -53,6 +54,7 @@ class Grouping:
     keys: tuple[str, ...]
     pooled: tuple[str, ...]  # axes of the arm, other than seeds, whose values share a group
     groups: tuple[Group, ...]
+    loss_unit: str = ""  # of the losses of all of them, where it is one
 
     @property
     def numeric(self) -> bool:
@@ -172,7 +174,7 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
         keys = keys[:1]
         groups = _groups(results, runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
-    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
+    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups), loss_unit(runs["loss.name"]))
 
 
 def grouped_arms(

@@ -13,7 +13,7 @@ from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, draw_metric
+from grokjax.figures.panels import arm_panels, draw_metric, name_arms
 from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
@@ -58,4 +58,5 @@ def figure(arms: list[ArmBands]) -> Figure:
             plain_axis(axes, arm.bands["step"])
             if metric != ACCURACY:
                 axes.set_ylim(bottom=0)
+    name_arms(arms, blocks)
     return picture

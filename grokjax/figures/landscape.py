@@ -10,7 +10,7 @@ from grokjax.analysis.landscape import ray
 from grokjax.analysis.over_runs import over_runs
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, colors_of, draw_metric
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric, name_arms
 from grokjax.figures.style import paper
 from grokjax.results.read import Results
 
@@ -62,4 +62,5 @@ def figure(arms: list[ArmBands]) -> Figure:
             axes.set_xscale("log")
             for row in trained[trained["metric"] == metric].to_dict("records"):
                 axes.plot(row["norm"], row["median"], "o", color=colors[row["group"]], markersize=3.5, zorder=3)
+    name_arms(arms, blocks)
     return picture

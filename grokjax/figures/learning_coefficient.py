@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from grokjax.analysis.learning_coefficient import Sampling, learning_coefficient
 from grokjax.figures.bands import ArmBands, curve_bands
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style, name_arms
 from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
@@ -73,6 +73,7 @@ def figure(arms: list[ArmCoefficients]) -> Figure:
         for axes in panels.values():
             plain_axis(axes, last)
         panels["lambda"].set_xlim(0, 1.01 * last)  # whole marks at the end
+    name_arms([arm.losses for arm in arms], blocks)
     return picture
 
 

@@ -13,7 +13,7 @@ from grokjax.analysis.neurons import each_neuron, neurons
 from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.figures.bands import ArmBands, bands_table
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style, name_arms
 from grokjax.figures.style import log_axis, log_label, paper
 from grokjax.results.read import Results
 
@@ -95,6 +95,7 @@ def figure(layers: list[LayerNeurons]) -> Figure:
         _draw_each(panels["each"], layer)
         when = "at the end" if layer.step is None else f"step {layer.step}"
         panels["each"].set_title(f"neurons, {when}{of_layer}")
+    name_arms([layer.bands for layer in layers], blocks)
     return picture
 
 

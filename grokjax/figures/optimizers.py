@@ -16,6 +16,7 @@ from grokjax.analysis.cells import by_values, ended_runs, plain_value, runs_of, 
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
 from grokjax.figures.null_place import NullPlace, null_place
+from grokjax.figures.panels import legend_columns
 from grokjax.figures.style import (
     GREY,
     PALETTE,
@@ -32,7 +33,8 @@ from grokjax.results.read import Results
 FIRST_CHOICE = "optimizer.lr"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 ROW = 0.52  # inches, of an optimizer in the panel of the best
-LETTERS = 158  # of a line across the picture
+LETTERS = 22.5  # of a note's line, an inch
+SIDE_BY_SIDE = 5.5  # inches that both panels need
 DODGE = 0.06  # decades between optimizers, so that equal fractions are all seen
 WARNING = "#A3123A"
 
@@ -138,8 +140,11 @@ def figure(data: OptimizersData) -> Figure:
     """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
     notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
     height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
+    stacked = picture_width() < SIDE_BY_SIDE
+    if stacked:
+        height += 2.2
     picture = Figure(figsize=(picture_width(), height), layout="constrained")
-    left, right = picture.subplots(1, 2)
+    left, right = picture.subplots(*((2, 1) if stacked else (1, 2)))
     _draw_sweep(left, data)
     _draw_best(right, data)
     picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
@@ -166,7 +171,7 @@ def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel(short_key(data.x))
     axes.set_ylabel("fraction generalized")
-    columns = 4 if max(map(len, data.names)) < 9 else 2
+    columns = legend_columns(data.names, picture_width() / (1 if picture_width() < SIDE_BY_SIDE else 2) - 0.5)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0.1, columnspacing=1.2, fontsize=6.5)
 
 
@@ -228,11 +233,12 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
 def _notes(data: OptimizersData) -> list[str]:
     runs = span_text(data.settings["runs"].min(), data.settings["runs"].max())
     text = f"Bars: 95 % Wilson intervals over the {runs} runs of a setting; "
-    text += "median step: of generalization. "
+    text += "median step: of generalization, who never got there is later than any. "
     others = ", ".join(short_key(key) for key in data.keys if key != data.x)
     if others:
-        text += f"Left: at each {short_key(data.x)} the best over {others}. "
+        where = "Above" if picture_width() < SIDE_BY_SIDE else "Left"
+        text += f"{where}: at each {short_key(data.x)} the best over {others}. "
     text += "A best was chosen by the runs shown, so it is optimistic."
     if data.unended:
         text += f" {data.unended} runs have not ended and are left out."
-    return textwrap.wrap(text, LETTERS)
+    return textwrap.wrap(text, int(LETTERS * picture_width()))

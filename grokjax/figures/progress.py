@@ -10,7 +10,7 @@ from grokjax.analysis.progress import progress
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, draw_metric
+from grokjax.figures.panels import arm_panels, draw_metric, name_arms
 from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
@@ -61,4 +61,5 @@ def figure(arms: list[ArmBands]) -> Figure:
             plain_axis(axes, arm.bands["step"])
             if metric in STRUCTURE:
                 axes.set_ylim(bottom=0)
+    name_arms(arms, blocks)
     return picture

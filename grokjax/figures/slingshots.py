@@ -16,14 +16,17 @@ from matplotlib.lines import Line2D
 from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
 from grokjax.figures.groups import chosen_arms, nothing_yet
+from grokjax.figures.panels import legend_columns
 from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, paper, picture_width, plain_axis, short_key, value_text
+from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
 MOST_RUNS = 4
 MOST_CONTRASTS = 2
 METRICS = ("train/loss", "train/loss_max", "test/accuracy")
-LABEL = 38  # characters of a title that fit on a line
+LETTERS = 17  # of a title, an inch
+RUN_WIDTH = 1.5  # inches that a run needs
 PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
 
 
@@ -37,6 +40,7 @@ class ShownRun:
     last_layer: str
     slingshots: tuple[int, ...]  # steps
     curves: pd.DataFrame
+    loss_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})
     events = results.events()
     steps = events.loc[(events["run_id"] == run_id) & (events["kind"] == "slingshot"), "step"]
-    return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves)
+    unit = loss_unit([row["loss.name"]])
+    return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves, unit)
 
 
 def table(data: SlingshotData) -> pd.DataFrame:
@@ -120,7 +125,8 @@ def table(data: SlingshotData) -> pd.DataFrame:
 def figure(data: SlingshotData) -> Figure:
     """One block of panels a run, blocks side by side with common axes."""
     runs = [*data.shown, *data.contrast]
-    columns = {1: 1, 2: 2, 4: 2}.get(len(runs), 3)
+    columns = min({1: 1, 2: 2, 4: 2}.get(len(runs), 3), max(1, int(picture_width() / RUN_WIDTH)))
+    letters = int(LETTERS * picture_width() / columns)
     rows = math.ceil(len(runs) / columns)
     picture = Figure(figsize=(picture_width(), rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
     grid = picture.subplots(rows * len(PANELS), columns, height_ratios=PANELS * rows, squeeze=False)
@@ -134,12 +140,12 @@ def figure(data: SlingshotData) -> Figure:
             elif index:
                 axes.sharey(shared)
         if index < len(runs):
-            _draw_run(list(panels), runs[index], leftmost=column == 0)
+            _draw_run(list(panels), runs[index], letters, leftmost=column == 0)
     _explain(picture, data)
     return picture
 
 
-def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
+def _draw_run(panels: Sequence[Axes], run: ShownRun, letters: int, leftmost: bool) -> None:
     loss, norm, accuracy = panels
     curves = run.curves.replace([np.inf, -np.inf], np.nan)
     step = curves["step"]
@@ -153,16 +159,16 @@ def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
     accuracy.set_ylim(-0.05, 1.05)
     for axes in panels:
         for at in run.slingshots:
-            axes.axvline(at, color=ORANGE, linewidth=0.6, alpha=0.7, zorder=0)
+            axes.axvline(at, color=ORANGE, linewidth=0.6, zorder=0)
         plain_axis(axes, step)
         axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
     count = len(run.slingshots)
     what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"
-    loss.set_title(f"{textwrap.fill(run.label, LABEL)}\n{what}   run {run.run_id[:8]}", fontsize=7)
+    loss.set_title(f"{textwrap.fill(run.label, letters)}\n{what}   run {run.run_id[:8]}", fontsize=7)
     accuracy.set_xlabel("step")
     if leftmost:
-        loss.set_ylabel("train loss")
-        norm.set_ylabel(f"norm of\n{run.last_layer}")
+        loss.set_ylabel(f"train loss\n({run.loss_unit})" if run.loss_unit else "train loss")
+        norm.set_ylabel(f"L2 norm\nof {run.last_layer}")
         accuracy.set_ylabel("test\naccuracy")
 
 
@@ -183,4 +189,5 @@ def _explain(picture: Figure, data: SlingshotData) -> None:
     else:
         none = f"No slingshot was found in {data.searched} run{'' if data.searched == 1 else 's'}."
         picture.suptitle(none, fontsize=8, color=ORANGE)
-    picture.legend(handles=lines, loc="outside lower center", ncols=len(lines))
+    columns = legend_columns([str(line.get_label()) for line in lines], picture_width())
+    picture.legend(handles=lines, loc="outside lower center", ncols=columns)
