@@ -104,9 +104,9 @@ def _column(results: Results, runs: pd.DataFrame, key: str) -> str:
     if alike:
         raise ValueError(f"{key!r} is one of {', '.join(alike)}: say which")
     names = [*map(str, runs.columns), *(str(name).rpartition(".")[2] for name in runs.columns)]
-    raise ValueError(
-        f"no key {key!r} in {results.path}{did_you_mean(key, names)}; any column of runs() can be compared"
-    )
+    varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
+    told = f"; the sweep varies {', '.join(varied) or 'nothing'}, and any column of runs() can be compared"
+    raise ValueError(f"no key {key!r} in {results.path}{did_you_mean(key, names)}{told}")
 
 
 def _meets(value: Any, clause: Clause) -> bool:
@@ -115,8 +115,13 @@ def _meets(value: Any, clause: Clause) -> bool:
             raise ValueError(f"{clause.key} {clause.op} {_text(clause.value)}: only numbers have an order")
         return is_number(value) and ORDERS[clause.op](value, clause.value)
     if clause.op == "in":
-        return value in clause.value
-    return (value == clause.value) == (clause.op == "==")
+        return any(_equal(value, one) for one in clause.value)
+    return _equal(value, clause.value) == (clause.op == "==")
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Equal, where yes is not 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, PALE, paper, picture_width
+from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, paper, picture_width
 from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
@@ -91,7 +91,7 @@ def data(
             other = "was trained on" in str(error)
             note = f"stored records; not replayed: {'trained on another machine' if other else error}"
     curves = curves.reset_index(drop=True)
-    unit = loss_unit(results.planned().query("run_id == @run")["loss.name"])
+    unit = loss_unit(results.planned().query("run_id == @run").get("loss.name", ()))
     return AnatomyData(run, layer, event, len(slingshots), step, jump, replayed, note, curves, unit)
 
 
@@ -161,7 +161,7 @@ class Panel(NamedTuple):
 
 
 LOSS = [
-    ("train/loss_max", PALE, "largest between records", "-"),
+    ("train/loss_max", GREY, "largest between records", "-"),
     ("test/loss", GREEN, "test", "-"),
     ("train/loss", BLUE, "train", "-"),
 ]

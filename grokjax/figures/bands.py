@@ -13,7 +13,7 @@ from grokjax.analysis.curve_batches import fit_at_once
 from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
 from grokjax.analysis.time_axis import across_time, step_factors
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
-from grokjax.figures.style import short_key, span_text
+from grokjax.figures.style import short_key, span_text, steps_text
 from grokjax.results.read import Results
 
 
@@ -48,6 +48,14 @@ class ArmBands:
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
         return f"{text}; {self.measured}" if self.measured else text
+
+
+def snapshots_text(measured: pd.DataFrame) -> str:
+    """How many snapshots were measured, and from which step to which. measured: a row each, with its step."""
+    count = len(measured[["run_id", "step"]].drop_duplicates())
+    first, last = int(measured["step"].min()), int(measured["step"].max())
+    steps = f"step {first}" if first == last else f"steps {steps_text(first)} to {steps_text(last)}"
+    return f"{count} snapshots, {steps}"
 
 
 def arm_bands(

@@ -16,7 +16,7 @@ from grokjax.figures.style import SEQUENTIAL, picture_width
 MOST_TEXTS = 10  # cells in a column that carry their value
 HEIGHT = 0.34  # inches
 CELL = 0.3  # inches across, that a cell needs
-LETTER = 0.056  # inches
+LETTER = 0.05  # inches
 BAR = 0.6  # inches, of a color bar
 NO_VALUE = "#E4E4E4"
 HATCH, LINES = "//////", "#9A9A9A"
@@ -60,9 +60,9 @@ def draw_heat_map(
             ink = "white" if dark else "black"
             axes.text(column, row, cell["text"], ha="center", va="center", fontsize=6, color=ink, bbox=box)
     axes.set(xlim=(-0.5, len(x_values) - 0.5), ylim=(-0.5, len(y_values) - 0.5))
-    axes.set_xticks(
-        range(len(x_values)), x_values, rotation=90 if LETTER * (max(map(len, x_values)) + 1) > across else 0
-    )
+    names = [text.replace(" ", "\n") if LETTER * len(text) > across else text for text in x_values]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    axes.set_xticks(range(len(names)), names, rotation=90 if LETTER * longest > across else 0)
     axes.set_yticks(range(len(y_values)), y_values)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

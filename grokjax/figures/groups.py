@@ -174,7 +174,7 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
         keys = keys[:1]
         groups = _groups(results, runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
-    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups), loss_unit(runs["loss.name"]))
+    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups), loss_unit(runs.get("loss.name", ())))
 
 
 def grouped_arms(

@@ -35,8 +35,13 @@ def data(results: Results, by: str | None = None, arm: str | None = None, step: 
         norms = trained.groupby(trained["run_id"].map(group_of))["norm"].median()
         bands = over_runs(rays, group_of, METRICS, across="scale")
         norm = bands["scale"].to_numpy() * bands["group"].map(norms).to_numpy()
-        arms.append(ArmBands(grouping, bands.assign(norm=norm), sizes, across="norm"))
+        arms.append(ArmBands(grouping, bands.assign(norm=norm), sizes, across="norm", measured=_measured(rays)))
     return arms
+
+
+def _measured(rays: pd.DataFrame) -> str:
+    scales = rays["scale"]
+    return f"all parameters times {scales.nunique()} factors from {scales.min():g} to {scales.max():g}"
 
 
 def _is_trained(rows: pd.DataFrame) -> np.ndarray:

@@ -33,7 +33,6 @@ from grokjax.results.read import Results
 FIRST_CHOICE = "optimizer.lr"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 ROW = 0.52  # inches, of an optimizer in the panel of the best
-LETTERS = 22.5  # of a note's line, an inch
 SIDE_BY_SIDE = 5.5  # inches that both panels need
 DODGE = 0.06  # decades between optimizers, so that equal fractions are all seen
 WARNING = "#A3123A"
@@ -138,16 +137,19 @@ def table(data: OptimizersData) -> pd.DataFrame:
 @paper()
 def figure(data: OptimizersData) -> Figure:
     """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
-    notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
-    height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
+    warnings = [f"! {text}" for text in data.warnings]
+    height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(warnings) + 1)
     stacked = picture_width() < SIDE_BY_SIDE
     if stacked:
         height += 2.2
     picture = Figure(figsize=(picture_width(), height), layout="constrained")
-    left, right = picture.subplots(*((2, 1) if stacked else (1, 2)))
+    if stacked:  # each with margins of its own
+        left, right = (part.subplots() for part in picture.subfigures(2, 1, squeeze=False).ravel())
+    else:
+        left, right = picture.subplots(1, 2)
     _draw_sweep(left, data)
     _draw_best(right, data)
-    picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
+    picture.supxlabel(_note(data), x=0.01, ha="left", fontsize=6.5)
     if warnings:
         picture.suptitle("\n".join(warnings), x=0.01, ha="left", fontsize=7.5, color=WARNING)
     return picture
@@ -205,13 +207,13 @@ def _draw_best(axes: Axes, data: OptimizersData) -> None:
     for y, row in enumerate(best.to_dict("records")):
         axes.plot([row["low"], row["high"]], [y, y], color=PALETTE[y], linewidth=1.2)
         axes.plot(row["fraction"], y, color=PALETTE[y], marker=MARKERS[y], markersize=4.5)
-        axes.text(1.06, y, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        axes.text(1.03, y, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
     names = list(best["optimizer"].where(best["warning"] == "", best["optimizer"] + " !"))
     axes.set_yticks(range(len(names)), names)
     for label, color in zip(axes.get_yticklabels(), PALETTE, strict=False):
         label.set(color=color, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlim(-0.06, 1.06)
     axes.set_xlabel("fraction generalized")
     axes.set_title("best setting of each", loc="left")
     axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.5)
@@ -230,7 +232,7 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
     )
 
 
-def _notes(data: OptimizersData) -> list[str]:
+def _note(data: OptimizersData) -> str:
     runs = span_text(data.settings["runs"].min(), data.settings["runs"].max())
     text = f"Bars: 95 % Wilson intervals over the {runs} runs of a setting; "
     text += "median step: of generalization, who never got there is later than any. "
@@ -241,4 +243,4 @@ def _notes(data: OptimizersData) -> list[str]:
     text += "A best was chosen by the runs shown, so it is optimistic."
     if data.unended:
         text += f" {data.unended} runs have not ended and are left out."
-    return textwrap.wrap(text, int(LETTERS * picture_width()))
+    return text

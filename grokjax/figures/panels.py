@@ -32,6 +32,7 @@ STYLES: tuple[Any, ...] = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))
 ENDED = (0, (1, 1.6))  # dashes of a line most of whose runs have ended
 LETTER = 0.062  # inches, at the legend's size
 LINE = 0.16  # inches, of a legend's line
+HANDLE = 0.48  # inches, of its line and what is around it
 HEAD = "head"
 
 
@@ -85,7 +86,7 @@ def fitted(rows: Sequence[Sequence[str]], most: int) -> list[Sequence[str]]:
     return narrow
 
 
-def wrapped(names: Sequence[str], columns: int) -> list[Sequence[str]]:
+def wrapped(names: Sequence[Any], columns: int) -> list[Sequence[Any]]:
     """Names in rows of so many."""
     return [names[start : start + columns] for start in range(0, len(names), columns)]
 
@@ -168,12 +169,15 @@ def head_inches(arm: ArmBands) -> float:
 
 def legend_columns(labels: Sequence[str], inches: float) -> int:
     """How many of a legend's entries stand side by side in so many inches."""
-    longest = max(map(len, labels), default=1)
-    return max(1, min(len(labels), int(inches / (LETTER * longest + 0.48))))
+    widths = [LETTER * len(label) + HANDLE for label in labels]
+    for columns in range(len(labels), 1, -1):
+        if sum(column.max() for column in np.array_split(widths, columns)) <= inches:
+            return columns
+    return 1
 
 
 def _legend_columns(grouping: Grouping) -> int:
-    return legend_columns(grouping.labels, picture_width() - 0.4)
+    return legend_columns(grouping.labels, picture_width() - 0.7)
 
 
 def _head_lines(arm: ArmBands) -> list[str]:

@@ -17,7 +17,7 @@ from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
 from grokjax.figures.groups import chosen_arms, nothing_yet
 from grokjax.figures.panels import legend_columns
-from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, paper, picture_width, plain_axis, short_key, value_text
+from grokjax.figures.style import BLUE, GREEN, GREY, ORANGE, paper, picture_width, plain_axis, short_key, value_text
 from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
@@ -26,6 +26,7 @@ MOST_RUNS = 4
 MOST_CONTRASTS = 2
 METRICS = ("train/loss", "train/loss_max", "test/accuracy")
 LETTERS = 17  # of a title, an inch
+ONE_LINE = 2.0  # inches, from which count and id of a run stand in one
 RUN_WIDTH = 1.5  # inches that a run needs
 PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
 
@@ -105,7 +106,7 @@ def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})
     events = results.events()
     steps = events.loc[(events["run_id"] == run_id) & (events["kind"] == "slingshot"), "step"]
-    unit = loss_unit([row["loss.name"]])
+    unit = loss_unit([row["loss.name"]] if "loss.name" in row else [])
     return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves, unit)
 
 
@@ -149,7 +150,7 @@ def _draw_run(panels: Sequence[Axes], run: ShownRun, letters: int, leftmost: boo
     loss, norm, accuracy = panels
     curves = run.curves.replace([np.inf, -np.inf], np.nan)
     step = curves["step"]
-    loss.plot(step, _positive(curves["train/loss_max"]), color=PALE, linewidth=0.7)
+    loss.plot(step, _positive(curves["train/loss_max"]), color=GREY, linewidth=0.7)
     loss.plot(step, _positive(curves["train/loss"]), color=BLUE, linewidth=0.8)
     loss.set_yscale("log")
     if "norm" in curves:
@@ -164,7 +165,10 @@ def _draw_run(panels: Sequence[Axes], run: ShownRun, letters: int, leftmost: boo
         axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
     count = len(run.slingshots)
     what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"
-    loss.set_title(f"{textwrap.fill(run.label, letters)}\n{what}   run {run.run_id[:8]}", fontsize=7)
+    title = [run.label, what, f"run {run.run_id[:8]}"]
+    if letters >= LETTERS * ONE_LINE:
+        title = [run.label, f"{what}   run {run.run_id[:8]}"]
+    loss.set_title("\n".join(textwrap.fill(line, letters) for line in title), fontsize=7)
     accuracy.set_xlabel("step")
     if leftmost:
         loss.set_ylabel(f"train loss\n({run.loss_unit})" if run.loss_unit else "train loss")
@@ -181,7 +185,7 @@ def _positive(values: pd.Series) -> pd.Series:
 def _explain(picture: Figure, data: SlingshotData) -> None:
     lines = [
         Line2D([], [], color=BLUE, label="train loss"),
-        Line2D([], [], color=PALE, label="largest train loss since the record before"),
+        Line2D([], [], color=GREY, label="largest train loss since the record before"),
     ]
     if data.count:
         picture.suptitle(f"{data.count} of {data.searched} runs with slingshots", fontsize=8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mimetypes
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
@@ -34,7 +36,6 @@ LEAST_WIDTH, MOST_WIDTH = 2.5, 40.0
 NOTE_LETTERS = 20  # of a small line, an inch
 PANEL_WIDTH = 1.35  # inches that a panel needs
 FORMATS = ("png", "svg", "pdf")
-ANY_FORMAT = (*FORMATS, "eps", "gif", "jpeg", "jpg", "pgf", "ps", "tif", "tiff", "webp")  # endings of pictures
 _width: ContextVar[float | None] = ContextVar("width", default=None)
 DPI = 200
 # Okabe and Ito's hues, which color-blind readers tell apart, darkened to a contrast of 3:1 or more on white paper.
@@ -43,7 +44,6 @@ SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.8
 SCALE = ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.0, 0.63, 256)), "grokjax lines")  # 3:1 or more too
 GREY = "#8C8C8C"
 BLUE, ORANGE, GREEN = PALETTE[:3]
-PALE = "#6C94B5"  # blue, for what lies behind it
 MOST_DECADES = 6  # that are named on an axis
 FEWEST_TICKS = 3  # with a name, on a logarithmic axis
 TICK_ROOM = 38  # characters along an axis half a page wide
@@ -99,14 +99,20 @@ def add_note(figure: Figure, text: str) -> None:
 
 
 def formats_of(path: Path) -> tuple[str, ...]:
-    """The formats that a picture is written in: that of its ending, or PNG and SVG. Raises ValueError for an ending of
-    pictures that are not written."""
+    """The formats that a picture is written in: that of its ending, or PNG and SVG where it has none (or that of the
+    table, .csv). Raises ValueError for the ending of another kind of file."""
     ending = path.suffix[1:].lower()
     if ending in FORMATS:
         return (ending,)
-    if ending in ANY_FORMAT:
+    if ending != "csv" and _is_file_type(ending):
         raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS)}, not as {ending}")
     return ("png", "svg")
+
+
+def _is_file_type(ending: str) -> bool:
+    """Whether an ending is known to be one: the rest of a name such as `lr.0.1` is not."""
+    known = mimetypes.MimeTypes().guess_type(f"name.{ending}", strict=False)[0]
+    return known is not None or ending in FigureCanvasBase.get_supported_filetypes()
 
 
 def write(figure: Figure, path: Path) -> list[Path]:
@@ -246,6 +252,12 @@ def log_upwards(axes: Axes) -> None:
     if high < 10**FEWEST_TICKS * low:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number_text(float(f"{value:.3g}"))))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def from_zero(axes: Axes) -> None:
+    """An axis upwards from 0, with room below it for a line that lies there."""
+    high = axes.get_ylim()[1]
+    axes.set_ylim(-0.03 * high, high)
 
 
 def value_ticks(axes: Axes, values: ArrayLike, null: NullPlace | None = None) -> None:
