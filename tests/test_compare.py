@@ -111,11 +111,11 @@ def test_kinds_that_go_back_to_networks_refuse_several_directories(joined, kind)
 
 def test_what_differs_is_told_of_every_arm_and_a_family_s_keys_where_it_has_them(joined):
     rows = differences(joined).set_index("key")
-    assert rows.loc["seed"].tolist() == [(0, 1, 2), (1, 2, 3), (0, 1)]
-    assert rows.loc["optimizer.weight_decay"].tolist() == [(0.0, 1.0), (0.0,), (0.0,)]
-    assert rows.loc["optimizer.b1"].tolist() == [(0.9,), (0.9,), ()]
-    assert rows.loc["optimizer.momentum"].tolist() == [(), (), (0.0,)]
-    assert rows.loc["train.batch"].tolist() == [(None,), (None,), (4,)]
+    assert list(rows.loc["seed"]) == [(0, 1, 2), (1, 2, 3), (0, 1)]
+    assert list(rows.loc["optimizer.weight_decay"]) == [(0.0, 1.0), (0.0,), (0.0,)]
+    assert list(rows.loc["optimizer.b1"]) == [(0.9,), (0.9,), ()]
+    assert list(rows.loc["optimizer.momentum"]) == [(), (), (0.0,)]
+    assert list(rows.loc["train.batch"]) == [(None,), (None,), (4,)]
     assert "task.p" not in rows.index
     assert differences(join([joined.parts[0]])).empty
 

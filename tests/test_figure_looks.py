@@ -195,8 +195,8 @@ def test_a_line_of_the_legend_is_that_of_the_plot():
     told = bands([[3.0, 1.0], [2.0, 1.0], [1.0, 0.5]])
     picture, ((panels),) = arm_panels([told], [[["test/loss"]]], [1.0])
     draw_metric(panels["test/loss"], told, "test/loss")
-    (head,) = [axes for axes in picture.axes if axes.get_legend()]
-    in_legend = [dashes(line) for line in head.get_legend().get_lines()]
+    (legend,) = filter(None, [axes.get_legend() for axes in picture.axes])
+    in_legend = [dashes(line) for line in legend.get_lines()]
     assert in_legend == [dashes(line) for line in panels["test/loss"].lines]
     assert len({pattern[1] if pattern[1] is None else tuple(pattern[1]) for pattern, _ in in_legend}) == 3
 
@@ -206,7 +206,8 @@ def test_a_median_is_dotted_where_its_runs_have_ended_and_the_head_says_so():
     picture, ((panels),) = arm_panels([told], [[["test/loss"]]], [1.0])
     draw_metric(panels["test/loss"], told, "test/loss")
     solid, dotted = panels["test/loss"].lines
-    assert (list(solid.get_xdata()), list(dotted.get_xdata())) == ([0, 1, 2], [2, 3, 4])
+    np.testing.assert_array_equal(solid.get_xdata(), [0, 1, 2])
+    np.testing.assert_array_equal(dotted.get_xdata(), [2, 3, 4])
     assert dashes(dotted)[0] == dashes(Line2D([], [], linestyle=ENDED))[0]
     head = next(axes for axes in picture.axes if axes.texts)
     assert "dotted where most have ended" in head.texts[0].get_text().replace("\n", " ")
