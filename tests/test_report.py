@@ -24,7 +24,8 @@ from grokjax.report.curves import points_for, thinned
 from grokjax.report.pack import StepLists, pack
 from grokjax.report.page import page
 from grokjax.report.payload import payload
-from grokjax.report.words import happened, question, values_text
+from grokjax.analysis.question import question
+from grokjax.report.words import happened, values_text
 
 SWEEP = """
 # Question: what does a report of a small sweep show,

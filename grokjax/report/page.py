@@ -11,8 +11,9 @@ from importlib.resources import files
 from string import Template
 from typing import Any
 
+from grokjax.analysis.question import question
 from grokjax.report.payload import payload
-from grokjax.report.words import ArmWords, arm_words, happened, question
+from grokjax.report.words import ArmWords, arm_words, happened
 from grokjax.results.read import Results
 
 SCRIPTS = ("store.js", "panels.js", "curves.js", "runs.js", "slingshots.js", "phase.js", "tables.js", "main.js")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,8 +18,6 @@ from grokjax.spec.models import Model
 from grokjax.spec.section import Family
 from grokjax.spec.tasks import Task
 
-HEADING = re.compile(r"\w[\w ,-]{0,30}:\s")
-ASIDES = ("cost:", "look at it with:", "first train", "usage:")  # of a sweep's comment: for who runs it
 APART = ("log.", "events.", "engine.")  # sections that decide no run
 MOST_VALUES = 12
 SWEPT = "swept"
@@ -35,26 +32,6 @@ class ArmWords:
     setup: str
     swept: tuple[tuple[str, str], ...]
     fixed: tuple[tuple[str, str], ...]
-
-
-def question(sweep: str) -> list[str]:
-    """The paragraphs of the comment that a sweep file begins with, without what it costs and how to run it."""
-    paragraphs: list[str] = []
-    for line in sweep.lstrip().splitlines():
-        if not line.startswith("#"):
-            break
-        text = line.lstrip("#").strip()
-        if not paragraphs or not text or HEADING.match(text) or text.lower().startswith(ASIDES):
-            paragraphs.append(text)
-        else:
-            paragraphs[-1] = f"{paragraphs[-1]} {text}".strip()
-    paragraphs_kept = [text for text in paragraphs if text and not text.lower().startswith(ASIDES)]
-    return [_asked(re.sub(r"\s+", " ", text)) for text in paragraphs_kept]
-
-
-def _asked(text: str) -> str:
-    asked = re.sub(r"^Question:\s*", "", text)
-    return text if asked == text else asked[:1].upper() + asked[1:]
 
 
 def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
