@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 import grokjax
 from grokjax.analysis.cells import ordered_values
+from grokjax.analysis.question import question
 from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
 from grokjax.figures import phase
@@ -24,7 +25,6 @@ from grokjax.report.curves import points_for, thinned
 from grokjax.report.pack import StepLists, pack
 from grokjax.report.page import page
 from grokjax.report.payload import payload
-from grokjax.analysis.question import question
 from grokjax.report.words import happened, values_text
 
 SWEEP = """
