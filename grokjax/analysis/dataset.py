@@ -21,8 +21,9 @@ FOUND = ("status", "outcome", "last_step", "fit_step", "generalization_step", "d
 def dataset(results: Results, metrics: str | Iterable[str] | None = None) -> xarray.Dataset:
     """All runs with records. Dimensions: run (its id) and step, the union of all runs' records.
 
-    Variables: one a metric, float32, nan where a run has no record. Coordinates along run: arm, seed, every axis of the
-    sweep by its dotted key (as text where one of its values is null), batch_size, and what was found (outcome, fit_step, ...). Attributes: the values that all runs share.
+    Variables: one a metric, float32, nan where a run has no record. Coordinates along run: arm, seed, batch_size, every
+    axis of the sweep by its dotted key (as text where one of its values is null), and what was found (outcome,
+    fit_step, ...). Attributes: the values that all runs share.
     metrics: default all. Raises ValueError for an unknown metric, ImportError without xarray.
     """
     try:
@@ -60,8 +61,8 @@ def _column(results: Results, runs: pd.DataFrame, key: str) -> np.ndarray:
         return column.to_numpy()
     null = null_of(key)
     word = null.text if null else "null"
-    texts = [word if run_id in nulls else _text(plain_value(value)) for run_id, value in zip(runs["run_id"], column)]
-    return np.array(texts)
+    values = zip(runs["run_id"], map(plain_value, column), strict=True)
+    return np.array([word if run_id in nulls else _text(value) for run_id, value in values])
 
 
 def _text(value: Any) -> str:
