@@ -112,7 +112,7 @@ def test_bad_input_exits_2_with_every_mistake_and_writes_nothing(tmp_path):
 def test_plan_tells_runs_buckets_lanes_memory_records_and_disk(trained):
     result = call("plan", trained / "small.yaml", "--set", "loss.precision=float32")
     assert result.exit_code == 0, result.output
-    for word in ("4 runs, 1 bucket", "lanes", "memory", "records of", "disk", "GFLOP"):
+    for word in ("4 runs, 1 bucket,", "lanes", "memory", "records of", "disk", "GFLOP"):
         assert word in result.output
     assert "hours" not in result.output
 

@@ -55,9 +55,19 @@ def test_every_kind_has_data_table_and_figure(kind):
     assert callable(module.figure)
 
 
-def test_a_stem_that_ends_like_a_picture_is_taken_without_it(results, tmp_path):
-    paths = make("curves", results, tmp_path / "lr.0.1.png")
-    assert [path.name for path in paths] == ["lr.0.1.png", "lr.0.1.svg", "lr.0.1.csv"]
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("lr.0.1", ["lr.0.1.png", "lr.0.1.svg", "lr.0.1.csv"]),
+        ("lr.0.1.png", ["lr.0.1.png", "lr.0.1.csv"]),
+        ("lr.0.1.SVG", ["lr.0.1.svg", "lr.0.1.csv"]),
+        ("lr.0.1.pdf", ["lr.0.1.pdf", "lr.0.1.csv"]),
+        ("lr.0.1.csv", ["lr.0.1.png", "lr.0.1.svg", "lr.0.1.csv"]),
+    ],
+)
+def test_the_ending_of_a_path_says_which_picture_is_written(results, name, written, tmp_path):
+    assert [path.name for path in make("curves", results, tmp_path / name, metric=["norm/total"])] == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(written)
 
 
 def test_equal_pictures_give_equal_files(results, tmp_path):
@@ -66,7 +76,7 @@ def test_equal_pictures_give_equal_files(results, tmp_path):
 
 
 def test_curves_are_the_median_and_range_over_seeds(results):
-    arm = next(arm for arm in curves.data(results) if arm.grouping.arm == "decay")
+    arm = next(arm for arm in curves.data(results).arms if arm.grouping.arm == "decay")
     assert arm.grouping.keys == ("optimizer.weight_decay",)
     assert [group.values for group in arm.grouping.groups] == [(0.0,), (1.0,)]
     assert arm.sizes == (3, 3)
@@ -84,7 +94,7 @@ def test_another_key_pools_what_it_does_not_color(results):
 
 
 def test_not_recorded_is_left_out_and_does_not_count(results):
-    arm = next(arm for arm in curves.data(results) if arm.grouping.arm == "decay")
+    arm = next(arm for arm in curves.data(results).arms if arm.grouping.arm == "decay")
     steps = arm.bands.query("group == 0 and metric == 'test/loss'")["step"].tolist()
     assert steps == [0, 20, 40, 60]
 
@@ -152,7 +162,7 @@ def test_a_wrong_option_is_an_error_that_says_what_there_is(results, kind, optio
 
 def test_the_last_part_of_a_key_is_enough_where_one_key_ends_so(results):
     assert check_key(results, "weight_decay") == "optimizer.weight_decay"
-    with pytest.raises(ValueError, match=r"'name' is one of task\.name, model\.name, optimizer\.name"):
+    with pytest.raises(ValueError, match=r"'name' is one of task\.name, model\.name, .*: say which"):
         check_key(results, "name")
 
 

@@ -170,7 +170,15 @@ def test_stored_results_are_read_as_they_were_written(stored: Path):
             assert differences(arm, found, dict(recorded)) == []
     for name, csv in pictures.tables(results).items():
         assert csv.splitlines() == record.read("figures")[name]
-    assert adapter.command("verify", stored / "finished") == (0, record.read("verified")["finished"])
+
+
+def test_stored_results_are_intact_before_and_after_their_tables_are_derived_anew():
+    with record.stored_results() as folder:
+        out = folder / "finished"
+        assert adapter.command("verify", out) == (0, record.read("verified")["finished"])
+        grokjax.open_results(out).runs()
+        status, said = adapter.command("verify", out)
+        assert (status, said.endswith("0 damaged\n")) == (0, True)
 
 
 def test_interrupted_results_are_intact_and_go_on_to_the_end_that_they_would_have_had(tmp_path: Path):

@@ -102,7 +102,8 @@ def test_a_figure_s_options_are_those_of_its_data_each_with_a_word_about_it(kind
     parameters = list(inspect.signature(figure_module(kind).data).parameters)[1:]
     _, command, _ = ROOT.commands["figure"].resolve_command(typer.Context(ROOT.commands["figure"]), [kind])
     options = {parameter.name: parameter for parameter in command.params}
-    assert [*options] == ["directory", *(name for name in parameters if name != "replay"), "out"]
+    of_kind = [name for name in parameters if name != "replay"]
+    assert [*options] == ["directories", *of_kind, "out", "width", "where"]
     assert all(option.help for option in options.values())
 
 
