@@ -79,7 +79,7 @@ def null_number(key: str, runs: pd.DataFrame) -> float | None:
     if null is None or null.number not in runs:
         return None
     numbers = set(runs[null.number])
-    return numbers.pop() if len(numbers) == 1 and not any(map(is_missing, numbers)) else None
+    return float(numbers.pop()) if len(numbers) == 1 and not any(map(is_missing, numbers)) else None
 
 
 def plain_value(value: Any) -> Any:

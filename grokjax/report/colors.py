@@ -44,6 +44,6 @@ def along(scale: Colormap, count: int) -> Sequence[Pair]:
     places = np.linspace(0, 1, 256)
     columns = []
     for paper in PAPERS:
-        seen = [place for place in places if contrast(scale(place), paper) >= LEAST_CONTRAST]
+        seen = [place for place in places if contrast(to_hex(scale(place)), paper) >= LEAST_CONTRAST]
         columns.append([to_hex(scale(place)) for place in np.linspace(seen[0], seen[-1], count)])
     return list(zip(*columns, strict=True))

@@ -59,7 +59,7 @@ def payload(results: Results) -> Payload:
         "metrics": names,
         "opened": len(metrics.first),
         "left_out": list(metrics.left_out),
-        "units": {unit: [number(factors[run_id]) for run_id in run_ids] for unit, factors in units.items()},
+        "units": {unit: [float(factors[run_id]) for run_id in run_ids] for unit, factors in units.items()},
         "runs": _runs(results, runs, arms),
         "columns": columns(results, runs),
         "outcomes": labels(),
