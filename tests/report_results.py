@@ -57,7 +57,8 @@ class SyntheticResults(Results):
             "task.train_fraction": 0.8, "model.name": "transformer", "model.layers": 1, "model.d_model": 32,
             "model.heads": 4, "model.d_mlp": 128, "loss.name": "cross_entropy", "loss.precision": "exact",
             "optimizer.name": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": decay, "init.scale": scale,
-            "constraint.name": "none", "train.steps": self.steps, "train.batch": batch, "batch_size": float(batch or TRAINED),
+            "constraint.name": "none", "train.steps": self.steps, "train.batch": batch,
+            "batch_size": float(batch or TRAINED),
         }  # fmt: skip
         done = {
             "status": "ended", "outcome": "generalized" if generalizes else "memorized",

@@ -151,7 +151,7 @@ def test_runs_that_go_on_are_told_as_what_they_are():
     assert sweep_state(states, None) == "1 of 4 runs ended; 1 stopped, 2 queued"
     assert sweep_state(["memorized"] * 3, 0.0) == "All 3 runs ended; last record written 1970-01-01 00:00 UTC"
     runs = SyntheticResults(4).runs()
-    assert "1 stopped before its end, 2 not begun. 2 of 2 fit so far" in happened(runs, states)
+    assert "1 stopped before its end; 2 not begun. 2 of 2 fit so far" in happened(runs, states)
 
 
 def test_every_outcome_has_its_words_and_colors_and_no_list_beside_that_of_analysis():

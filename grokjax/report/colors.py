@@ -32,11 +32,9 @@ def legible(color: str) -> Pair:
 
 def _legible(color: str, paper: str) -> str:
     ink = 0.0 if _luminance(paper) > 0.5 else 1.0
-    for share in np.linspace(0, 1, 101):
-        mixed = to_hex((1 - share) * np.asarray(to_rgb(color)) + share * ink)
-        if contrast(mixed, paper) >= LEAST_CONTRAST:
-            break
-    return mixed
+    shares = np.linspace(0, 1, 101)
+    mixed = (to_hex((1 - share) * np.asarray(to_rgb(color)) + share * ink) for share in shares)
+    return next(each for each in mixed if contrast(each, paper) >= LEAST_CONTRAST)
 
 
 def along(scale: Colormap, count: int) -> Sequence[Pair]:

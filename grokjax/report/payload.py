@@ -52,6 +52,7 @@ def payload(results: Results) -> Payload:
     packer = Packer(index, log, StepLists(), StepLists("<f4"))
     recorded = few["step"].to_numpy(np.int64)
     drawn = [name for name in metrics.first if name != SPIKE]
+    packed_views = [packed_view(view, few, drawn, ended, units, packer) for view in all_views]
     data = {
         "name": results.manifest.name,
         "directory": str(results.path),
@@ -65,7 +66,7 @@ def payload(results: Results) -> Payload:
         "outcomes": labels(),
         "events": _events(events, run_index),
         "axes": [_axes(results, runs, arm, run_index) for arm in arms],
-        "views": [_view(view, few, run_index, packed_view(view, few, drawn, ended, units, packer)) for view in all_views],
+        "views": [_view(view, few, run_index, bands) for view, bands in zip(all_views, packed_views, strict=True)],
         "curves": _curves(few, list(metrics.first), run_ids, packer),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,

@@ -28,7 +28,7 @@ def labels() -> list[dict[str, Any]]:
     """All that a run can have come to, the furthest first, then what it can be at: name, text, meaning, colors."""
     rows = [
         (name, text, MEANINGS[name], color)
-        for (name, text), color in zip(OUTCOMES.items(), COLORS, strict=True)  #
+        for (name, text), color in zip(OUTCOMES.items(), COLORS, strict=True)
     ]
     rows += [(name, *rest) for name, rest in GOING.items()]
     return [
@@ -78,7 +78,7 @@ def happened(runs: pd.DataFrame, states: Sequence[str], arm: str = "") -> str:
     """
     counts = Counter(states)
     texts = {row["name"]: row["text"] for row in labels()}
-    did = ", ".join(f"{counts[name]:,} {text}" for name, text in texts.items() if counts[name])
+    did = "; ".join(f"{counts[name]:,} {text}" for name, text in texts.items() if counts[name])
     sentences = [f"{f'{arm}: of' if arm else 'Of'} {runs_text(len(runs))}, {did}."]
     begun = runs[[state != QUEUED for state in states]]
     if len(begun):

@@ -47,7 +47,7 @@ function isLink(hash) {
 async function restore(hash, tables) {
   const link = new URLSearchParams(isLink(hash) ? hash.slice(1) : "");
   const arm = link.get("arm"),
-    found = DATA.views.find((view) => view.arm === arm && view.name === link.get("color"));
+    found = DATA.views.find((view) => [view.arm, null].includes(arm) && view.name === link.get("color"));
   state.view = found || DATA.views[0];
   state.unit = link.get("across") in DATA.units ? link.get("across") : "step";
   state.log = link.get("scale") !== "linear";

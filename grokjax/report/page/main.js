@@ -54,6 +54,8 @@ function buildLegend() {
     legend = document.getElementById("legend"),
     bar = state.view.numeric && state.view.groups.length > MOST_SWATCHES;
   legend.classList.toggle("color-bar", bar);
+  document.getElementById("legend-name").textContent =
+    `Color: ${state.view.name}${state.view.arm === null || ARMS.length < 2 ? "" : `, arm ${state.view.arm}`}`;
   legend.replaceChildren(
     ...state.view.groups.map((group) => {
       const on = group.runs.filter((run) => state.chosen.has(run)).length,

@@ -98,19 +98,19 @@ function phasePanel(arm, title, cellOf, steps) {
     texts = columns.length <= MOST_TEXTS && rows.length <= MOST_TEXTS;
   const heights = found.map((line) => line.map((one) => (one ? one.height : null)));
   const unreached = found.map((line) => line.map((one) => (one && one.height === null ? 1 : null)));
+  const ends = steps ? scaleEnds(arm) : [0, 1],
+    colorscale = DATA.scale.map((color, place) => [place / (DATA.scale.length - 1), color]);
   const look = {
     type: "heatmap",
     xgap: 1.5,
     ygap: 1.5,
     showscale: false,
     hoverongaps: false,
-    text: found.map((line) => line.map((one) => (one ? one.text : ""))),
+    text: found.map((line) => line.map((one) => (one ? inkOn(one, ends) : ""))),
     customdata: cellWords(axes, x, y, found),
     hovertemplate: "%{customdata}<extra></extra>",
     ...(texts ? { texttemplate: "%{text}", textfont: { size: 11 } } : {}),
   };
-  const ends = steps ? scaleEnds(arm) : [0, 1],
-    colorscale = DATA.scale.map((color, place) => [place / (DATA.scale.length - 1), color]);
   const grey = [0, 1].map((end) => [end, LOOK.none]);
   return {
     data: [
@@ -126,6 +126,14 @@ function phasePanel(arm, title, cellOf, steps) {
     items: cellItems(cells, found, look.customdata),
     grid: true,
   };
+}
+
+// A cell's text in black or white, whichever is seen better on its color.
+function inkOn(cell, ends) {
+  if (cell.height === null) return `<span style="color:${LOOK.ink}">${cell.text}</span>`;
+  const share = Math.min(Math.max((cell.height - ends[0]) / (ends[1] - ends[0]), 0), 1),
+    color = DATA.scale[Math.round(share * (DATA.scale.length - 1))];
+  return `<span style="color:${luminance(color) > 0.18 ? "#000" : "#fff"}">${cell.text}</span>`;
 }
 
 // Steps are told at the ends of the scale and at decades between; shares from 0 to 1.
@@ -283,7 +291,7 @@ function phaseRow(name, arm, axes) {
     ),
     grid,
   );
-  const rows = Math.max(labelsOf(axes, y).length, 2);
+  const rows = Math.max(labelsOf(axes, y).length, 4); // the color bar needs some height
   const height = `${Math.min(520, 62 + 30 * rows + Math.max(0, longest(axes, x) - 6) * 4)}px`;
   for (const [title, cellOf, steps] of phaseKinds(axes)) {
     const level = DATA.arms.length > 1 ? "h4" : "h3";

@@ -43,6 +43,10 @@ function outcomeRow({ text, meaning, colors }, runs) {
   return button;
 }
 
+function isOpen(point) {
+  return (point.symbol || "").endsWith("-open");
+}
+
 // One trace a group; a point's customdata begins with its run. chosen: points that stay bright.
 function pointTraces(points, marker) {
   const groups = groupOf(),
@@ -59,7 +63,10 @@ function pointTraces(points, marker) {
       marker: {
         color: shade(group.colors),
         size: 8,
-        line: { color: LOOK.paper, width: 0.5 },
+        line: {
+          color: own.map((point) => (isOpen(point) ? shade(group.colors) : LOOK.paper)),
+          width: own.map((point) => (isOpen(point) ? 1.5 : 0.5)),
+        },
         symbol: own.map((point) => point.symbol || "circle"),
         ...marker,
       },
@@ -118,6 +125,10 @@ function reachAxis(values, title) {
   });
 }
 
+function whenText(did, step) {
+  return step === null ? `never ${did}` : `${did} at step ${numberText(step)}`;
+}
+
 function timesPanel() {
   const reached = (run) => RUNS.fit_step[run] !== null || !isGoing(run);
   const points = scopeRuns()
@@ -132,8 +143,8 @@ function timesPanel() {
           : SYMBOLS[RUNS.outcome[run]],
       text:
         plain(runLabel(run)) +
-        `<br>${OUTCOMES.get(RUNS.outcome[run]).text}: fit at ${numberText(RUNS.fit_step[run]) || "never"}` +
-        `, generalized at ${numberText(RUNS.generalization_step[run]) || "never"}`,
+        `<br>${OUTCOMES.get(RUNS.outcome[run]).text}: ` +
+        [whenText("fit", RUNS.fit_step[run]), whenText("generalized", RUNS.generalization_step[run])].join(", "),
     }));
   const line = (shape) => ({
     type: "line",

@@ -170,9 +170,12 @@ function printTable(table) {
   fillTable(table);
   if (table.found > PRINTED)
     table.count.textContent = `First ${PRINTED} of ${plural(table.found, "row")}; all are in the page itself.`;
+  const drawn = table.body.parentElement;
+  drawn.style.zoom = Math.min(1, table.parent.clientWidth / drawn.scrollWidth);
 }
 
 function screenTable(table) {
+  table.body.parentElement.style.zoom = "";
   Object.assign(table, { first: table.before, rows_shown: ROWS });
   fillTable(table);
 }

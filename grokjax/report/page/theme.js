@@ -22,3 +22,11 @@ function rgba(hex, opacity) {
   const [red, green, blue] = [1, 3, 5].map((place) => parseInt(hex.slice(place, place + 2), 16));
   return `rgba(${red},${green},${blue},${opacity})`;
 }
+
+// Relative luminance, from 0 (black) to 1, as in WCAG.
+function luminance(hex) {
+  const [red, green, blue] = [1, 3, 5]
+    .map((place) => parseInt(hex.slice(place, place + 2), 16) / 255)
+    .map((share) => (share <= 0.04045 ? share / 12.92 : ((share + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+}
