@@ -5,28 +5,37 @@ import json
 import os
 import re
 import shutil
+import zlib
+from datetime import UTC, datetime
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
-from report_results import DECAYS, HOSTILE, METRICS, SyntheticResults
+from report_results import DECAYS, HOSTILE, MATRICES, METRICS, SyntheticResults
 from typer.testing import CliRunner
 
 import grokjax
 from grokjax.analysis.cells import ordered_values
+from grokjax.analysis.events import MEANINGS, OUTCOMES
 from grokjax.analysis.question import question
 from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
 from grokjax.figures import phase
+from grokjax.figures.style import value_text
 from grokjax.report import write_report
-from grokjax.report.axes import run_axis, views
+from grokjax.report.axes import group_colors, run_axis, views
+from grokjax.report.colors import LEAST_CONTRAST, PAPERS, contrast
 from grokjax.report.curves import points_for, thinned
+from grokjax.report.metrics import is_log, page_metrics
+from grokjax.report.more import deflated
 from grokjax.report.pack import StepLists, pack
-from grokjax.report.page import page
-from grokjax.report.payload import payload
-from grokjax.report.words import happened, values_text
+from grokjax.report.page import SCRIPTS, page, part
+from grokjax.report.payload import columns, payload
+from grokjax.report.standing import happened, labels, sweep_state
+from grokjax.report.words import arm_words, values_text
 
+WHEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 SWEEP = """
 # Question: what does a report of a small sweep show,
 # and what of one that explodes?
@@ -104,17 +113,67 @@ def test_the_question_is_the_comment_above_a_sweep_without_its_cost():
     assert question("name: none\n# Question: too late\n") == []
 
 
+def texts_of(values):
+    return {value: value_text(value) for value in values}
+
+
 def test_values_are_told_in_full_or_by_their_range():
-    assert values_text([0, 1, 2, 3, 4]) == "0 to 4 (5)"
-    assert values_text([0.1, 1.0]) == "0.1, 1"
-    assert values_text([1 + place / 7 for place in range(20)]) == "20 values from 1 to 3.71"
+    assert values_text(texts_of([0, 1, 2, 3, 4])) == "0 to 4 (5)"
+    assert values_text(texts_of([0.1, 1.0])) == "0.1, 1"
+    many = [1 + place / 7 for place in range(20)]
+    assert values_text(texts_of(many)) == "20 values from 1 to 3.71"
+    assert values_text(texts_of(many) | {None: "full batch (768)"}) == "20 values from 1 to 3.71 and full batch (768)"
 
 
-def test_what_happened_is_counted():
+def test_what_happened_is_counted_with_medians_over_all_runs():
     results = SyntheticResults(12)
-    text = happened(results.runs(), results.events())
-    assert text.startswith("Of 12 runs, 12 generalized. Those that generalized did so at step")
+    text = happened(results.runs(), list(results.runs()["outcome"]))
+    assert text.startswith("Of 12 runs, 12 generalized. 12 of 12 fit, median step 200; 12 of 12 generalized")
     assert text.endswith("3 had slingshots, 6 in all.")
+
+
+def test_a_median_counts_the_runs_that_never_got_there_as_later():
+    runs = SyntheticResults(4).runs().assign(
+        outcome=["generalized", "generalized", "memorized", "memorized"],
+        fit_step=[100.0, 100.0, 100.0, np.nan],
+        generalization_step=[500.0, 900.0, np.nan, np.nan],
+        delay=[400.0, 800.0, np.nan, np.nan],
+        slingshots=0,
+    )  # fmt: skip
+    text = happened(runs, list(runs["outcome"]))
+    assert "3 of 4 fit, median step 100; 2 of 4 generalized, median step 900" in text
+    assert "median delay of those that fit 800 steps" in text
+    assert "700" not in text, "the median of the two that did"
+    assert "generalized, median step not reached" in happened(runs.iloc[1:], list(runs["outcome"][1:]))
+
+
+def test_runs_that_go_on_are_told_as_what_they_are():
+    states = ["generalized", "stopped", "queued", "queued"]
+    assert sweep_state(states, None) == "1 of 4 runs ended; 1 stopped, 2 queued"
+    assert sweep_state(["memorized"] * 3, 0.0) == "All 3 runs ended; last record written 1970-01-01 00:00 UTC"
+    runs = SyntheticResults(4).runs()
+    assert "1 stopped before its end; 2 not begun. 2 of 2 fit so far" in happened(runs, states)
+
+
+def test_every_outcome_has_its_words_and_colors_and_no_list_beside_that_of_analysis():
+    rows = {row["name"]: row for row in labels()}
+    assert list(rows)[: len(OUTCOMES)] == list(OUTCOMES)
+    assert list(MEANINGS) == list(OUTCOMES)
+    assert all(rows[name]["text"] == text for name, text in OUTCOMES.items())
+    script = "".join(part(name) for name in SCRIPTS)
+    assert "partly_generalized" not in script
+    assert "memorized" not in script
+
+
+@pytest.mark.parametrize("numeric", [True, False])
+@pytest.mark.parametrize("count", [1, 2, 8, 16])
+def test_lines_have_a_contrast_of_3_on_light_and_on_dark_paper(numeric, count):
+    pairs = [*group_colors(numeric, count), *(row["colors"] for row in labels())]
+    assert len(group_colors(numeric, count)) == count
+    for pair in pairs:
+        for color, paper in zip(pair, PAPERS, strict=True):
+            assert contrast(color, paper) >= LEAST_CONTRAST
+    assert contrast("black", "white") == pytest.approx(21)
 
 
 # ---- data
@@ -160,7 +219,7 @@ def test_a_band_is_that_of_all_runs_of_its_value():
     few = thinned(results, METRICS, results.events(), results.steps)
     view = views(results, results.runs())[0]
     assert [group.label for group in view.groups] == ["0.1", "0.3", "1", "3"]
-    bands = view.bands(few.curves, ["test/loss"])
+    bands = view.bands(few.curves, ["test/loss"], set())
     ids = results.runs().query("`optimizer.weight_decay` == 3.0")["run_id"]
     curves = results.curves(["test/loss"], list(ids))
     for step in (0, 2000, 20_000):
@@ -173,7 +232,73 @@ def test_a_band_is_that_of_all_runs_of_its_value():
 
 def test_values_of_one_name_in_different_folders_stay_apart():
     runs = pd.DataFrame({"run_id": ["a", "b"], "init.from_file": ["one/w.safetensors", "two/w.safetensors"]})
-    assert run_axis(runs, "init.from_file").labels == ("one/w.safetensors", "two/w.safetensors")
+    assert run_axis(SyntheticResults(1), runs, "init.from_file").labels == ("one/w.safetensors", "two/w.safetensors")
+
+
+def test_null_is_a_value_with_its_word_and_its_place():
+    results = SyntheticResults(24, batches=(32, None))
+    runs = results.runs()
+    axis = run_axis(results, runs, "train.batch")
+    assert (axis.labels, axis.numeric) == (("32", "full batch (768)"), True)
+    view = next(view for view in views(results, runs) if view.name == "batch")
+    assert [(group.label, len(group.run_ids)) for group in view.groups] == [("32", 12), ("full batch (768)", 12)]
+    (column,) = (column for column in columns(results, runs) if column["name"] == "batch")
+    assert set(column["texts"]) == {"32", "full batch (768)"}
+    assert column["numbers"][-1] is None
+    assert arm_words(results, runs)[0].swept[-1] == ("batch", "32, full batch (768)")
+    assert "batch size swept" in arm_words(results, runs)[0].setup
+
+
+def test_a_key_that_a_run_has_not_is_no_null():
+    results = SyntheticResults(2, batches=(None, 32), absent=("train.batch",))
+    (column,) = (column for column in columns(results, results.runs()) if column["name"] == "batch")
+    assert column["texts"] == ["", ""]
+
+
+# ---- metrics and time
+
+
+def test_all_metrics_are_in_the_page_and_small():
+    others = tuple(f"grad_norm/{name}" for name in MATRICES)
+    few, many = payload(SyntheticResults(48)), payload(SyntheticResults(48, more=others))
+    assert [metric["name"] for metric in many.data["metrics"][many.data["opened"] :]] == list(others)
+    assert len(few.data["views"][0]["bands"]) == len(many.data["views"][0]["bands"])
+    assert len(deflated(many.more)) < 700_000
+    read = json.loads(zlib.decompress(base64.b64decode(deflated(many.more))))
+    assert len(read["views"][0]["bands"]) == len(others) * 4
+    assert len(read["curves"]) == 48
+
+
+def test_metrics_without_room_are_named(monkeypatch):
+    monkeypatch.setattr("grokjax.report.metrics.MORE_BYTES", 10_000)
+    results = SyntheticResults(24, more=tuple(f"probe/{place}" for place in range(9)))
+    metrics = page_metrics(results, views(results, results.runs()), 24)
+    assert metrics.points == 0
+    assert [*metrics.more, *metrics.left_out] == list(results.more)
+    assert metrics.left_out
+
+
+def test_what_spans_a_wide_range_is_packed_by_its_logarithms():
+    curves = pd.DataFrame({"a": [1e-6, 1.0, 0.0], "b": [-1.0, 1.0, 5e3], "c/accuracy": [1e-6, 0.5, 1.0]})
+    assert [is_log(curves, name) for name in curves] == [True, False, False]
+
+
+def test_a_band_over_epochs_of_runs_of_different_batches_is_between_their_records():
+    results = SyntheticResults(24, batches=(32, None))
+    data = payload(results).data
+    assert data["units"]["epoch"] == [32 / 768 if run // 12 == 0 else 1 for run in range(24)]
+    by_decay = next(view for view in data["views"] if view["name"] == "weight_decay")
+    by_batch = next(view for view in data["views"] if view["name"] == "batch")
+    assert {row[0] for row in by_decay["timed"]["epoch"]} == {0, 1, 2, 3}
+    assert by_batch["timed"]["epoch"] == [], "there a group's epochs are a multiple of its steps"
+    row = by_decay["timed"]["epoch"][0]
+    places = np.frombuffer(base64.b64decode(data["places"][row[2]]), "<f4")
+    assert places[0] == 0
+    assert (np.diff(places) > 0).all()
+    assert len(base64.b64decode(row[5])) / 2 == 3 * len(places)
+
+
+# ---- the page
 
 
 def test_more_runs_have_fewer_points():
@@ -185,11 +310,14 @@ def test_a_thousand_runs_are_less_than_20_megabytes(thousand):
 
 
 def test_equal_results_give_equal_pages():
-    assert page(SyntheticResults(12)) == page(SyntheticResults(12))
+    first = page(SyntheticResults(12), WHEN)
+    assert first == page(SyntheticResults(12), WHEN)
+    assert "Written 2026-01-02 03:04 UTC by grokjax" in first
+    assert "All 12 runs ended" in first
 
 
 def test_the_page_allows_its_own_scripts_and_nothing_else():
-    text = page(SyntheticResults(12))
+    text = page(SyntheticResults(12), WHEN)
     rule = re.search(r'Content-Security-Policy" content="([^"]*)"', text)
     assert rule
     assert rule[1].startswith("default-src 'none'; script-src 'sha256-")
@@ -204,8 +332,8 @@ def hostile():
 
 
 def test_what_comes_from_a_file_stays_text():
-    elements = Elements(page(hostile()))
-    assert elements.names.count("script") == 3
+    elements = Elements(page(hostile(), WHEN))
+    assert elements.names.count("script") == 4
     assert not {"img", "b"} & set(elements.names)
     data = json.loads(elements.data)
     assert data["name"] == HOSTILE
@@ -213,7 +341,7 @@ def test_what_comes_from_a_file_stays_text():
 
 
 def test_the_data_are_numbers_and_text():
-    data = payload(SyntheticResults(12))
+    data = payload(SyntheticResults(12)).data
     text = json.dumps(data, allow_nan=False)
     assert json.loads(text)["runs"]["slingshots"][0] == 2
     steps, codes = data["curves"][0]
@@ -222,7 +350,7 @@ def test_the_data_are_numbers_and_text():
 
 def test_of_very_many_runs_only_some_can_be_looked_at_one_by_one(monkeypatch):
     monkeypatch.setattr("grokjax.report.payload.MOST_CURVES", 48 * 300 * len(METRICS))
-    curves = payload(SyntheticResults(48))["curves"]
+    curves = payload(SyntheticResults(48)).data["curves"]
     assert 0 < sum(curve is not None for curve in curves) < 48
 
 
@@ -256,9 +384,9 @@ def test_what_is_no_results_directory_is_bad_input(tmp_path):
 
 def test_a_sweep_without_records_yet_has_a_page(trained, tmp_path):
     shutil.copy(trained / "plan.json", tmp_path / "plan.json")
-    text = page(grokjax.open_results(tmp_path))
-    assert "5 have not ended" in text
-    assert json.loads(Elements(text).data)["runs"]["outcome"] == ["planned"] * 5
+    text = page(grokjax.open_results(tmp_path), WHEN)
+    assert "0 of 5 runs ended; 5 queued" in text
+    assert json.loads(Elements(text).data)["runs"]["outcome"] == ["queued"] * 5
 
 
 # ---- in a browser
@@ -426,7 +554,7 @@ def test_a_phase_cell_is_that_of_the_figure_and_chooses_its_runs(shown):
 
 
 def test_bars_and_the_legend_choose_and_shift_adds(shown):
-    shown.page.click("#outcomes button:has-text('not generalized') .bar")
+    shown.page.click("#outcomes button:has-text('did not generalize') .bar")
     memorized = shown.chosen()
     assert memorized
     assert shown.texts("#outcomes .count")[1] == f"{len(memorized)} of {len(memorized)}"

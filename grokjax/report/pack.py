@@ -17,14 +17,18 @@ LARGEST = 32766
 
 @dataclass
 class StepLists:
-    """Lists of steps, each kept once: most runs of a sweep are recorded at the same ones."""
+    """Lists of steps, each kept once: most runs of a sweep are recorded at the same ones.
 
+    dtype: of the numbers in the texts; of epochs <f4.
+    """
+
+    dtype: str = "<u4"
     texts: list[str] = field(default_factory=list)
     _place: dict[str, int] = field(default_factory=dict)
 
     def add(self, steps: ArrayLike) -> int:
         """The place of a list of steps among `texts`."""
-        text = base64.b64encode(np.asarray(steps, "<u4").tobytes()).decode()
+        text = base64.b64encode(np.asarray(steps, self.dtype).tobytes()).decode()
         if text not in self._place:
             self._place[text] = len(self.texts)
             self.texts.append(text)
