@@ -46,7 +46,6 @@ PALE = "#9CC3E0"  # blue, for what lies behind it
 MOST_DECADES = 6  # that are named on an axis
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
-PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
 # Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
 paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 
@@ -130,12 +129,6 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
 def _path(path: Path, ending: str) -> Path:
     stem = path.with_suffix("") if path.suffix[1:].lower() in (*FORMATS, "csv") else path
     return stem.with_name(f"{stem.name}.{ending}")
-
-
-def short_key(key: str) -> str:
-    """`optimizer.weight_decay` as weight_decay; keys that need their section keep it (`init.scale`)."""
-    section, _, rest = key.partition(".")
-    return rest if section in PLAIN_SECTIONS and rest not in ("", "name") else key
 
 
 def value_text(value: Any, key: str = "", null_number: float | None = None) -> str:

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import pandas as pd
 
 from grokjax.analysis.cells import SEEDS, by_values, is_number, runs_of, varied_keys
+from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import over_runs
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS, Grouping, value_texts
 from grokjax.figures.phase import axis_labels
-from grokjax.figures.style import PALETTE, SEQUENTIAL, short_key
+from grokjax.figures.style import PALETTE, SEQUENTIAL
 from grokjax.report.colors import Pair, along, legible
 from grokjax.results.read import Results
 

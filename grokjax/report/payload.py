@@ -12,8 +12,9 @@ from matplotlib.colors import to_hex
 
 from grokjax.analysis.cells import null_number, null_runs, plain_value
 from grokjax.analysis.curve_batches import SPIKE
+from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import carried_runs
-from grokjax.figures.style import SEQUENTIAL, short_key, value_text
+from grokjax.figures.style import SEQUENTIAL, value_text
 from grokjax.report.axes import View, arm_axes, views
 from grokjax.report.bands import Packer, time_units
 from grokjax.report.curves import thinned

@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 
 from grokjax.analysis.cells import is_number, runs_of
+from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import value_texts
-from grokjax.figures.style import number_text, short_key
+from grokjax.figures.style import number_text
 from grokjax.results.read import Results
 from grokjax.spec.constraints import NoConstraint
 from grokjax.spec.families import FAMILIES
