@@ -44,6 +44,23 @@ def transformer_lens():
     return state | {"unembed.b_U": np.full(8, 0.5, np.float32)}
 
 
+def transformer_lens_4():
+    """As `transformer_lens.utilities.tl_checkpoint_conversion` makes it: the weights of torch's linear layers."""
+    state = {"embed.weight": OWN["W_E"], "pos_embed.weight": OWN["W_pos"], "unembed.weight": OWN["W_U"].T}
+    state |= {"unembed.bias": np.zeros(8, np.float32)}
+    for layer in range(2):
+        attention, mlp = f"blocks.{layer}.attn", f"blocks.{layer}.mlp"
+        for ours, theirs in (("W_Q", "q"), ("W_K", "k"), ("W_V", "v")):
+            state[f"{attention}.{theirs}.weight"] = np.concatenate([head.T for head in OWN[f"{ours}.{layer}"]])
+            state[f"{attention}.{theirs}.bias"] = np.zeros(6, np.float32)
+        state[f"{attention}.o.weight"] = np.concatenate(list(OWN[f"W_O.{layer}"])).T
+        state[f"{attention}.o.bias"] = np.zeros(8, np.float32)
+        for part in ("in", "out"):
+            state[f"{mlp}.{part}.weight"] = OWN[f"W_{part}.{layer}"].T
+            state[f"{mlp}.{part}.bias"] = OWN[f"b_{part}.{layer}"]
+    return {name: np.ascontiguousarray(value) for name, value in state.items()}
+
+
 def nanda():
     """As in the code of Nanda et al. 2023: W_E[:, token], W_Q x, W_O on the heads side by side."""
     state = {}
@@ -125,13 +142,17 @@ def test_what_cannot_be_ours_is_refused(state, says):
 # What stands around a network, and what its weights do not say
 
 
-def converted(tmp_path, state, metadata=None, out="ours.safetensors"):
-    """(parameters, what is told) of a file with such tensors."""
+def call(tmp_path, state, metadata=None, *options):
     source = tmp_path / "weights.safetensors"
     save_file({name: np.asarray(value) for name, value in state.items()}, source, metadata)
-    done = CliRunner().invoke(app, ["convert", str(source), "--out", str(tmp_path / out)])
+    return CliRunner().invoke(app, ["convert", str(source), "--out", str(tmp_path / "ours.safetensors"), *options])
+
+
+def converted(tmp_path, state, metadata=None, *options):
+    """(parameters, what is told) of a file with such tensors."""
+    done = call(tmp_path, state, metadata, *options)
     assert done.exit_code == 0, done.output
-    return load_file(tmp_path / out), done.output
+    return load_file(tmp_path / "ours.safetensors"), done.output
 
 
 def assert_is_ours(params):
@@ -145,6 +166,17 @@ def test_a_network_within_another_module_is_found(tmp_path, prefix):
         params, said = converted(tmp_path, {prefix + name: value for name, value in state.items()})
         assert_is_ours(params)
         assert "left out" not in said
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_names_of_transformer_lens_4_are_known_with_the_number_of_heads(tmp_path, prefix):
+    state = {prefix + name: value for name, value in transformer_lens_4().items()}
+    assert_is_ours(converted(tmp_path, state, None, "--heads", "2")[0])
+    assert_is_ours(converted(tmp_path, state, {"config": '{"n_heads": 2}'})[0])
+    assert "of how many heads; add --heads N" in call(tmp_path, state).output
+    assert "cannot be of 4 heads" in call(tmp_path, state, None, "--heads", "4").output
+    assert "leave it out" in call(tmp_path, transformer_lens(), None, "--heads", "2").output
+    assert "has names of TransformerLens" in file_shapes(str(tmp_path / "weights.safetensors"))
 
 
 def test_what_counts_is_no_weight(tmp_path):

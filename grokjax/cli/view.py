@@ -60,14 +60,17 @@ def params(
 def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict as safetensors.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Heads of attention, for names of TransformerLens 4, which do not say it.")
+    ] = None,
 ) -> None:
     """Rename published weights for init.from_file.
 
-    Reads those of TransformerLens, and of Nanda et al.
+    Reads those of TransformerLens, and of Nanda et al. Of another kind of file it says how to make one that it reads.
     """
     from grokjax.results.published import convert_published
 
-    values, notes = convert_published(file, out)
+    values, notes = convert_published(file, out, heads)
     typer.echo("\n".join([f"{len(values)} parameters in {out}", *notes]))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from grokjax.models.transformer_lens import IN_LAYER, TOP
+from grokjax.models.transformer_lens_4 import FIRST, as_before, is_of_version_4
 from grokjax.results.files import write_view
 from grokjax.results.foreign import read_tensors
 from grokjax.spec.fields import Activation
@@ -22,7 +23,9 @@ State = dict[str, np.ndarray]
 
 SKIPPED = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")  # buffers, not weights
 BIASES = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")  # grokjax has none
-EMBEDDING = re.compile(r"((?:.+?\.)??)(?:embed\.)?W_E")  # and what a module that holds the network puts before it
+EMBEDDING = re.compile(
+    r"((?:.+?\.)??)(?:embed\.weight|(?:embed\.)?W_E)"
+)  # and what a module that holds the network puts before it
 OURS = re.compile(
     r"W_E|W_pos|W_U|ln_final_[wb]|(W_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+"  # the last: an MLP's
 )
@@ -31,16 +34,19 @@ AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, 
 TRANSPOSED = {"W_E", "W_in", "W_out", "W_Q", "W_K", "W_V"}  # in the layout of Nanda et al., besides W_O
 
 
-def convert_published(path: Path, out: Path) -> tuple[State, list[str]]:
-    """Write a published state dict as safetensors in grokjax's names. Returns it, and what is to be known of it. Raises
-    ValueError."""
+def convert_published(path: Path, out: Path, heads: int | None = None) -> tuple[State, list[str]]:
+    """Write a published state dict as safetensors in grokjax's names. Returns it, and what is to be known of it.
+
+    heads: of attention, where the weights do not say it. Raises ValueError.
+    """
     tensors, metadata = read_tensors(path)
     if out.exists() and out.samefile(path):
         raise ValueError(f"{out} is the file that is read; name another to write")
-    state = without_prefix(with_aliases(tensors, metadata))
+    config = _config(metadata)
+    state = with_heads(without_prefix(with_aliases(tensors, metadata)), heads, config.get("n_heads"))
     state, notes = without_strangers(state)
     params = renamed(state)
-    notes += unsaid(params, _config(metadata))
+    notes += unsaid(params, config)
     write_view(out, lambda temporary: temporary.write_bytes(save(params)))
     return params, notes
 
@@ -59,6 +65,20 @@ def without_prefix(state: State) -> State:
         return state
     plain = {name: name.removeprefix(prefixes[0]) for name in state}
     return {plain[name] if plain[name] not in state else name: value for name, value in state.items()}
+
+
+def with_heads(state: State, heads: int | None, told: Any) -> State:
+    """TransformerLens 4's names and layouts as they were before. heads: as the user says, told: as the file does."""
+    if not is_of_version_4(state):
+        if heads is not None:
+            raise ValueError(f"--heads is for weights that do not say it, which have a {FIRST}; leave it out")
+        return state
+    count = told if heads is None else heads
+    if not isinstance(count, int) or count < 1:
+        raise ValueError(
+            "these are names of TransformerLens 4, where weights do not say of how many heads; add --heads N"
+        )
+    return as_before(state, count)
 
 
 def without_strangers(state: State) -> tuple[State, list[str]]:

@@ -36,8 +36,11 @@ def file_shapes(path: str) -> Shapes | str:
         return said_of(Path(path), error) + _how_to_make_one(Path(path))
     except OSError as error:
         return f"{path} cannot be read: {error.strerror or error}"
-    if any(name.endswith("embed.W_E") for name in shapes):
-        return f"{path} has names of TransformerLens (embed.W_E); rename them: {convert_command(path)}"
+    theirs = next(
+        (name for name in shapes if re.fullmatch(r"(.+\.)?(embed\.W_E|blocks\.0\.attn\.q\.weight)", name)), None
+    )
+    if theirs:
+        return f"{path} has names of TransformerLens ({theirs}); rename them: {convert_command(path)}"
     odd = [f"{name} is {kind}" for name, kind in kinds.items() if kind not in ("F16", "F32", "F64")]
     mend = f"; make them so: {convert_command(path)}" if set(kinds.values()) <= {"F16", "BF16", "F32", "F64"} else ""
     return f"{path}: weights are F16, F32 or F64, but {', '.join(odd[:4])}{mend}" if odd else shapes
