@@ -12,6 +12,20 @@ from grokjax.results.manifest import StoredChunk
 from grokjax.results.read import Results
 from grokjax.spec.tasks import Sizes
 
+SMALL = """
+# Question: what does a report of a small sweep show,
+# and what of one that explodes?
+# Cost: nothing.
+name: small
+base:
+  task: {p: 7, train_fraction: 0.6}
+  model: {name: mlp, widths: [8]}
+  train: {steps: 40}
+log: {every: 10, eval_every: 20}
+arms:
+  calm: {parameters: {seed: {min: 0, max: 1}, optimizer.lr: {values: [1e-3, 3e-2]}}}
+  exploding: {base: {optimizer: {name: sgd, lr: 1e30}}}
+"""  # a sweep whose report is written, see conftest.py
 HOSTILE = "</script><script>alert(1)</script>"
 MATRICES = ["W_E", "W_pos", "W_Q.0", "W_K.0", "W_V.0", "W_O.0", "W_in.0", "W_out.0", "W_U"]
 METRICS = [
@@ -139,3 +153,9 @@ class SyntheticResults(Results):
             if name in metrics:
                 frame.loc[steps % (4 * self.every) != 0, name] = np.nan
         return frame
+
+
+def hostile():
+    """Results whose names could break out of a page."""
+    arms = (HOSTILE, "<img src=x onerror=alert(2)>")
+    return SyntheticResults(48, name=HOSTILE, arms=arms, texts=(HOSTILE, "$style <b>x</b>", "%{x}"))

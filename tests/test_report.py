@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import re
 import shutil
 import zlib
@@ -12,7 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
-from report_results import DECAYS, HOSTILE, MATRICES, METRICS, SyntheticResults
+from report_results import HOSTILE, MATRICES, METRICS, SMALL, SyntheticResults, hostile
 from typer.testing import CliRunner
 
 import grokjax
@@ -21,9 +20,7 @@ from grokjax.analysis.events import MEANINGS, OUTCOMES
 from grokjax.analysis.question import question
 from grokjax.analysis.thinning import log_steps, nearest, shared_records
 from grokjax.cli import app
-from grokjax.figures import phase
 from grokjax.figures.style import value_text
-from grokjax.report import write_report
 from grokjax.report.axes import group_colors, run_axis, views
 from grokjax.report.colors import LEAST_CONTRAST, PAPERS, contrast
 from grokjax.report.curves import points_for, thinned
@@ -36,36 +33,6 @@ from grokjax.report.standing import happened, labels, sweep_state
 from grokjax.report.words import arm_words, values_text
 
 WHEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
-SWEEP = """
-# Question: what does a report of a small sweep show,
-# and what of one that explodes?
-# Cost: nothing.
-name: small
-base:
-  task: {p: 7, train_fraction: 0.6}
-  model: {name: mlp, widths: [8]}
-  train: {steps: 40}
-log: {every: 10, eval_every: 20}
-arms:
-  calm: {parameters: {seed: {min: 0, max: 1}, optimizer.lr: {values: [1e-3, 3e-2]}}}
-  exploding: {base: {optimizer: {name: sgd, lr: 1e30}}}
-"""
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    """A sweep run with --report."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "small.yaml").write_text(SWEEP)
-    done = CliRunner().invoke(app, ["run", str(folder / "small.yaml"), "--out", str(folder / "out"), "--report"])
-    assert done.exit_code == 0, done.output
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def thousand(tmp_path_factory):
-    """The report of 1,000 runs."""
-    return write_report(SyntheticResults(1000), tmp_path_factory.mktemp("thousand") / "report.html")
 
 
 class Elements(HTMLParser):
@@ -108,7 +75,7 @@ def test_filters_are_values_that_runs_are_told_apart_by():
 
 
 def test_the_question_is_the_comment_above_a_sweep_without_its_cost():
-    text = question(SWEEP)
+    text = question(SMALL)
     assert text == ["What does a report of a small sweep show, and what of one that explodes?"]
     assert question("name: none\n# Question: too late\n") == []
 
@@ -305,10 +272,6 @@ def test_more_runs_have_fewer_points():
     assert points_for(24, 15) > points_for(1000, 15) > points_for(5000, 15) >= 24
 
 
-def test_a_thousand_runs_are_less_than_20_megabytes(thousand):
-    assert thousand.stat().st_size < 15_000_000
-
-
 def test_equal_results_give_equal_pages():
     first = page(SyntheticResults(12), WHEN)
     assert first == page(SyntheticResults(12), WHEN)
@@ -324,11 +287,6 @@ def test_the_page_allows_its_own_scripts_and_nothing_else():
     assert "http" not in rule[1]
     assert "unsafe-inline'; img" in rule[1]  # of styles only
     assert not {"link", "iframe", "img", "base", "object"} & set(Elements(text).names)
-
-
-def hostile():
-    arms = (HOSTILE, "<img src=x onerror=alert(2)>")
-    return SyntheticResults(48, name=HOSTILE, arms=arms, texts=(HOSTILE, "$style <b>x</b>", "%{x}"))
 
 
 def test_what_comes_from_a_file_stays_text():
@@ -357,21 +315,21 @@ def test_of_very_many_runs_only_some_can_be_looked_at_one_by_one(monkeypatch):
 # ---- commands
 
 
-def test_run_writes_the_report_that_the_command_writes_and_verify_knows_it(trained, tmp_path):
-    path = trained / "report.html"
+def test_run_writes_the_report_that_the_command_writes_and_verify_knows_it(small_report, tmp_path):
+    path = small_report / "report.html"
     first = path.read_bytes()
     assert "What does a report of a small sweep show" in first.decode()
-    done = CliRunner().invoke(app, ["report", str(trained)])
+    done = CliRunner().invoke(app, ["report", str(small_report)])
     assert (done.exit_code, done.output.strip()) == (0, str(path))
     assert path.read_bytes() == first
-    done = CliRunner().invoke(app, ["report", str(trained), "--out", str(tmp_path / "new" / "mail.html")])
+    done = CliRunner().invoke(app, ["report", str(small_report), "--out", str(tmp_path / "new" / "mail.html")])
     assert done.exit_code == 0
     assert (tmp_path / "new" / "mail.html").read_bytes() == first
-    checked = CliRunner().invoke(app, ["verify", str(trained)])
+    checked = CliRunner().invoke(app, ["verify", str(small_report)])
     assert checked.exit_code == 0
     assert "report.html" not in checked.output
     path.write_bytes(first + b" ")
-    assert CliRunner().invoke(app, ["verify", str(trained)]).exit_code == 1
+    assert CliRunner().invoke(app, ["verify", str(small_report)]).exit_code == 1
     path.write_bytes(first)
 
 
@@ -382,254 +340,8 @@ def test_what_is_no_results_directory_is_bad_input(tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_sweep_without_records_yet_has_a_page(trained, tmp_path):
-    shutil.copy(trained / "plan.json", tmp_path / "plan.json")
+def test_a_sweep_without_records_yet_has_a_page(small_report, tmp_path):
+    shutil.copy(small_report / "plan.json", tmp_path / "plan.json")
     text = page(grokjax.open_results(tmp_path), WHEN)
     assert "0 of 5 runs ended; 5 queued" in text
     assert json.loads(Elements(text).data)["runs"]["outcome"] == ["queued"] * 5
-
-
-# ---- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Debian's chromium, driven by playwright."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    program = next((found for name in names if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip("no chromium to show the report in (apt-get install chromium)")
-    with api.sync_playwright() as driver:
-        opened = driver.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.getuid() == 0 else [])
-        yield opened
-        opened.close()
-
-
-class Shown:
-    """A page that is open, and what went wrong in it: errors, requests, dialogs."""
-
-    def __init__(self, browser, path, width=1400):
-        self.faults = []
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
-        self.page.set_default_timeout(20_000)
-        self.page.on("console", lambda message: self.faults.append(message.text))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.faults.append("a dialog"), dialog.dismiss()))
-        self.page.on(
-            "request",
-            lambda request: request.url.startswith(("file:", "data:", "blob:")) or self.faults.append(request.url),
-        )
-        self.page.goto(path.as_uri())
-        self.page.wait_for_selector("body[data-ready]")
-
-    def draw(self, where):
-        """Scroll to a section, and wait until its pictures are drawn."""
-        self.page.locator(where).scroll_into_view_if_needed()
-        self.page.wait_for_function(
-            "where => [...panels].every(([plot, panel]) => !plot.closest(where) || !panel.stale)", arg=where
-        )
-
-    def texts(self, where):
-        return self.page.locator(where).all_text_contents()
-
-    def chosen(self):
-        return self.page.evaluate("[...state.chosen].sort((a, b) => a - b)")
-
-    def click_at(self, plot, trace, point):
-        """Click on a point of a picture."""
-        self.page.locator(plot).first.scroll_into_view_if_needed()
-        place = self.page.evaluate(
-            """([plot, trace, point]) => {
-                const found = document.querySelector(plot), { xaxis, yaxis } = found._fullLayout;
-                const box = found.getBoundingClientRect();
-                const { x, y, type } = found.data[trace], at = type === "heatmap" ? point : [x[point], y[point]];
-                return [box.x + xaxis._offset + xaxis.d2p(at[0]), box.y + yaxis._offset + yaxis.d2p(at[1])];
-            }""",
-            [plot, trace, point],
-        )
-        self.page.mouse.move(*place)
-        self.page.wait_for_timeout(120)  # a picture finds out what is hovered, and only that is clicked
-        self.page.mouse.click(*place)
-        self.page.wait_for_timeout(400)  # it waits whether a second click follows
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("pages")
-
-
-def two_arms(folder):
-    """The report of a sweep of two arms, written once."""
-    path = folder / "arms.html"
-    return path if path.exists() else write_report(SyntheticResults(48, arms=("left", "right")), path)
-
-
-@pytest.fixture
-def shown(browser, folder):
-    """The report of 48 runs, freshly opened; at the end nothing may have gone wrong in it."""
-    path = folder / "report.html"
-    if not path.exists():
-        write_report(SyntheticResults(48), path)
-    opened = Shown(browser, path)
-    yield opened
-    opened.page.close()
-    assert opened.faults == []
-
-
-@pytest.mark.parametrize("width", [1400, 420])
-def test_every_picture_is_drawn_wide_and_narrow(browser, folder, width):
-    path = two_arms(folder)
-    opened = Shown(browser, path, width)
-    for section in ("#curves", "#times", "#phases", "#norms", "#slingshots", "#anatomy"):
-        opened.draw(section)
-    assert opened.page.locator(".plot .main-svg").count() >= 2 * (4 + 2 + 2 + 10 + 4)
-    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
-    note = opened.page.inner_text("#curves >> xpath=.. >> .note")
-    assert note.startswith("Median and 10–90% band over 12 runs, pooled over init.scale. Steps are optimizer updates")
-    assert opened.faults == []
-
-
-def test_a_real_sweep_is_shown(browser, trained):
-    opened = Shown(browser, trained / "report.html")
-    for section in ("#curves", "#times", "#norms"):
-        opened.draw(section)
-    assert opened.texts("#legend button span") == ["calm, lr 0.001", "calm, lr 0.03", "exploding"]
-    assert opened.texts("#legend button small")[2] == "n = 1, 1 diverged"
-    assert opened.faults == []
-
-
-def test_a_click_in_the_table_highlights_the_run_everywhere(shown):
-    for section in ("#curves", "#times", "#phases"):
-        shown.draw(section)
-    before = shown.page.evaluate("document.querySelector('#curves .plot').data.length")
-    shown.page.locator("#run-table tbody tr").nth(3).click()
-    assert shown.chosen() == [3]
-    shown.draw("#curves")
-    assert shown.page.evaluate("document.querySelector('#curves .plot').data.length") == before + 1
-    shown.draw("#times")
-    selected = shown.page.evaluate(
-        "document.querySelector('#times .plot').data.map(trace => trace.selectedpoints.length)"
-    )
-    assert selected == [0, 0, 0, 1]
-    shown.draw("#phases")
-    assert shown.page.evaluate("document.querySelector('#phases .plot').layout.shapes.length") == 1
-    assert set(shown.texts("#event-table td:first-child")) == {f"{3:012x}"}
-    assert len(shown.texts("#run-table tbody tr")) == 20, "the table in which runs are chosen shows the others too"
-    shown.page.keyboard.press("Escape")
-    assert shown.chosen() == []
-
-
-def test_a_click_on_a_point_filters_the_tables(shown):
-    shown.draw("#times")
-    shown.click_at("#times .plot", 1, 0)
-    (chosen,) = shown.chosen()
-    at = ["fit_step", "generalization_step"]
-    runs = SyntheticResults(48).runs()[at].to_numpy()
-    assert (runs[chosen] == runs[1]).all(), "the run itself, or one that lies on it"
-    assert shown.texts("#run-table td:first-child") == [f"{chosen:012x}"]
-    assert set(shown.texts("#event-table td:first-child")) == {f"{chosen:012x}"}
-
-
-def test_a_click_on_a_line_chooses_its_group_and_on_a_run_the_run(shown):
-    shown.draw("#curves")
-    plot = "#curves .panel:nth-child(4) .plot"
-    shown.click_at(plot, 11, 30)  # low, high and median of each of four groups
-    assert shown.chosen() == [run for run in range(48) if DECAYS[run % 4] == 3.0]
-    assert shown.page.get_attribute("#legend button:nth-child(4)", "aria-pressed") == "true"
-    assert len(shown.texts("#run-table tbody tr")) == 12
-
-
-def test_a_phase_cell_is_that_of_the_figure_and_chooses_its_runs(shown):
-    shown.draw("#phases")
-    cells = phase.data(SyntheticResults(48)).cells.query("panel == 'generalization'")
-    found = shown.page.evaluate("document.querySelectorAll('#phases .plot')[1].data[1].z")
-    labels = shown.page.evaluate("DATA.axes[0].map(axis => axis.labels)")
-    for cell in cells.to_dict("records"):
-        height = found[labels[1].index(cell["y"])][labels[0].index(cell["x"])]
-        expected = None if cell["marked"] else pytest.approx(np.log10(cell["median"]))
-        assert height == expected
-    shown.click_at("#phases .panel:nth-child(2) .plot", 1, [2, 1])
-    assert shown.chosen() == [run for run in range(48) if run % 4 == 2 and run // 4 % 3 == 1]
-
-
-def test_bars_and_the_legend_choose_and_shift_adds(shown):
-    shown.page.click("#outcomes button:has-text('did not generalize') .bar")
-    memorized = shown.chosen()
-    assert memorized
-    assert shown.texts("#outcomes .count")[1] == f"{len(memorized)} of {len(memorized)}"
-    shown.page.locator("#legend button").nth(3).click(modifiers=["Shift"])
-    assert shown.chosen() == sorted({*memorized, *range(3, 48, 4)})
-    assert f"{len(memorized) + 12} of 48 runs chosen" in shown.page.inner_text("#chosen")
-
-
-def test_tables_sort_both_ways(shown):
-    head = shown.page.locator("#run-table th button", has_text="generalization step")
-    column = shown.texts("#run-table th button").index("generalization step") + 1
-    for order in ("ascending", "descending"):
-        head.click()
-        values = [float(text) for text in shown.texts(f"#run-table td:nth-child({column})") if text]
-        assert values == sorted(values, reverse=order == "descending")
-        assert len(values) == 20, "runs without a value come last"
-        assert shown.page.get_attribute(f"#run-table th:nth-child({column})", "aria-sort") == order
-
-
-@pytest.mark.parametrize(
-    ("column", "text", "fits"),
-    [
-        ("step", "> 8000", lambda row: row["step"] > 8000),
-        ("step", "1000..4000", lambda row: 1000 <= row["step"] <= 4000),
-        ("event", "sling", lambda row: row["kind"] == "slingshot"),
-        ("weight_decay", "= 0.3", lambda row: int(row["run_id"], 16) % 4 == 1),
-    ],
-)
-def test_the_event_table_filters(shown, column, text, fits):
-    shown.page.fill(f"#event-table input[aria-label='filter {column}']", text)
-    wanted = [row["run_id"] for row in SyntheticResults(48).events().to_dict("records") if fits(row)]
-    assert f"{len(wanted)} of " in shown.page.inner_text("#event-table .tools span")
-    assert shown.texts("#event-table td:first-child") == wanted[:20]
-    shown.page.click("#event-table .tools button:has-text('Choose')")
-    assert shown.chosen() == sorted({int(run_id, 16) for run_id in wanted})
-
-
-def test_a_filter_that_makes_no_sense_is_marked_and_filters_nothing(shown):
-    box = "#run-table input[aria-label='filter seed']"
-    shown.page.fill(box, "> many")
-    assert shown.page.get_attribute(box, "aria-invalid") == "true"
-    assert "of 48 runs" in shown.page.inner_text("#run-table .tools span")
-
-
-def test_colors_and_arms_can_be_chosen(browser, folder):
-    path = two_arms(folder)
-    opened = Shown(browser, path)
-    opened.page.select_option("#scope", label="right")
-    opened.page.select_option("#color", label="init.scale")
-    assert opened.texts("#legend button span") == ["0.5", "1", "2"]
-    assert "24 of 48 runs" in opened.page.inner_text("#run-table .tools span")
-    opened.draw("#curves")
-    assert opened.faults == []
-
-
-def test_hostile_names_are_text_in_the_browser(browser, folder):
-    opened = Shown(browser, write_report(hostile(), folder / "hostile.html"))
-    assert opened.page.inner_text("h1") == HOSTILE
-    opened.page.select_option("#color", label="op")
-    opened.page.locator("#run-table tbody tr").first.click()
-    for section in ("#curves", "#times", "#phases", "#slingshots"):
-        opened.draw(section)
-    opened.page.locator("#phases select").nth(1).select_option(label="op")
-    opened.draw("#phases")
-    assert opened.page.locator("img, main b:has(*)").count() == 0
-    assert "script>" in "".join(opened.texts("#phases .ytick, #phases .xtick, #phases text"))
-    assert opened.faults == []
-
-
-def test_a_thousand_runs_open_in_less_than_3_seconds(browser, thousand):
-    times = []
-    while len(times) < 3 and (not times or times[-1] >= 3):  # once is enough; other tests may run beside this one
-        opened = Shown(browser, thousand)
-        opened.draw("#curves")
-        times.append(opened.page.evaluate("performance.now()") / 1000)
-        assert opened.faults == []
-        opened.page.close()
-    assert times[-1] < 3, times
