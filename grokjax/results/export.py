@@ -20,6 +20,7 @@ import json
 from safetensors import safe_open
 with safe_open({path!r}, framework="pt") as file:
     config, state = json.loads(file.metadata()["config"]), {{name: file.get_tensor(name) for name in file.keys()}}
+
 """
 RECIPES = {
     "TransformerLens 2 and 3": READ
