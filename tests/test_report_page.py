@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from report_results import DECAYS, HOSTILE, MATRICES, SyntheticResults, hostile
 
+from grokjax.analysis.median_text import reached
 from grokjax.figures import phase
 from grokjax.report import write_report
 
@@ -424,7 +425,9 @@ def test_headings_are_in_order_and_pictures_say_what_is_seen(shown):
     labels = shown.page.evaluate("[...document.querySelectorAll('.plot')].map((plot) => plot.ariaLabel)")
     assert labels[0].startswith("train loss (nats). Against step, log; values log. By weight_decay")
     assert "0.1: median from 3." in labels[0]
-    assert "48 of 48 fit, median step 220; 40 of 48 generalized, median step" in labels[4]
+    runs = SyntheticResults(48).runs()
+    fit, generalized = (reached(runs[name]) for name in ("fit_step", "generalization_step"))
+    assert f"{fit.text('fit')}; {generalized.text('generalized')}." in labels[4]
     assert all(len(label) > 30 for label in labels)
     unnamed = "[...document.querySelectorAll('input, select')].filter((one) => !one.ariaLabel && !one.labels.length)"
     assert shown.page.evaluate(f"{unnamed}.length") == 0

@@ -43,7 +43,7 @@ function stepCell(field) {
     return {
       height: Math.log10(Math.max(cell.median, 1)),
       text,
-      words: `${share} runs got there<br>median step ${numberText(cell.median)}`,
+      words: `${share} runs got there<br>median step ${wholeText(cell.median)}`,
     };
   };
 }

@@ -173,11 +173,14 @@ function timesPanel() {
   };
 }
 
-// k of n, and the median over all of them: a run that did not get there is later than any.
+// As `grokjax.analysis.median_text`: k of n, and the median over all of them.
 function reachedText(runs, field, did) {
-  const { median, reached, count } = censoredMedian(runs.map((run) => RUNS[field][run]));
-  const step = median === null ? (reached ? ", median not reached" : "") : `, median step ${numberText(median)}`;
-  return `${reached} of ${count} ${did}${step}`;
+  const { median, reached, count } = censoredMedian(runs.map((run) => RUNS[field][run])),
+    head = `${reached} of ${count} ${did}`;
+  if (!reached) return head;
+  return median === null
+    ? `${head}, median step not reached: fewer than half did`
+    : `${head}, median step ${wholeText(median)}`;
 }
 
 function timesLabel(points) {

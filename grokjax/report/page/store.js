@@ -168,6 +168,10 @@ function numberText(value) {
   return size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(4))) : value.toExponential(2).replace("e+", "e");
 }
 
+function wholeText(value) {
+  return Math.round(value).toLocaleString("en");
+}
+
 function stepsText(value) {
   for (const [size, letter] of [
     [1e6, "M"],
