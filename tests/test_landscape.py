@@ -88,8 +88,8 @@ def test_scales_that_are_none_are_an_error(results: grokjax.Results, scales: lis
 
 
 def test_an_unknown_run_or_step_is_an_error(results: grokjax.Results):
-    with pytest.raises(ValueError, match="no run 'abcdefgh'"):
-        ray(results, ["abcdefgh"])
+    with pytest.raises(ValueError, match="no run 'xyzw'"):
+        ray(results, ["xyzw"])
     with pytest.raises(ValueError, match="none at 7"):
         ray(results, step=7)
 

@@ -46,9 +46,11 @@ def chosen_runs(results: Results, where: str) -> Results:
     Raises ValueError for what is no condition, an unknown key, an order of what is no number, and where no run is left.
     """
     clauses, runs = parsed(where), results.runs()
+    varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
+    told = f"; the sweep varies {', '.join(varied) or 'nothing'}, and any column of runs() can be compared"
     is_chosen = np.ones(len(runs), bool)
     for clause in clauses:
-        column = whole_key(clause.key, map(str, runs), results.path, "; any column of runs() can be compared")
+        column = whole_key(clause.key, map(str, runs), results.path, told)
         is_chosen &= np.array([_meets(plain_value(value), clause) for value in runs[column]], bool)
         if not is_chosen.any():
             values = list(dict.fromkeys(plain_value(value) for value in runs[column]))
@@ -100,8 +102,13 @@ def _meets(value: Any, clause: Clause) -> bool:
             raise ValueError(f"{clause.key} {clause.op} {_text(clause.value)}: only numbers have an order")
         return is_number(value) and ORDERS[clause.op](value, clause.value)
     if clause.op == "in":
-        return value in clause.value
-    return (value == clause.value) == (clause.op == "==")
+        return any(_equal(value, one) for one in clause.value)
+    return _equal(value, clause.value) == (clause.op == "==")
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Equal, where yes is not 1."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
 def _value(text: str) -> Any:

@@ -85,6 +85,7 @@ def _drawn(
 ) -> tuple[Figure, pd.DataFrame]:
     """The picture, and the numbers in it."""
     from grokjax.analysis.where import chosen_runs
+    from grokjax.figures.finish import finish
     from grokjax.figures.style import add_note, drawn_at, width_of
     from grokjax.results.joined import Joined
 
@@ -99,6 +100,7 @@ def _drawn(
         table, figure = module.table(data), module.figure(data)
     if where is not None:
         add_note(figure, f"runs with {where}")
+    finish(figure)
     return figure, table
 
 

@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, PALE, paper, picture_width
+from grokjax.figures.style import BLUE, COLUMN, GREEN, GREY, ORANGE, paper, picture_width
+from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 from grokjax.sweep.load import SweepError
@@ -45,6 +46,7 @@ class AnatomyData:
     replayed: bool
     note: str  # where the numbers are from
     curves: pd.DataFrame
+    loss_unit: str = ""
 
 
 def data(
@@ -89,7 +91,8 @@ def data(
             other = "was trained on" in str(error)
             note = f"stored records; not replayed: {'trained on another machine' if other else error}"
     curves = curves.reset_index(drop=True)
-    return AnatomyData(run, layer, event, len(slingshots), step, jump, replayed, note, curves)
+    unit = loss_unit(results.planned().query("run_id == @run").get("loss.name", ()))
+    return AnatomyData(run, layer, event, len(slingshots), step, jump, replayed, note, curves, unit)
 
 
 def _slingshots(results: Results, run: str | None) -> tuple[str, pd.DataFrame]:
@@ -158,18 +161,18 @@ class Panel(NamedTuple):
 
 
 LOSS = [
-    ("train/loss_max", PALE, "largest between records", "-"),
+    ("train/loss_max", GREY, "largest between records", "-"),
     ("test/loss", GREEN, "test", "-"),
     ("train/loss", BLUE, "train", "-"),
 ]
 MARGIN = [("margin/median", BLUE, "median", "-"), ("margin/min", BLUE, "least", "--")]
 PANELS = {
-    "loss": Panel("loss", 1.0, LOSS, log=True),
-    "norm": Panel("norm of\n{layer}", 0.65, [("norm", "black", "", "-")]),
-    "update": Panel("update\nof {layer}", 0.65, [("update_norm", "black", "", "-")], log=True),
+    "loss": Panel("loss\n({unit})", 1.0, LOSS, log=True),
+    "norm": Panel("L2 norm\nof {layer}", 0.65, [("norm", "black", "", "-")]),
+    "update": Panel("L2 norm\nof update", 0.65, [("update_norm", "black", "", "-")], log=True),
     "gain": Panel("Adam's gain\n" + r"$1/(\sqrt{\hat{v}}+\epsilon)$", 0.75, [(GAIN, "black", "", "-")], log=True),
-    "margin": Panel("train\nmargin", 0.85, MARGIN),
-    "accuracy": Panel("accuracy", 0.6, [("test/accuracy", GREEN, "", "-"), ("train/accuracy", BLUE, "", "-")]),
+    "margin": Panel("margin\n(logits)", 0.95, MARGIN),
+    "accuracy": Panel("accuracy\n(share)", 0.6, [("test/accuracy", GREEN, "", "-"), ("train/accuracy", BLUE, "", "-")]),
 }
 
 
@@ -188,7 +191,7 @@ def figure(data: AnatomyData) -> Figure:
         axes["norm"].text(0.98, 0.06, f"jump {100 * data.norm_jump:+.2g} %", transform=axes["norm"].transAxes, **style)
     if "margin" in axes:
         axes["margin"].axhline(ABSORBED, color=GREY, linewidth=0.9, linestyle=":", label="23 ln 2", zorder=0)
-        axes["margin"].legend(loc="lower right", handlelength=1.6, fontsize=6, borderpad=0, labelspacing=0.15)
+        _legend_above(axes["margin"])
     if "accuracy" in axes:
         axes["accuracy"].set(ylim=(-0.05, 1.05), yticks=[0, 0.5, 1])
     lowest = list(axes.values())[-1]
@@ -206,15 +209,25 @@ def _draw_panel(axes: Axes, data: AnatomyData, panel: Panel) -> None:
         if column in data.curves:
             known = data.curves[["step", column]].replace([np.inf, -np.inf], np.nan).dropna()
             axes.plot(known["step"], known[column], color=color, label=label, linestyle=dashes, linewidth=0.9)
-    axes.set_ylabel(panel.label.replace("{layer}", data.last_layer))
+    label = panel.label.replace("{layer}", data.last_layer).replace("\n({unit})", _unit(data))
+    axes.set_ylabel(label)
     if panel.log:
         axes.set_yscale("log")
+
+
+def _unit(data: AnatomyData) -> str:
+    return f"\n({data.loss_unit})" if data.loss_unit else ""
 
 
 def _finish_loss(axes: Axes, data: AnatomyData) -> None:
     if data.replayed:
         dots = data.curves[data.curves["stored"]]
         axes.plot(dots["step"], dots["train/loss"], ".", color="black", markersize=1.8, label="stored records")
+    _legend_above(axes)
+
+
+def _legend_above(axes: Axes) -> None:
+    """Beside the data, which it would hide."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),

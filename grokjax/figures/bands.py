@@ -14,7 +14,7 @@ from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
 from grokjax.analysis.time_axis import across_time, step_factors
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
-from grokjax.figures.style import span_text
+from grokjax.figures.style import span_text, steps_text
 from grokjax.results.read import Results
 
 
@@ -27,13 +27,15 @@ class ArmBands:
     sizes: tuple[int, ...]  # runs with records, a group
     across: str = "step"  # the column of bands that is drawn across
     between: bool = False  # whether values lie between records: those of a group's runs are at different places
+    measured: str = ""  # what was measured besides the records, and on how much
 
     @property
     def note(self) -> str:
         """What the lines and bands are, in words."""
         sizes = sorted({size for size in self.sizes if size})
         if sizes[-1] == 1:
-            return "one run each" if len(self.sizes) > 1 else "one run"
+            text = "one run each" if len(self.sizes) > 1 else "one run"
+            return f"{text}; {self.measured}" if self.measured else text
         what = "runs" if self.grouping.pooled else "seeds"
         wide = f"{100 * QUANTILES[0]:.0f}–{100 * QUANTILES[1]:.0f}% band"
         band = "min–max band" if sizes[-1] < FEWEST else wide
@@ -46,7 +48,15 @@ class ArmBands:
             text += "; straight between the records of each run"
         if self.grouping.pooled:
             text += f", pooled over {', '.join(short_key(key) for key in self.grouping.pooled)}"
-        return text
+        return f"{text}; {self.measured}" if self.measured else text
+
+
+def snapshots_text(measured: pd.DataFrame) -> str:
+    """How many snapshots were measured, and from which step to which. measured: a row each, with its step."""
+    count = len(measured[["run_id", "step"]].drop_duplicates())
+    first, last = int(measured["step"].min()), int(measured["step"].max())
+    steps = f"step {first}" if first == last else f"steps {steps_text(first)} to {steps_text(last)}"
+    return f"{count} snapshots, {steps}"
 
 
 def arm_bands(

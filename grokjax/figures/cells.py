@@ -11,10 +11,13 @@ from matplotlib.colors import LogNorm, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from grokjax.figures.style import SEQUENTIAL
+from grokjax.figures.style import SEQUENTIAL, picture_width
 
-MOST_TEXTS = 10  # cells in a row or column that carry their value
+MOST_TEXTS = 10  # cells in a column that carry their value
 HEIGHT = 0.34  # inches
+CELL = 0.3  # inches across, that a cell needs
+LETTER = 0.05  # inches
+BAR = 0.6  # inches, of a color bar
 NO_VALUE = "#E4E4E4"
 HATCH, LINES = "//////", "#9A9A9A"
 
@@ -24,15 +27,25 @@ def inches(rows: int) -> float:
     return max(1.0, HEIGHT * rows)
 
 
+def side_by_side(panels: int, bars: int, x_values: Sequence[str], y_values: Sequence[str]) -> tuple[int, float]:
+    """How many of the panels stand side by side, and inches across a cell. bars: color bars beside each other."""
+    free = picture_width() - LETTER * max(map(len, y_values)) - 0.3
+    across = (free - BAR * bars) / panels / len(x_values)
+    if panels == 1 or across >= CELL:
+        return panels, across
+    return 1, (free - BAR) / len(x_values)
+
+
 def draw_heat_map(
-    axes: Axes, cells: pd.DataFrame, x_values: Sequence[str], y_values: Sequence[str], norm: LogNorm
+    axes: Axes, cells: pd.DataFrame, x_values: Sequence[str], y_values: Sequence[str], norm: LogNorm, across: float
 ) -> None:
     """Cells at their labels, which stand along the axes in the order given; texts where there is room for them.
 
-    cells: one row a cell: x, y, shown (what is colored; nan: nothing), text, marked (hatched).
+    cells: one row a cell: x, y, shown (what is colored; nan: nothing), text, marked (hatched). across: inches of one.
     """
     least = norm.vmin or 0.0
-    texts = len(x_values) <= MOST_TEXTS and len(y_values) <= MOST_TEXTS
+    widest = max((len(line) for text in cells["text"] for line in text.split("\n")), default=0)
+    texts = LETTER * widest <= across and len(y_values) <= MOST_TEXTS
     for cell in cells.to_dict("records"):
         column, row = x_values.index(cell["x"]), y_values.index(cell["y"])
         color = NO_VALUE if pd.isna(cell["shown"]) else SEQUENTIAL(norm(max(cell["shown"], least)))
@@ -47,7 +60,9 @@ def draw_heat_map(
             ink = "white" if dark else "black"
             axes.text(column, row, cell["text"], ha="center", va="center", fontsize=6, color=ink, bbox=box)
     axes.set(xlim=(-0.5, len(x_values) - 0.5), ylim=(-0.5, len(y_values) - 0.5))
-    axes.set_xticks(range(len(x_values)), x_values, rotation=90 if sum(map(len, x_values)) > 45 else 0)
+    names = [text.replace(" ", "\n") if LETTER * len(text) > across else text for text in x_values]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    axes.set_xticks(range(len(names)), names, rotation=90 if LETTER * longest > across else 0)
     axes.set_yticks(range(len(y_values)), y_values)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.time_axis import UNITS
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
-from grokjax.figures.panels import arm_panels, draw_metric, is_log_metric, wrapped
+from grokjax.figures.panels import arm_panels, draw_metric, name_arms, wrapped
 from grokjax.figures.style import log_axis, log_label, most_columns, paper, picture_width, plain_axis
+from grokjax.figures.together import is_log_metric
 from grokjax.results.read import Results
 
 METRICS = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
@@ -77,6 +78,7 @@ def figure(data: CurvesData) -> Figure:
             scale = log_axis if data.x_scale == "log" else plain_axis
             scale(axes, arm.bands[arm.across])
             axes.tick_params(labelbottom=metric in data.metrics[-columns:])
+    name_arms(arms, blocks)
     return picture
 
 

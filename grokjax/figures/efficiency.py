@@ -16,13 +16,14 @@ from grokjax.analysis.efficiency import efficiency
 from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import Grouping, check_colors, check_key, group_runs, number_axis, varied_arm
 from grokjax.figures.null_place import NullPlace, null_place
-from grokjax.figures.panels import colors_of
-from grokjax.figures.style import paper, picture_width, value_ticks
+from grokjax.figures.panels import colors_of, legend_columns
+from grokjax.figures.style import log_upwards, paper, picture_width, span_text, value_ticks
 from grokjax.results.read import Results
 
 LABELS, SIZES = "task.op", "task.train_fraction"  # what is colored and across where they vary
 MARKERS = {"memorizing": "s", "generalizing": "o", "neither": "x"}
 DODGE = 0.018  # of the axis, between groups
+EDGE = 0.07  # of the axis, beyond its first and last value
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,18 @@ def figure(data: EfficiencyData) -> Figure:
     for kind, marker in MARKERS.items():
         if (data.points["kind"] == kind).any():
             handles.append(Line2D([], [], color="black", marker=marker, markersize=3.5, linestyle="none", label=kind))
-    picture.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 7), columnspacing=1.2)
-    picture.suptitle(_title(data), fontsize=7.5)
+    columns = legend_columns([str(handle.get_label()) for handle in handles], picture_width())
+    picture.legend(handles=handles, loc="outside lower center", ncols=columns, columnspacing=1.2)
+    picture.suptitle(_title(data), fontsize=7.5, x=0.02, ha="left")
     return picture
 
 
 def _title(data: EfficiencyData) -> str:
     text = "" if data.grouping.arm == "main" else f"arm {data.grouping.arm}:   "
-    text += f"color: {data.grouping.name}   one point a run"
+    counts = data.points.groupby(["group", "x"], dropna=False).size()
+    runs = span_text(counts.min(), counts.max())
+    text += f"color: {data.grouping.name}   {len(data.points)} runs, {runs} a color and {short_key(data.x)}"
+    text += "; medians and min–max bands over runs; of generalizing networks the logits in the key frequencies"
     pooled = ", ".join(short_key(key) for key in data.grouping.pooled if key != data.x)
     if pooled:
         text += f", also over {pooled}"
@@ -125,10 +130,13 @@ def _draw_losses(axes: Axes, data: EfficiencyData) -> None:
     colors = colors_of(data.grouping)
     drawn = data.points[(data.points["train/loss"] > 0) & np.isfinite(data.points["train/loss"])]
     for row in drawn.to_dict("records"):
-        style: dict[str, Any] = {"color": colors[row["group"]], "markersize": 3.2, "alpha": 0.8}
+        style: dict[str, Any] = {"color": colors[row["group"]], "markersize": 3.2}
         axes.plot(row["norm"], row["train/loss"], MARKERS[row["kind"]], **style)
     axes.set_yscale("log")
-    axes.set_xlabel("norm of all parameters together")
+    if len(drawn):
+        log_upwards(axes)
+    axes.set_xlabel("L2 norm of all parameters together")
+    axes.set_ylabel(data.grouping.loss_unit)
     axes.set_title(f"train loss, at every {short_key(data.x)}")
 
 
@@ -144,11 +152,18 @@ def _draw_circuits(axes: Axes, data: EfficiencyData) -> None:
         index = int(group)  # pyright: ignore[reportArgumentType]
         shift = DODGE * (index - (len(colors) - 1) / 2) * width
         style: dict[str, Any] = {"color": colors[index], "marker": MARKERS[str(kind)]}
-        axes.plot(unscaled(scaled(runs["x"]) + shift), runs["circuit"], ls="none", markersize=2.6, alpha=0.4, **style)
-        medians = runs.groupby("x")["circuit"].median()
-        axes.plot(unscaled(scaled(medians.index) + shift), medians, markersize=4, **style)
+        axes.plot(unscaled(scaled(runs["x"]) + shift), runs["circuit"], ls="none", mfc="white", markersize=2.4, **style)
+        over = runs.groupby("x")["circuit"].agg(["median", "min", "max"])
+        x = unscaled(scaled(over.index) + shift)
+        axes.fill_between(x, over["min"], over["max"], color=colors[index], alpha=0.18, linewidth=0)
+        axes.plot(x, over["median"], markersize=3.6, **style)
     if log:
         axes.set_xscale("log")
     value_ticks(axes, values, data.null)
+    places = [*values, data.null.x] if data.null else values
+    low, high = float(np.min(scaled(places))), float(np.max(scaled(places)))
+    margin = EDGE * ((high - low) or 1.0)
+    axes.set_xlim(float(unscaled(low - margin)), float(unscaled(high + margin)))
     axes.set_xlabel(short_key(data.x))
-    axes.set_title("correct logit / norm (generalizing: key frequencies)")
+    axes.set_ylabel("correct logit / norm")
+    axes.set_title("efficiency of circuits")

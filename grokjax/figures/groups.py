@@ -20,6 +20,7 @@ from grokjax.analysis.cells import (
 )
 from grokjax.analysis.keys import short_key, whole_key
 from grokjax.figures.style import value_text
+from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.sweep.spelling import did_you_mean
 
@@ -54,6 +55,7 @@ class Grouping:
     keys: tuple[str, ...]
     pooled: tuple[str, ...]  # axes of the arm, other than seeds, whose values share a group
     groups: tuple[Group, ...]
+    loss_unit: str = ""  # of the losses of all of them, where it is one
 
     @property
     def numeric(self) -> bool:
@@ -163,7 +165,7 @@ def group_runs(results: Results, runs: pd.DataFrame, arm: str, by: str | None = 
         keys = keys[:1]
         groups = _groups(results, runs, keys)
     pooled = [key for key in varied if key not in keys and _splits(runs, keys, key)]
-    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups))
+    return Grouping(arm, tuple(keys), tuple(pooled), tuple(groups), loss_unit(runs.get("loss.name", ())))
 
 
 def grouped_arms(

@@ -10,11 +10,11 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.kernel import Sample, kernel
 from grokjax.analysis.over_runs import carried_runs, over_runs
-from grokjax.figures.bands import ArmBands, curve_bands
+from grokjax.figures.bands import ArmBands, curve_bands, snapshots_text
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, draw_metric
-from grokjax.figures.style import paper, plain_axis
+from grokjax.figures.panels import arm_panels, draw_metric, name_arms
+from grokjax.figures.style import from_zero, paper, plain_axis
 from grokjax.results.read import Results
 
 __all__ = ["data", "figure", "table"]
@@ -23,6 +23,7 @@ MEASURED = {
     "centered_alignment": "centered alignment",
     "change": "change from the start",
 }
+UNITS = {"alignment": "cosine", "centered_alignment": "cosine", "change": "1 − cosine"}
 ACCURACY = "test/accuracy"
 
 
@@ -44,7 +45,9 @@ def data(
         kernels = kernel(results, list(group_of), sample=Sample(examples))
         measured = over_runs(kernels, group_of, list(MEASURED), ended)
         accuracy, _ = curve_bands(results, group_of, [ACCURACY])
-        arms.append(ArmBands(grouping, pd.concat([measured, accuracy], ignore_index=True), sizes))
+        both = pd.concat([measured, accuracy], ignore_index=True)
+        note = f"kernels on {kernels['examples'].max()} train examples of {snapshots_text(kernels)}"
+        arms.append(ArmBands(grouping, both, sizes, measured=note))
     return arms
 
 
@@ -57,5 +60,7 @@ def figure(arms: list[ArmBands]) -> Figure:
             draw_metric(axes, arm, metric, MEASURED.get(metric, ""))
             plain_axis(axes, arm.bands["step"])
             if metric != ACCURACY:
-                axes.set_ylim(bottom=0)
+                axes.set_ylabel(UNITS[metric])
+                from_zero(axes)
+    name_arms(arms, blocks)
     return picture

@@ -10,7 +10,7 @@ from grokjax.analysis.landscape import ray
 from grokjax.analysis.over_runs import over_runs
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, colors_of, draw_metric
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric, name_arms
 from grokjax.figures.style import paper
 from grokjax.results.read import Results
 
@@ -35,8 +35,13 @@ def data(results: Results, by: str | None = None, arm: str | None = None, step: 
         norms = trained.groupby(trained["run_id"].map(group_of))["norm"].median()
         bands = over_runs(rays, group_of, METRICS, across="scale")
         norm = bands["scale"].to_numpy() * bands["group"].map(norms).to_numpy()
-        arms.append(ArmBands(grouping, bands.assign(norm=norm), sizes, across="norm"))
+        arms.append(ArmBands(grouping, bands.assign(norm=norm), sizes, across="norm", measured=_measured(rays)))
     return arms
+
+
+def _measured(rays: pd.DataFrame) -> str:
+    scales = rays["scale"]
+    return f"all parameters times {scales.nunique()} factors from {scales.min():g} to {scales.max():g}"
 
 
 def _is_trained(rows: pd.DataFrame) -> np.ndarray:
@@ -62,4 +67,5 @@ def figure(arms: list[ArmBands]) -> Figure:
             axes.set_xscale("log")
             for row in trained[trained["metric"] == metric].to_dict("records"):
                 axes.plot(row["norm"], row["median"], "o", color=colors[row["group"]], markersize=3.5, zorder=3)
+    name_arms(arms, blocks)
     return picture

@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.neurons import each_neuron, neurons
 from grokjax.analysis.over_runs import carried_runs, over_runs
-from grokjax.figures.bands import ArmBands, bands_table
+from grokjax.figures.bands import ArmBands, bands_table, snapshots_text
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style
-from grokjax.figures.style import log_axis, log_label, paper
+from grokjax.figures.panels import arm_panels, colors_of, draw_metric, line_style, name_arms
+from grokjax.figures.style import paper, plain_axis
 from grokjax.results.read import Results
 
-METRICS = {"quadratic": "R² of a quadratic", "beyond": "of it beyond a line"}
+METRICS = {"quadratic": "activation as a quadratic", "beyond": "of it beyond a line"}
 BINS = np.linspace(0, 1, 41)
 
 
@@ -52,8 +52,11 @@ def data(
         each = each_neuron(results, list(group_of), "last" if step is None else step)
         live = each[~each["dead"]].assign(group=each["run_id"].map(group_of))
         for layer, part in curves.groupby("layer", sort=True):
-            bands = ArmBands(grouping, over_runs(part, group_of, list(METRICS), ended), sizes)
-            layers.append(LayerNeurons(int(layer), bands, live[live["layer"] == layer], step))  # pyright: ignore[reportArgumentType]
+            shown, dead = live[live["layer"] == layer], int(each.loc[each["layer"] == layer, "dead"].sum())
+            note = f"R² over all pairs of operands at {snapshots_text(part)}; one by one: {len(shown)} neurons"
+            note += f" ({dead} dead left out)" if dead else ""
+            bands = ArmBands(grouping, over_runs(part, group_of, list(METRICS), ended), sizes, measured=note)
+            layers.append(LayerNeurons(int(layer), bands, shown, step))  # pyright: ignore[reportArgumentType]
     return layers
 
 
@@ -94,7 +97,8 @@ def figure(layers: list[LayerNeurons]) -> Figure:
             _draw_steps(panels[metric], layer.bands, metric, title + of_layer)
         _draw_each(panels["each"], layer)
         when = "at the end" if layer.step is None else f"step {layer.step}"
-        panels["each"].set_title(f"neurons, {when}{of_layer}")
+        panels["each"].set_title(f"each neuron, {when}{of_layer}")
+    name_arms([layer.bands for layer in layers], blocks)
     return picture
 
 
@@ -104,8 +108,9 @@ def _draw_steps(axes: Axes, arm: ArmBands, metric: str, title: str) -> None:
     if steps.nunique() == 1:
         for line in axes.lines:
             line.set_marker("o")
-    log_axis(axes, steps)
-    axes.set_xlabel(log_label(steps))
+    plain_axis(axes, steps)
+    axes.set_xlabel("step")
+    axes.set_ylabel("R² (mean over neurons)")
 
 
 def _draw_each(axes: Axes, layer: LayerNeurons) -> None:
@@ -116,5 +121,5 @@ def _draw_each(axes: Axes, layer: LayerNeurons) -> None:
             axes.stairs(_shares(values), BINS, color=color, linestyle=line_style(grouping, index), linewidth=1.1)
     axes.set_xlim(0, max(0.5, float(BINS[np.searchsorted(BINS, min(layer.each["beyond"].max(), 1.0))])))
     axes.set_ylim(0)
-    axes.set_xlabel("R² of a quadratic less that of a line")
+    axes.set_xlabel("R² beyond a line")
     axes.set_ylabel("share of neurons")

@@ -16,8 +16,10 @@ from grokjax.analysis.cells import runs_of
 from grokjax.analysis.keys import short_key
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
-from grokjax.figures.panels import arm_panels, draw_median, draw_metric, is_log_metric, wrapped
+from grokjax.figures.panels import arm_panels, draw_median, draw_metric, legend_columns, name_arms, wrapped
 from grokjax.figures.style import PALETTE, log_axis, log_label, most_columns, paper, picture_width
+from grokjax.figures.together import is_log_metric
+from grokjax.figures.units import NORM
 from grokjax.results.read import Results
 from grokjax.spec.shapes import OFF_PATH, is_matrix, is_on_path
 
@@ -27,6 +29,7 @@ PATH, OTHERS = "on the path to the logits", "others"
 COLORS = {PATH: PALETTE[0], OTHERS: PALETTE[1]}
 MEETING = 1.75  # inches of a panel that holds all matrices
 MEETING_WIDTH = 2.2
+MEDIAN = 0.9  # of a line's width, where all are in one panel
 LABEL = 0.085  # of its height, that a matrix's name takes
 TOTAL = "norm/total"
 
@@ -116,6 +119,9 @@ def _draw_each(arms: list[ArmBands]) -> Figure:
             axes.tick_params(labelbottom=index + columns >= len(panels))
             if not log:
                 axes.yaxis.set_major_locator(MaxNLocator(4))
+            if index % columns:
+                axes.set_ylabel("")
+    name_arms(arms, blocks)
     return picture
 
 
@@ -138,11 +144,17 @@ def _draw_equal(arms: list[ArmBands]) -> Figure:
             _log_norms(axes, *limits)
             texts = zip(arm.grouping.keys, arm.grouping.groups[index].texts, strict=True)
             axes.set_title(", ".join(f"{short_key(key)} {text}" for key, text in texts))
-            axes.set_ylabel("norm" if index % columns == 0 else "")
+            axes.set_ylabel(NORM if index % columns == 0 else "")
             _mark(axes, bands[bands["group"] == index], spreads[spreads["group"] == index])
+    name_arms(arms, blocks)
     words = {PATH: f"matrices {PATH}", OTHERS: ", ".join(OFF_PATH)}
-    lines = [Line2D([], [], color=color, label=words[name]) for name, color in COLORS.items() if name in sets]
-    picture.legend(handles=lines, loc="outside upper left", ncols=2)
+    lines = [
+        Line2D([], [], color=color, linewidth=MEDIAN, label=words[name])
+        for name, color in COLORS.items()
+        if name in sets
+    ]
+    columns = legend_columns([str(line.get_label()) for line in lines], picture_width())
+    picture.legend(handles=lines, loc="outside upper left", ncols=columns)
     return picture
 
 
@@ -151,7 +163,7 @@ def _draw_group(axes: Axes, bands: pd.DataFrame, several: bool) -> None:
         color = COLORS[set_of(str(metric))]
         if several:
             axes.fill_between(part["step"], part["low"], part["high"], color=color, alpha=0.12, linewidth=0)
-        draw_median(axes, part, "step", color=color, linewidth=0.9)
+        draw_median(axes, part, "step", color=color, linewidth=MEDIAN)
 
 
 def _log_norms(axes: Axes, low: float, high: float) -> None:

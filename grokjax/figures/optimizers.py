@@ -17,6 +17,7 @@ from grokjax.analysis.keys import short_key
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
 from grokjax.figures.null_place import NullPlace, null_place
+from grokjax.figures.panels import legend_columns
 from grokjax.figures.style import (
     GREY,
     PALETTE,
@@ -32,7 +33,7 @@ from grokjax.results.read import Results
 FIRST_CHOICE = "optimizer.lr"
 MARKERS = ("o", "s", "D", "^", "v", "P", "X", "*")
 ROW = 0.52  # inches, of an optimizer in the panel of the best
-LETTERS = 158  # of a line across the picture
+SIDE_BY_SIDE = 5.5  # inches that both panels need
 DODGE = 0.06  # decades between optimizers, so that equal fractions are all seen
 WARNING = "#A3123A"
 
@@ -136,13 +137,19 @@ def table(data: OptimizersData) -> pd.DataFrame:
 @paper()
 def figure(data: OptimizersData) -> Figure:
     """Fraction generalized along x at the left; each optimizer's best, with what was tried, at the right."""
-    notes, warnings = _notes(data), [f"! {text}" for text in data.warnings]
-    height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(notes) + len(warnings))
+    warnings = [f"! {text}" for text in data.warnings]
+    height = max(2.0, ROW * len(data.names) + 0.75) + 0.13 * (len(warnings) + 1)
+    stacked = picture_width() < SIDE_BY_SIDE
+    if stacked:
+        height += 2.2
     picture = Figure(figsize=(picture_width(), height), layout="constrained")
-    left, right = picture.subplots(1, 2)
+    if stacked:  # each with margins of its own
+        left, right = (part.subplots() for part in picture.subfigures(2, 1, squeeze=False).ravel())
+    else:
+        left, right = picture.subplots(1, 2)
     _draw_sweep(left, data)
     _draw_best(right, data)
-    picture.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=6.5)
+    picture.supxlabel(_note(data), x=0.01, ha="left", fontsize=6.5)
     if warnings:
         picture.suptitle("\n".join(warnings), x=0.01, ha="left", fontsize=7.5, color=WARNING)
     return picture
@@ -166,7 +173,7 @@ def _draw_sweep(axes: Axes, data: OptimizersData) -> None:
     axes.set_ylim(-0.04, 1.04)
     axes.set_xlabel(short_key(data.x))
     axes.set_ylabel("fraction generalized")
-    columns = 4 if max(map(len, data.names)) < 9 else 2
+    columns = legend_columns(data.names, picture_width() / (1 if picture_width() < SIDE_BY_SIDE else 2) - 0.5)
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderpad=0.1, columnspacing=1.2, fontsize=6.5)
 
 
@@ -200,13 +207,13 @@ def _draw_best(axes: Axes, data: OptimizersData) -> None:
     for y, row in enumerate(best.to_dict("records")):
         axes.plot([row["low"], row["high"]], [y, y], color=PALETTE[y], linewidth=1.2)
         axes.plot(row["fraction"], y, color=PALETTE[y], marker=MARKERS[y], markersize=4.5)
-        axes.text(1.06, y, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
+        axes.text(1.03, y, _best_text(data, row), fontsize=6.5, va="center", transform=axes.get_yaxis_transform())
     names = list(best["optimizer"].where(best["warning"] == "", best["optimizer"] + " !"))
     axes.set_yticks(range(len(names)), names)
     for label, color in zip(axes.get_yticklabels(), PALETTE, strict=False):
         label.set(color=color, fontsize=7.5)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(-0.03, 1.03)
+    axes.set_xlim(-0.06, 1.06)
     axes.set_xlabel("fraction generalized")
     axes.set_title("best setting of each", loc="left")
     axes.grid(axis="x", color=GREY, alpha=0.25, linewidth=0.5)
@@ -225,14 +232,15 @@ def _best_text(data: OptimizersData, row: dict[Any, Any]) -> str:
     )
 
 
-def _notes(data: OptimizersData) -> list[str]:
+def _note(data: OptimizersData) -> str:
     runs = span_text(data.settings["runs"].min(), data.settings["runs"].max())
     text = f"Bars: 95 % Wilson intervals over the {runs} runs of a setting; "
-    text += "median step: of generalization. "
+    text += "median step: of generalization, who never got there is later than any. "
     others = ", ".join(short_key(key) for key in data.keys if key != data.x)
     if others:
-        text += f"Left: at each {short_key(data.x)} the best over {others}. "
+        where = "Above" if picture_width() < SIDE_BY_SIDE else "Left"
+        text += f"{where}: at each {short_key(data.x)} the best over {others}. "
     text += "A best was chosen by the runs shown, so it is optimistic."
     if data.unended:
         text += f" {data.unended} runs have not ended and are left out."
-    return textwrap.wrap(text, LETTERS)
+    return text

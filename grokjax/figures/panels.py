@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,20 +15,24 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation
 
 from grokjax.analysis.cells import is_number
 from grokjax.analysis.over_runs import solid_points
 from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
 from grokjax.figures.groups import MOST_GROUPS, Grouping
-from grokjax.figures.style import SEQUENTIAL, group_colors, picture_width
+from grokjax.figures.style import SCALE, group_colors, log_upwards, most_columns, picture_width
+from grokjax.figures.together import lying_together
+from grokjax.figures.units import unit_of
 
-LOG_FROM = 20.0  # largest over least median from which a panel is logarithmic
 MOST_POINTS = 600  # of a band's outline
+WIDTH, THIN = 1.1, 0.6  # of lines; of many
 STYLES: tuple[Any, ...] = ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1)))
 ENDED = (0, (1, 1.6))  # dashes of a line most of whose runs have ended
 LETTER = 0.062  # inches, at the legend's size
 LINE = 0.16  # inches, of a legend's line
+HANDLE = 0.48  # inches, of its line and what is around it
 HEAD = "head"
 
 
@@ -39,7 +44,9 @@ def arm_panels(
     rows: of each arm the names of its panels, row by row; a name that is repeated is one wide panel. heights: inches of
     such a row, the last for all that follow. label: what lies across all panels.
     """
+    rows = [fitted(block, most_columns(picture_width())) for block in rows]
     columns = max(len(row) for block in rows for row in block)
+    arms = [_with_note(arm, block) for arm, block in zip(arms, rows, strict=True)]
     mosaic, inches = [], []
     for index, (arm, block) in enumerate(zip(arms, rows, strict=True)):
         for row in ([HEAD] * columns, *block):
@@ -56,7 +63,30 @@ def arm_panels(
     ]
 
 
-def wrapped(names: Sequence[str], columns: int) -> list[Sequence[str]]:
+def _with_note(arm: ArmBands, rows: Sequence[Sequence[str]]) -> ArmBands:
+    """The arm with a word about lines that lie on each other."""
+    together = lying_together(arm, {name for row in rows for name in row})
+    return replace(arm, measured="; ".join(filter(None, [arm.measured, together])))
+
+
+def name_arms(arms: Sequence[ArmBands], blocks: Sequence[dict[str, Axes]]) -> None:
+    """Puts the arm before the title of every panel, where there are several."""
+    if len({arm.grouping.arm for arm in arms}) == 1:
+        return
+    for arm, panels in zip(arms, blocks, strict=True):
+        for axes in panels.values():
+            axes.set_title(f"{arm.grouping.arm}: {axes.get_title()}")
+
+
+def fitted(rows: Sequence[Sequence[str]], most: int) -> list[Sequence[str]]:
+    """Rows of at most so many panels; one wide panel stays one."""
+    narrow: list[Sequence[str]] = []
+    for row in rows:
+        narrow += [row[:most]] if len(set(row)) == 1 else wrapped(row, most)
+    return narrow
+
+
+def wrapped(names: Sequence[Any], columns: int) -> list[Sequence[Any]]:
     """Names in rows of so many."""
     return [names[start : start + columns] for start in range(0, len(names), columns)]
 
@@ -71,7 +101,7 @@ def colors_of(grouping: Grouping) -> list[Any]:
     if has_color_bar(grouping):
         norm = _norm(grouping)
         values = [group.values[0] for group in grouping.groups]
-        return [SEQUENTIAL(norm(value)) if is_number(value) else "black" for value in values]
+        return [SCALE(norm(value)) if is_number(value) else "black" for value in values]
     return group_colors(grouping.numeric, len(grouping.groups))
 
 
@@ -93,7 +123,8 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, title: str = "", log: bo
     """
     bands = arm.bands[arm.bands["metric"] == metric].replace([np.inf, -np.inf], np.nan)
     colors, thin = colors_of(arm.grouping), has_color_bar(arm.grouping)
-    if log or (log is None and "loss" in metric):
+    is_log = "loss" in metric if log is None else log
+    if is_log:
         axes.set_yscale("log")
         columns = ["median", "low", "high"]
         bands[columns] = bands[columns].clip(lower=_floor(bands[columns].to_numpy()))
@@ -104,18 +135,13 @@ def draw_metric(axes: Axes, arm: ArmBands, metric: str, title: str = "", log: bo
             x, low, high = (part[name].to_numpy(np.float64) for name in (arm.across, "low", "high"))
             bounds = envelope(x, low, high, MOST_POINTS)
             axes.fill_between(*bounds, color=color, alpha=0.18, linewidth=0)
-        draw_median(axes, part, arm.across, color=color, linestyle=dashes, linewidth=0.6 if thin else 1.1)
+        draw_median(axes, part, arm.across, color=color, linestyle=dashes, linewidth=THIN if thin else WIDTH)
     axes.set_title(title or metric.replace("/", " "))
+    axes.set_ylabel(unit_of(metric, arm.grouping.loss_unit))
     if metric.endswith("accuracy"):
         axes.set_ylim(-0.03, 1.03)
-
-
-def is_log_metric(arm: ArmBands, metric: str) -> bool:
-    """Whether a metric is drawn on a logarithmic axis: losses, and what is positive and spans a wide range."""
-    median = arm.bands.loc[arm.bands["metric"] == metric, "median"]
-    median = median[np.isfinite(median)]
-    wide = len(median) > 0 and median.min() > 0 and median.max() > LOG_FROM * median.min()
-    return "loss" in metric or (bool(wide) and "accuracy" not in metric)
+    if is_log:
+        log_upwards(axes)
 
 
 def draw_median(axes: Axes, band: pd.DataFrame, across: str, **style: Any) -> None:
@@ -141,9 +167,17 @@ def head_inches(arm: ArmBands) -> float:
     return LINE * (0.5 + len(_head_lines(arm)) + rows)
 
 
+def legend_columns(labels: Sequence[str], inches: float) -> int:
+    """How many of a legend's entries stand side by side in so many inches."""
+    widths = [LETTER * len(label) + HANDLE for label in labels]
+    for columns in range(len(labels), 1, -1):
+        if sum(column.max() for column in np.array_split(widths, columns)) <= inches:
+            return columns
+    return 1
+
+
 def _legend_columns(grouping: Grouping) -> int:
-    longest = max(map(len, grouping.labels))
-    return max(1, min(len(grouping.groups), int((picture_width() - 0.6) / (LETTER * longest + 0.52))))
+    return legend_columns(grouping.labels, picture_width() - 0.7)
 
 
 def _head_lines(arm: ArmBands) -> list[str]:
@@ -161,19 +195,21 @@ def draw_head(axes: Axes, arm: ArmBands) -> None:
     axes.text(0, 1, "\n".join(_head_lines(arm)), transform=axes.transAxes, va="top", fontsize=7.5)
     if has_color_bar(grouping):
         bar = axes.inset_axes((0.0, 0.38, 0.5, 0.2))
-        mappable = ScalarMappable(_norm(grouping), SEQUENTIAL)
+        mappable = ScalarMappable(_norm(grouping), SCALE)
         axes.figure.colorbar(mappable, cax=bar, orientation="horizontal")
     elif grouping.keys:
         styles = [(color, line_style(grouping, group)) for group, color in enumerate(colors_of(grouping))]
+        below = ScaledTranslation(0, -LINE * (len(_head_lines(arm)) + 0.1), axes.figure.dpi_scale_trans)
         legend = axes.legend(
-            [Line2D([], [], color=color, linestyle=dashes, linewidth=2) for color, dashes in styles],
+            [Line2D([], [], color=color, linestyle=dashes, linewidth=WIDTH) for color, dashes in styles],
             grouping.labels,
-            loc="lower left",
-            bbox_to_anchor=(0, 0),
+            loc="upper left",
+            bbox_to_anchor=(0, 1),
+            bbox_transform=axes.transAxes + below,
             ncols=_legend_columns(grouping),
             borderaxespad=0,
             borderpad=0,
-            handlelength=2.2,
+            handlelength=2.4,
             columnspacing=1.4,
             labelspacing=0.3,
         )

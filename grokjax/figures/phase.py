@@ -17,7 +17,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.analysis.censored import median_time
 from grokjax.analysis.keys import short_key
-from grokjax.figures.cells import draw_heat_map, explain_marked, inches
+from grokjax.figures.cells import draw_heat_map, explain_marked, inches, side_by_side
 from grokjax.figures.groups import check_key, pooled_axes, value_texts, varied_arm
 from grokjax.figures.style import (
     SEQUENTIAL,
@@ -138,16 +138,20 @@ def table(data: PhaseData) -> pd.DataFrame:
 @paper()
 def figure(data: PhaseData) -> Figure:
     """Fit at the left, generalization at the right, on one color scale."""
-    picture = Figure(figsize=(picture_width(), inches(len(data.y_values)) + 1.45), layout="constrained")
-    panels = picture.subplots(1, len(PANELS), sharey=True)
+    columns, across = side_by_side(len(PANELS), 1, data.x_values, data.y_values)
+    rows = len(PANELS) // columns
+    height = rows * (inches(len(data.y_values)) + 0.55) + 0.9
+    picture = Figure(figsize=(picture_width(), height), layout="constrained")
+    panels = picture.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     shown = data.cells["median"].clip(lower=1.0)  # step 0 counts as 1
     norm = log_norm(shown)
     cells = data.cells.assign(shown=shown, text=[_text(cell) for cell in data.cells.to_dict("records")])
     for axes, panel in zip(panels, PANELS, strict=True):
-        draw_heat_map(axes, cells[cells["panel"] == panel], data.x_values, data.y_values, norm)
+        draw_heat_map(axes, cells[cells["panel"] == panel], data.x_values, data.y_values, norm, across)
         axes.set_title(f"step of {panel}")
         axes.set_xlabel(short_key(data.x))
-    panels[0].set_ylabel(short_key(data.y) if data.y else "")
+    for axes in panels[::columns]:
+        axes.set_ylabel(short_key(data.y) if data.y else "")
     ticks, texts = LogLocator(10, (1, 2, 5)), FuncFormatter(lambda value, _: steps_text(value))
     mappable = ScalarMappable(norm, SEQUENTIAL)
     bar = picture.colorbar(mappable, ax=list(panels), label="step", ticks=ticks, format=texts, pad=0.02, aspect=15)

@@ -7,21 +7,21 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.over_runs import carried_runs, over_runs
 from grokjax.analysis.progress import progress
-from grokjax.figures.bands import ArmBands
+from grokjax.figures.bands import ArmBands, snapshots_text
 from grokjax.figures.bands import bands_table as table
 from grokjax.figures.groups import grouped_arms
-from grokjax.figures.panels import arm_panels, draw_metric
-from grokjax.figures.style import paper, plain_axis
+from grokjax.figures.panels import arm_panels, draw_metric, name_arms
+from grokjax.figures.style import from_zero, paper, plain_axis
 from grokjax.results.read import Results
 
 __all__ = ["data", "figure", "table"]
 RECORDED = {"train/loss": "train loss", "test/loss": "test loss"}
 LOSSES = {**RECORDED, "progress/restricted_loss": "restricted loss", "progress/excluded_loss": "excluded loss"}
 STRUCTURE = {
-    "progress/gini_in": "Gini, Fourier norms of W_E",
-    "progress/gini_out": "Gini, Fourier norms of W_out W_U",
-    "progress/neuron_share": "neurons: share in one frequency",
-    "progress/logit_share": "logits: share in key frequencies",
+    "progress/gini_in": "Fourier norms of W_E",
+    "progress/gini_out": "Fourier norms of W_out W_U",
+    "progress/neuron_share": "neurons in one frequency",
+    "progress/logit_share": "logits in key frequencies",
 }
 
 
@@ -44,7 +44,8 @@ def data(results: Results, by: str | None = None, arm: str | None = None) -> lis
             over_runs(values, group_of, measures, ended),
             over_runs(losses, group_of, list(RECORDED), ended),
         ]
-        arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes))
+        note = f"measured at {snapshots_text(values)}"
+        arms.append(ArmBands(grouping, pd.concat(parts, ignore_index=True), sizes, measured=note))
     return arms
 
 
@@ -57,8 +58,9 @@ def figure(arms: list[ArmBands]) -> Figure:
     for arm, panels in zip(arms, blocks, strict=True):
         for metric, axes in panels.items():
             draw_metric(axes, arm, metric)
-            axes.set_title((LOSSES | STRUCTURE)[metric], fontsize=7)
+            axes.set_title((LOSSES | STRUCTURE)[metric])
             plain_axis(axes, arm.bands["step"])
             if metric in STRUCTURE:
-                axes.set_ylim(bottom=0)
+                from_zero(axes)
+    name_arms(arms, blocks)
     return picture

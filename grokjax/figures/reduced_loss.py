@@ -9,19 +9,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import is_missing, ordered_values, plain_value, varied_keys
 from grokjax.analysis.keys import short_key
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
-from grokjax.figures.cells import draw_heat_map, explain_marked, inches
+from grokjax.figures.cells import draw_heat_map, explain_marked, inches, side_by_side
 from grokjax.figures.groups import Grouping, check_key, chosen_arms, group_runs
 from grokjax.figures.panels import arm_panels, colors_of, draw_metric
 from grokjax.figures.phase import together
 from grokjax.figures.style import (
     SEQUENTIAL,
     log_norm,
+    log_upwards,
     number_text,
     paper,
     picture_width,
@@ -128,12 +128,11 @@ def figure(data: ReducedData) -> Figure:
 def _lines(data: ReducedData) -> Figure:
     arm = data.bands
     label = f"norm that all parameters together are held at{_left_out(data)}"
+    if arm.bands["marked"].any():
+        arm = replace(arm, measured=f"hollow: {MARKED}")
     picture, (panels,) = arm_panels([arm], [[LINES]], [1.7], label)
     for metric, axes in panels.items():
         _draw_lines(axes, arm, metric)
-    if arm.bands["marked"].any():
-        handle = Line2D([], [], color="black", marker="o", markersize=3.5, markerfacecolor="white", linestyle="none")
-        picture.legend([handle], [f"hollow: {MARKED}"], loc="outside lower center")
     return picture
 
 
@@ -151,19 +150,24 @@ def _draw_lines(axes: Axes, arm: ArmBands, metric: str) -> None:
 def _map(data: ReducedData) -> Figure:
     grouping, bands = data.bands.grouping, data.bands.bands
     x_values = [value_text(value, data.x) for value in ordered_values(bands["value"], data.x)]
-    picture = Figure(figsize=(picture_width(), inches(len(grouping.groups)) + 1.2), layout="constrained")
-    panels = picture.subplots(1, len(MAPS), sharey=True)
+    columns, across = side_by_side(len(MAPS), len(MAPS), x_values, grouping.labels)
+    rows = len(MAPS) // columns
+    height = rows * (inches(len(grouping.groups)) + 0.65) + 0.6
+    picture = Figure(figsize=(picture_width(), height), layout="constrained")
+    panels = picture.subplots(rows, columns, sharey=True, squeeze=False).ravel()
     cells = grouping.with_labels(bands).rename(columns={"group": "y", "median": "shown"})
     text = [number_text(float(f"{median:.2g}")) for median in bands["median"]]
     cells = cells.assign(x=[value_text(value, data.x) for value in bands["value"]], text=text)
     for axes, metric in zip(panels, MAPS, strict=True):
         shown = cells[cells["metric"] == metric]
         norm = log_norm(shown["shown"])
-        draw_heat_map(axes, shown, x_values, grouping.labels, norm)
+        draw_heat_map(axes, shown, x_values, grouping.labels, norm, across)
         axes.set_title(metric.replace("/", " "))
         axes.set_xlabel(short_key(data.x) + _left_out(data))
-        picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15)
-    panels[0].set_ylabel(grouping.name)
+        bar = picture.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, pad=0.02, aspect=15, label=grouping.loss_unit)
+        log_upwards(bar.ax)
+    for axes in panels[::columns]:
+        axes.set_ylabel(grouping.name)
     picture.suptitle(f"{data.bands.note.partition(' and ')[0]} over {max(data.bands.sizes)} runs a cell", fontsize=7.5)
     explain_marked(picture, bands, MARKED)
     return picture

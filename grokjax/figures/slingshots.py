@@ -17,14 +17,18 @@ from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
 from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import chosen_arms, nothing_yet
-from grokjax.figures.style import BLUE, GREEN, ORANGE, PALE, paper, picture_width, plain_axis, value_text
+from grokjax.figures.panels import legend_columns
+from grokjax.figures.style import BLUE, GREEN, GREY, ORANGE, paper, picture_width, plain_axis, value_text
+from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer
 
 MOST_RUNS = 4
 MOST_CONTRASTS = 2
 METRICS = ("train/loss", "train/loss_max", "test/accuracy")
-LABEL = 38  # characters of a title that fit on a line
+LETTERS = 17  # of a title, an inch
+ONE_LINE = 2.0  # inches, from which count and id of a run stand in one
+RUN_WIDTH = 1.5  # inches that a run needs
 PANELS = (1.15, 0.75, 0.6)  # inches: loss, norm, accuracy
 
 
@@ -38,6 +42,7 @@ class ShownRun:
     last_layer: str
     slingshots: tuple[int, ...]  # steps
     curves: pd.DataFrame
+    loss_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,8 @@ def _shown(results: Results, table: pd.DataFrame, run_id: str) -> ShownRun:
     curves = results.curves(names, [run_id]).drop(columns="run_id").rename(columns={f"norm/{last}": "norm"})
     events = results.events()
     steps = events.loc[(events["run_id"] == run_id) & (events["kind"] == "slingshot"), "step"]
-    return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves)
+    unit = loss_unit([row["loss.name"]] if "loss.name" in row else [])
+    return ShownRun(run_id, row["arm"], ", ".join(parts), last, tuple(map(int, steps)), curves, unit)
 
 
 def table(data: SlingshotData) -> pd.DataFrame:
@@ -121,7 +127,8 @@ def table(data: SlingshotData) -> pd.DataFrame:
 def figure(data: SlingshotData) -> Figure:
     """One block of panels a run, blocks side by side with common axes."""
     runs = [*data.shown, *data.contrast]
-    columns = {1: 1, 2: 2, 4: 2}.get(len(runs), 3)
+    columns = min({1: 1, 2: 2, 4: 2}.get(len(runs), 3), max(1, int(picture_width() / RUN_WIDTH)))
+    letters = int(LETTERS * picture_width() / columns)
     rows = math.ceil(len(runs) / columns)
     picture = Figure(figsize=(picture_width(), rows * (sum(PANELS) + 0.65) + 0.5), layout="constrained")
     grid = picture.subplots(rows * len(PANELS), columns, height_ratios=PANELS * rows, squeeze=False)
@@ -135,16 +142,16 @@ def figure(data: SlingshotData) -> Figure:
             elif index:
                 axes.sharey(shared)
         if index < len(runs):
-            _draw_run(list(panels), runs[index], leftmost=column == 0)
+            _draw_run(list(panels), runs[index], letters, leftmost=column == 0)
     _explain(picture, data)
     return picture
 
 
-def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
+def _draw_run(panels: Sequence[Axes], run: ShownRun, letters: int, leftmost: bool) -> None:
     loss, norm, accuracy = panels
     curves = run.curves.replace([np.inf, -np.inf], np.nan)
     step = curves["step"]
-    loss.plot(step, _positive(curves["train/loss_max"]), color=PALE, linewidth=0.7)
+    loss.plot(step, _positive(curves["train/loss_max"]), color=GREY, linewidth=0.7)
     loss.plot(step, _positive(curves["train/loss"]), color=BLUE, linewidth=0.8)
     loss.set_yscale("log")
     if "norm" in curves:
@@ -154,16 +161,19 @@ def _draw_run(panels: Sequence[Axes], run: ShownRun, leftmost: bool) -> None:
     accuracy.set_ylim(-0.05, 1.05)
     for axes in panels:
         for at in run.slingshots:
-            axes.axvline(at, color=ORANGE, linewidth=0.6, alpha=0.7, zorder=0)
+            axes.axvline(at, color=ORANGE, linewidth=0.6, zorder=0)
         plain_axis(axes, step)
         axes.tick_params(labelleft=leftmost, labelbottom=axes is accuracy)
     count = len(run.slingshots)
     what = f"{count or 'no'} slingshot{'' if count == 1 else 's'}"
-    loss.set_title(f"{textwrap.fill(run.label, LABEL)}\n{what}   run {run.run_id[:8]}", fontsize=7)
+    title = [run.label, what, f"run {run.run_id[:8]}"]
+    if letters >= LETTERS * ONE_LINE:
+        title = [run.label, f"{what}   run {run.run_id[:8]}"]
+    loss.set_title("\n".join(textwrap.fill(line, letters) for line in title), fontsize=7)
     accuracy.set_xlabel("step")
     if leftmost:
-        loss.set_ylabel("train loss")
-        norm.set_ylabel(f"norm of\n{run.last_layer}")
+        loss.set_ylabel(f"train loss\n({run.loss_unit})" if run.loss_unit else "train loss")
+        norm.set_ylabel(f"L2 norm\nof {run.last_layer}")
         accuracy.set_ylabel("test\naccuracy")
 
 
@@ -176,7 +186,7 @@ def _positive(values: pd.Series) -> pd.Series:
 def _explain(picture: Figure, data: SlingshotData) -> None:
     lines = [
         Line2D([], [], color=BLUE, label="train loss"),
-        Line2D([], [], color=PALE, label="largest train loss since the record before"),
+        Line2D([], [], color=GREY, label="largest train loss since the record before"),
     ]
     if data.count:
         picture.suptitle(f"{data.count} of {data.searched} runs with slingshots", fontsize=8)
@@ -184,4 +194,5 @@ def _explain(picture: Figure, data: SlingshotData) -> None:
     else:
         none = f"No slingshot was found in {data.searched} run{'' if data.searched == 1 else 's'}."
         picture.suptitle(none, fontsize=8, color=ORANGE)
-    picture.legend(handles=lines, loc="outside lower center", ncols=len(lines))
+    columns = legend_columns([str(line.get_label()) for line in lines], picture_width())
+    picture.legend(handles=lines, loc="outside lower center", ncols=columns)

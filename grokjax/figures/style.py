@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mimetypes
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,9 +16,10 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import FigureCanvasBase
 from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
 from grokjax.analysis.cells import is_missing
@@ -34,16 +36,16 @@ LEAST_WIDTH, MOST_WIDTH = 2.5, 40.0
 NOTE_LETTERS = 20  # of a small line, an inch
 PANEL_WIDTH = 1.35  # inches that a panel needs
 FORMATS = ("png", "svg", "pdf")
-ANY_FORMAT = (*FORMATS, "eps", "gif", "jpeg", "jpg", "pgf", "ps", "tif", "tiff", "webp")  # endings of pictures
 _width: ContextVar[float | None] = ContextVar("width", default=None)
 DPI = 200
-# Okabe and Ito's colors, which color-blind readers tell apart, without the yellow that white paper swallows.
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
-SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, 256)), "grokjax")
+# Okabe and Ito's hues, which color-blind readers tell apart, darkened to a contrast of 3:1 or more on white paper.
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#C2609B", "#A97400", "#4A97C9", "#000000", "#8C8C8C")
+SEQUENTIAL = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0.0, 0.88, 256)), "grokjax")  # of cells
+SCALE = ListedColormap(matplotlib.colormaps["plasma"](np.linspace(0.0, 0.63, 256)), "grokjax lines")  # 3:1 or more too
 GREY = "#8C8C8C"
 BLUE, ORANGE, GREEN = PALETTE[:3]
-PALE = "#9CC3E0"  # blue, for what lies behind it
 MOST_DECADES = 6  # that are named on an axis
+FEWEST_TICKS = 3  # with a name, on a logarithmic axis
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
 # Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
@@ -96,14 +98,20 @@ def add_note(figure: Figure, text: str) -> None:
 
 
 def formats_of(path: Path) -> tuple[str, ...]:
-    """The formats that a picture is written in: that of its ending, or PNG and SVG. Raises ValueError for an ending of
-    pictures that are not written."""
+    """The formats that a picture is written in: that of its ending, or PNG and SVG where it has none (or that of the
+    table, .csv). Raises ValueError for the ending of another kind of file."""
     ending = path.suffix[1:].lower()
     if ending in FORMATS:
         return (ending,)
-    if ending in ANY_FORMAT:
+    if ending != "csv" and _is_file_type(ending):
         raise ValueError(f"{path}: pictures are written as {', '.join(FORMATS)}, not as {ending}")
     return ("png", "svg")
+
+
+def _is_file_type(ending: str) -> bool:
+    """Whether an ending is known to be one: the rest of a name such as `lr.0.1` is not."""
+    known = mimetypes.MimeTypes().guess_type(f"name.{ending}", strict=False)[0]
+    return known is not None or ending in FigureCanvasBase.get_supported_filetypes()
 
 
 def write(figure: Figure, path: Path) -> list[Path]:
@@ -183,10 +191,10 @@ def log_norm(values: ArrayLike) -> LogNorm:
 
 def group_colors(numeric: bool, count: int) -> list[Any]:
     """One color a value: along a scale for numbers, else as different as can be."""
-    if count == 1:
+    if count < 2:
         return [PALETTE[0]]
     if numeric or count > len(PALETTE):
-        return [SEQUENTIAL(index / (count - 1)) for index in range(count)]
+        return [SCALE(index / (count - 1)) for index in range(count)]
     return list(PALETTE[:count])
 
 
@@ -221,6 +229,28 @@ def plain_axis(axes: Axes, places: ArrayLike) -> None:
     axes.set_xlim(0, last if last > 0 else 1)
     axes.locator_params(axis="x", nbins=4)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: steps_text(value)))
+
+
+def log_upwards(axes: Axes) -> None:
+    """Ticks of a logarithmic axis upwards, as it reaches now: powers of ten, and of few decades plain numbers."""
+    low, high = sorted(axes.get_ylim())
+    for parts in ((1.0,), (1.0, 2.0, 5.0), tuple(map(float, range(1, 10)))):
+        locator = LogLocator(subs=parts)
+        within = [value for value in locator.tick_values(low, high) if low <= value <= high]
+        if len(within) >= FEWEST_TICKS:
+            break
+    else:
+        locator = MaxNLocator(4)
+    axes.yaxis.set_major_locator(locator)
+    if high < 10**FEWEST_TICKS * low:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number_text(float(f"{value:.3g}"))))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def from_zero(axes: Axes) -> None:
+    """An axis upwards from 0, with room below it for a line that lies there."""
+    high = axes.get_ylim()[1]
+    axes.set_ylim(-0.03 * high, high)
 
 
 def value_ticks(axes: Axes, values: ArrayLike, null: NullPlace | None = None) -> None:

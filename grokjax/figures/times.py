@@ -274,7 +274,8 @@ def _handles(data: TimesData, colors: list[Any]) -> list[Artist]:
         name = "log-normal fit, " if group.fit else ""
         if data.by:
             name = f"{short_key(data.by)} {group.label}: "
-        handles.append(Line2D([], [], color=color, label=name + _slope_text(group)))
+        dashes = "-" if group.fit else "none"
+        handles.append(Line2D([], [], color=color, linestyle=dashes, label=name + _slope_text(group)))
     lines = [group.line for group in data.groups if group.line is not None]
     if lines and data.few:
         handles.append(Patch(color=grey, alpha=0.18, linewidth=0, label="95 % interval of the fitted median"))
@@ -294,7 +295,8 @@ def _title(data: TimesData) -> str:
     counts = data.points.groupby(["group", "x"], dropna=False).size()
     many = span_text(counts.min(), counts.max())
     what = "seed" if data.pooled == ("seed",) else "run"
-    text = f"arm {data.arm}: {many} {what}{'' if many == '1' else 's'} a value"
+    arm = "" if data.arm == "main" else f"arm {data.arm}: "
+    text = f"{arm}{many} {what}{'' if many == '1' else 's'} a value"
     if what == "run" and data.pooled:
         text += f" (over {', '.join(map(short_key, data.pooled))})"
     lines = [text, *(f"left out: {count} {reason}" for reason, count in data.left_out.items())]
