@@ -282,7 +282,7 @@ def test_a_width_is_one_of_a_paper_or_inches_or_refused_in_words(width):
     try:
         assert 2.5 <= width_of(width) <= 40
     except ValueError as error:
-        assert "a width is page, column or inches from 2.5 to 40" in str(error)  # noqa: PT017: either is right
+        assert "a width is page, column or inches from 2.5 to 40" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize(("width", "inches"), [("column", 3.3), ("page", 7.0), ("4.5", 4.5), (12, 12.0), (2.5, 2.5)])

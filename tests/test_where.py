@@ -150,4 +150,4 @@ def test_any_text_is_read_or_refused_in_words(text):
     try:
         assert parsed(text)
     except ValueError as error:
-        assert "KEY OP VALUE" in str(error) or "list such as" in str(error)  # noqa: PT017: either is right
+        assert "KEY OP VALUE" in str(error) or "list such as" in str(error)  # noqa: PT017
