@@ -197,12 +197,22 @@ def check_place(path: Path) -> None:
     """Raises ValueError where a file cannot be at a path that a user gave."""
     if path.is_dir():
         raise ValueError(f"{path} is a directory; name a file to write")
+    _check_link(path)
+    check_folder(path.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Raises ValueError where a folder cannot be at a path that a user gave."""
     for part in (path, *path.parents):
-        if part.is_symlink() and not part.exists():
-            raise ValueError(f"{part} is a link to {os.readlink(part)}, which is not there; remove it, or name another")
-    folder = next((folder for folder in path.parents if folder.exists()), None)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, so {path} cannot be in it")
+        _check_link(part)
+    nearest = next((part for part in (path, *path.parents) if part.exists()), None)
+    if nearest is not None and not nearest.is_dir():
+        raise ValueError(f"{nearest} is a file, so there can be no folder {path}; name another")
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there; remove it, or name another")
 
 
 def digest_file(view: Path) -> Path:
