@@ -40,7 +40,7 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
         if entries:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     try:
-        check_folder(out.parent)
+        check_folder(out)
         out.mkdir(parents=True, exist_ok=True)
         refuse_links(out)
     except ValueError as error:
