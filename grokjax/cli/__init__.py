@@ -11,6 +11,7 @@ from grokjax.cli import keep, measure, templates, train, view
 from grokjax.cli.app import exit_codes
 from grokjax.cli.figures import figure_group
 from grokjax.cli.groups import HELP_NAMES, OneLineErrors
+from grokjax.home import make_room_for_others
 
 __all__ = ["app", "main"]
 
@@ -95,6 +96,7 @@ def root(
 
 
 def main(arguments: Any = None) -> None:
+    make_room_for_others()
     try:
         app(arguments, prog_name="grokjax")
     finally:
