@@ -26,10 +26,7 @@ GOING = {  # of runs that have not ended
 
 def labels() -> list[dict[str, Any]]:
     """All that a run can have come to, the furthest first, then what it can be at: name, text, meaning, colors."""
-    rows = [
-        (name, text, MEANINGS[name], color)
-        for (name, text), color in zip(OUTCOMES.items(), COLORS, strict=True)
-    ]
+    rows = [(name, text, MEANINGS[name], color) for (name, text), color in zip(OUTCOMES.items(), COLORS, strict=True)]
     rows += [(name, *rest) for name, rest in GOING.items()]
     return [
         {"name": name, "text": text, "meaning": meaning, "colors": legible(color), "going": name in GOING}
