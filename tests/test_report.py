@@ -247,7 +247,7 @@ def test_metrics_without_room_are_named(monkeypatch):
 
 def test_what_spans_a_wide_range_is_packed_by_its_logarithms():
     curves = pd.DataFrame({"a": [1e-6, 1.0, 0.0], "b": [-1.0, 1.0, 5e3], "c/accuracy": [1e-6, 0.5, 1.0]})
-    assert [is_log(curves, name) for name in curves] == [True, False, False]
+    assert [is_log(curves, str(name)) for name in curves] == [True, False, False]
 
 
 def test_a_band_over_epochs_of_runs_of_different_batches_is_between_their_records():

@@ -22,13 +22,15 @@ STEP = "step"
 @dataclass
 class Packer:
     """How the numbers of some metrics are packed: their places among those of the page, which of them by their
-    logarithms, where lists of steps (and of epochs, ...) are kept, and of how many points at most a band is."""
+    logarithms, where lists of steps (and of epochs, ...) are kept, of how many points at most a band is, and how
+    coarse its codes are (see `pack`)."""
 
     index: dict[str, int]
     log: set[str]
     steps: StepLists
     places: StepLists
     points: int = 2 * MOST_SHARED + 2
+    grain: int = 1
 
     def rows(self, bands: pd.DataFrame, across: str = STEP) -> list[list[Any]]:
         """A row a group and metric: group, metric, list of steps, least, largest, codes, solid points."""
@@ -36,7 +38,9 @@ class Packer:
         rows = []
         for (group, name), whole in bands.groupby(["group", "metric"], sort=False):
             part = whole.iloc[spread(whole[across].to_numpy(np.float64), self.points)]
-            codes = pack([part[column].to_numpy() for column in ("low", "median", "high")], name in self.log)
+            codes = pack(
+                [part[column].to_numpy() for column in ("low", "median", "high")], name in self.log, self.grain
+            )
             rows.append([group, self.index[str(name)], lists.add(part[across]), *codes, solid_points(part)])
         return rows
 

@@ -14,8 +14,9 @@ from grokjax.report.axes import View
 from grokjax.results.read import Results
 
 CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
-MORE_BYTES = 3_000_000  # of the numbers of metrics that are unpacked when they are asked for
+MORE_BYTES = 2_400_000  # of the numbers of metrics that are unpacked when they are asked for
 BAND_POINTS = 60  # of a band of these
+GRAIN = 32  # of their codes: a 2,048th of a picture's height
 FEWEST_POINTS, MOST_POINTS = 16, 150  # of a run's line of these; with room for fewer, no run has one
 LOG_FROM = 100.0  # largest over least value from which positive numbers are packed by their logarithms
 

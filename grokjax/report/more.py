@@ -12,7 +12,7 @@ import pandas as pd
 
 from grokjax.report.axes import View
 from grokjax.report.bands import STEP, Packer, mixed_bands, spread
-from grokjax.report.metrics import BAND_POINTS, Metrics
+from grokjax.report.metrics import BAND_POINTS, GRAIN, Metrics
 from grokjax.report.pack import StepLists, pack
 
 
@@ -27,7 +27,7 @@ def more(
 ) -> dict[str, Any]:
     """views: of each view `bands`, and `timed` as in the payload. curves: a row a run, null where it has no lines."""
     index = {name: place for place, name in enumerate(metrics.held)}
-    packer = Packer(index, log, StepLists(), StepLists("<f4"), BAND_POINTS)
+    packer = Packer(index, log, StepLists(), StepLists("<f4"), BAND_POINTS, GRAIN)
     names = list(metrics.more)
     found = [packed_view(view, curves, names, ended, units, packer) for view in views] if names else []
     return {
@@ -63,13 +63,14 @@ def run_lines(
     """A row a run, null without records: its steps, and of every metric it has the place, scale and codes."""
     lines: dict[str, list[Any]] = {}
     for run_id, run in curves.groupby("run_id", sort=False):
-        part = run.iloc[spread(run["step"].to_numpy(np.float64), points)]
+        rows = spread(run["step"].to_numpy(np.float64), points)
+        values = run[names].to_numpy(np.float64)[rows].T
         codes = [
-            [packer.index[name], *pack([part[name].to_numpy()], name in packer.log)]
-            for name in names
-            if part[name].notna().any()
+            [packer.index[name], *pack([column], name in packer.log, packer.grain)]
+            for name, column in zip(names, values, strict=True)
+            if not np.isnan(column).all()
         ]
-        lines[str(run_id)] = [packer.steps.add(part["step"]), codes]
+        lines[str(run_id)] = [packer.steps.add(run["step"].to_numpy()[rows]), codes]
     return [lines.get(run_id) for run_id in run_ids]
 
 

@@ -35,8 +35,11 @@ class StepLists:
         return self._place[text]
 
 
-def pack(curves: list[np.ndarray], log: bool) -> tuple[float, float, str]:
-    """Curves on one common scale, one after the other: (least, largest, codes). With log, of their log10."""
+def pack(curves: list[np.ndarray], log: bool, grain: int = 1) -> tuple[float, float, str]:
+    """Curves on one common scale, one after the other: (least, largest, codes). With log, of their log10.
+
+    grain: codes are multiples of it, which compress better and are as much coarser.
+    """
     values = np.concatenate([np.asarray(curve, np.float64) for curve in curves])
     with np.errstate(divide="ignore", invalid="ignore"):
         scaled = np.log10(values) if log else values
@@ -46,8 +49,10 @@ def pack(curves: list[np.ndarray], log: bool) -> tuple[float, float, str]:
         low, high = float(scaled[is_finite].min()), float(scaled[is_finite].max())
     span = high - low or 1.0
     codes = np.full(len(values), MISSING, np.int64)
-    codes[is_finite] = np.rint((scaled[is_finite] - low) / span * 2 * LARGEST).astype(np.int64) - LARGEST
+    grains = np.rint((scaled[is_finite] - low) / span * (2 * LARGEST // grain)).astype(np.int64)
+    codes[is_finite] = grains * grain - LARGEST
     codes[np.isposinf(values)] = INFINITE
     if log:
         codes[values <= 0] = ZERO
-    return low, low + span, base64.b64encode(codes.astype("<i2").tobytes()).decode()
+    high = low + span * 2 * LARGEST / (2 * LARGEST // grain * grain)  # what the largest code of all would be
+    return low, high, base64.b64encode(codes.astype("<i2").tobytes()).decode()
