@@ -34,18 +34,27 @@ def finish(figure: Figure) -> None:
 
 def _finish(figure: Figure) -> None:
     figure.align_ylabels()
-    figure.draw_without_rendering()
+    lay_out(figure)
     added = wrap_texts(figure)
     if added:
         width, height = figure.get_size_inches()
         figure.set_size_inches(width, height + LINE * added)
-    figure.draw_without_rendering()
+        lay_out(figure)
     fit_heads(figure)
     for _ in range(ROUNDS):
-        figure.draw_without_rendering()
+        lay_out(figure)
         touched = [thin_ticks(axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
         if not any(touched):
             return
+
+
+def lay_out(figure: Figure) -> None:
+    """Puts everything in its place."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        figure.draw_without_rendering()
+    else:
+        engine.execute(figure)
 
 
 def fit_heads(figure: Figure) -> None:
