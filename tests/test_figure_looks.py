@@ -88,7 +88,7 @@ def test_lines_have_a_contrast_of_3_to_1_with_paper():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_lines_of_every_kind_are_as_dark(drawn, kind):
-    figure = drawn(drawn, kind, "page")
+    figure = drawn(kind, "page")
     for axes in figure.axes:
         for line in axes.lines:
             assert contrast(line.get_color()) >= LEAST_CONTRAST
@@ -98,7 +98,7 @@ def test_lines_of_every_kind_are_as_dark(drawn, kind):
 @pytest.mark.parametrize("width", ["column", "page"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_of_ticks_do_not_touch(drawn, kind, width):
-    for axes in drawn(drawn, kind, width).axes:
+    for axes in drawn(kind, width).axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             labels = zip(axis.get_majorticklocs(), axis.get_majorticklabels(), strict=False)
@@ -111,7 +111,7 @@ def test_names_of_ticks_do_not_touch(drawn, kind, width):
 @pytest.mark.parametrize("width", ["column", "page"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_and_legends_lie_within_the_picture_and_titles_beside_each_other(drawn, kind, width):
-    figure = drawn(drawn, kind, width)
+    figure = drawn(kind, width)
     axes = [each for each in figure.axes if each.axison]
     titles = [each.title for each in axes if each.get_title()]
     texts = [*titles, *figure.texts, *figure.legends, *(each.xaxis.label for each in axes if each.get_xlabel())]
@@ -124,7 +124,7 @@ def test_texts_and_legends_lie_within_the_picture_and_titles_beside_each_other(d
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_axes_with_numbers_say_what_they_are(drawn, kind):
-    figure = drawn(drawn, kind, "page")
+    figure = drawn(kind, "page")
     for axes in figure.axes:
         if (
             axes.axison
@@ -228,7 +228,7 @@ def test_the_kinds_that_measure_networks_say_on_what(drawn):
         "landscape": r"all parameters times 41 factors from 0.25 to 4",
     }
     for kind, pattern in said.items():
-        texts = [text.get_text() for axes in drawn(drawn, kind, "page").axes for text in axes.texts]
+        texts = [text.get_text() for axes in drawn(kind, "page").axes for text in axes.texts]
         assert re.search(pattern, " ".join(texts).replace("\n", " ")), kind
     title = drawn("efficiency", "page").get_suptitle().replace("\n", " ")
     assert re.search(r"\d+ runs, \d.* a color and weight_decay; medians and min–max bands", title)

@@ -7,22 +7,32 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.analysis.cells import by_values, ended_runs, ordered_values, runs_of
+from grokjax.analysis.cells import by_values, ended_runs, is_missing, ordered_values, runs_of
 from grokjax.analysis.outcomes import cell_outcome
 from grokjax.results.read import Results
 
 
 def differences(results: Results) -> pd.DataFrame:
     """One row a key whose values are not the same in all arms: key, and a column an arm with its values, a tuple; seeds
-    too."""
+    too. A key that an arm's families do not have has none there."""
     planned = results.planned()
     arms = {arm: runs_of(planned, arm) for arm in results.manifest.axes}
     rows = []
     for key in results.manifest.keys:
-        values = {arm: tuple(ordered_values(runs[key])) for arm, runs in arms.items()}
+        values = {arm: tuple(ordered_values(_having(results, runs, key)[key])) for arm, runs in arms.items()}
         if len({frozenset(of_arm) for of_arm in values.values()}) > 1:
             rows.append({"key": key} | values)
     return pd.DataFrame(rows, columns=["key", *arms])
+
+
+def _having(results: Results, runs: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The runs that have a key, be it null."""
+    values = results.manifest.every_run
+    return runs[[key in values[run_id].values or not is_missing(value) for run_id, value in _told(runs, key)]]
+
+
+def _told(runs: pd.DataFrame, key: str) -> list[tuple[str, Any]]:
+    return list(zip(runs["run_id"], runs[key], strict=True))
 
 
 def outcomes_by_arm(results: Results, by: Sequence[str] = ()) -> pd.DataFrame:

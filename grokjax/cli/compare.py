@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
     from grokjax.results.read import Results
 
-Directories = Annotated[list[Path], typer.Argument(metavar="DIR DIR2...", help="Results directories.")]
+Directories = Annotated[list[Path], typer.Argument(metavar="DIR", help="Results directories, two or more.")]
 By = Annotated[list[str] | None, typer.Option("--by", metavar="KEY", help="A row a value of this key; repeatable.")]
 Where = Annotated[str | None, typer.Option(metavar="TEXT", help="Only runs with KEY OP VALUE [and ...].")]
 Out = Annotated[Path | None, typer.Option(help="CSV file for the second table.")]
@@ -36,6 +37,11 @@ def compare(directories: Directories, by: By = None, where: Where = None, out: O
     from grokjax.launch import open_results
     from grokjax.results.joined import join
 
+    if len(directories) < 2:
+        one = directories[0]
+        raise ValueError(f"{one} alone has nothing beside it: name two or more; of one tells grokjax status {one}")
+    if out is not None and out.suffix.lower() != ".csv":
+        raise ValueError(f"{out}: the table is written as .csv")
     results = join([open_results(directory) for directory in directories])
     if where is not None:
         results = chosen_runs(results, where)
@@ -57,7 +63,7 @@ def _differences(frame: pd.DataFrame) -> str:
         key, *values = row.values()
         texts = []
         for of_arm in values:
-            shown = ", ".join(value_text(value, key) for value in of_arm[:MOST])
+            shown = ", ".join(value_text(value, key) or "none" for value in of_arm[:MOST])
             texts.append(shown + (f", ... ({len(of_arm)})" if len(of_arm) > MOST else ""))
         table.append([str(key), *texts])
     return _aligned(table)
@@ -78,7 +84,7 @@ def _outcomes(results: Results, rows: pd.DataFrame, keys: list[str]) -> str:
             table.append([*head, "-", "", "-", "", "-", "-", str(row["unended"])])
             continue
         interval = f"{row['low']:.0%} to {row['high']:.0%}"
-        steps = f"{_step(row['median_low'])} to {_step(row['median_high'])}"
+        steps = _steps(row["median_low"], row["median_high"])
         counts = [f"{row[name]} of {row['runs']}" for name in ("generalized", "fit", "diverged")]
         table.append([*head, counts[0], interval, _step(row["median_step"]), steps, *counts[1:], str(row["unended"])])
     return _aligned(table)
@@ -87,7 +93,14 @@ def _outcomes(results: Results, rows: pd.DataFrame, keys: list[str]) -> str:
 def _step(step: Any) -> str:
     from grokjax.figures.style import steps_text
 
-    return "never" if step == float("inf") else "?" if step != step else steps_text(step)
+    return "not reached" if step == math.inf else "?" if step != step else steps_text(step)
+
+
+def _steps(low: float, high: float) -> str:
+    """An interval of steps; its end may be that fewer than half get there."""
+    if low == math.inf:
+        return ""
+    return f"{_step(low)} or later" if high == math.inf else f"{_step(low)} to {_step(high)}"
 
 
 def _aligned(table: list[list[str]]) -> str:

@@ -42,7 +42,8 @@ def data(
 
     Raises ValueError for an unknown metric, and where no run has records.
 
-    metric: such as margin/min or norm/W_E, a panel each; repeatable; default: train and test loss and accuracy
+    metric: a panel each, repeatable: norm/W_E, grad_norm/W_E, update_norm/W_E, margin/min and whatever else probes
+    recorded; default: train and test loss and accuracy
     by: key that is colored, such as optimizer.weight_decay; default: the arm's axes
     arm: only this arm of the sweep; default: all
     x: step; epoch: steps times the batch over the train set; examples: seen, steps times the batch
