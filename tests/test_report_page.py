@@ -36,7 +36,7 @@ def browser():
 class Shown:
     """A page that is open, and what went wrong in it: errors, requests, dialogs."""
 
-    def __init__(self, browser, path, width=1400, height=900, scheme="light", address=None):
+    def __init__(self, browser, path, width=1400, height=900, scheme="light", address=None, metered=False):
         self.faults = []
         self.page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
         self.page.set_default_timeout(20_000)
@@ -47,6 +47,9 @@ class Shown:
             "request",
             lambda request: request.url.startswith(("file:", "data:", "blob:")) or self.faults.append(request.url),
         )
+        if metered:
+            self.meter = self.page.context.new_cdp_session(self.page)
+            self.meter.send("Performance.enable", {"timeDomain": "threadTicks"})
         self.page.goto(address or path.as_uri())
         self.page.wait_for_selector("body[data-ready]")
 
@@ -56,6 +59,11 @@ class Shown:
         self.page.wait_for_function(
             "where => [...panels].every(([plot, panel]) => !plot.closest(where) || !panel.stale)", arg=where
         )
+
+    def busy_seconds(self):
+        """The processor's time that the page took so far."""
+        metrics = self.meter.send("Performance.getMetrics")["metrics"]
+        return next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration")
 
     def texts(self, where):
         return self.page.locator(where).all_text_contents()
@@ -252,14 +260,12 @@ def test_hostile_names_are_text_in_the_browser(browser, folder):
 
 
 def test_a_thousand_runs_open_in_less_than_3_seconds(browser, thousand):
-    times = []
-    while len(times) < 3 and (not times or times[-1] >= 3):  # once is enough; other tests may run beside this one
-        opened = Shown(browser, thousand)
-        opened.draw("#curves")
-        times.append(opened.page.evaluate("performance.now()") / 1000)
-        assert opened.faults == []
-        opened.page.close()
-    assert times[-1] < 3, times
+    """Of the processor's time, not the clock's: other tests may run beside this one."""
+    opened = Shown(browser, thousand, metered=True)
+    opened.draw("#curves")
+    assert opened.faults == []
+    assert 0 < opened.busy_seconds() < 3
+    opened.page.close()
 
 
 # ---- metrics, time, links
