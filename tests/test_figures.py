@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 import grokjax
+from grokjax.analysis.cells import runs_of
 from grokjax.figures import KINDS, curves, draw, make, norms, phase, save, slingshots
 from grokjax.figures.groups import check_key, group_runs
 from grokjax.figures.phase import _cell
@@ -20,12 +21,15 @@ base:
   model: {name: mlp, widths: [16]}
   optimizer: {lr: 0.03}
   train: {steps: 60}
-log: {every: 10, eval_every: 20}
+log: {every: 10, eval_every: 20, probes: [margin]}
 arms:
   decay:
     parameters:
       seed: {values: [0, 1, 2]}
       optimizer.weight_decay: {values: [0, 1]}
+  batches:
+    parameters:
+      train.batch: {values: [8, null]}
   exploding:
     base: {optimizer: {name: sgd, lr: 1e30}, seed: 5}
 """
@@ -99,6 +103,37 @@ def test_not_recorded_is_left_out_and_does_not_count(results):
     assert steps == [0, 20, 40, 60]
 
 
+def test_any_metric_is_drawn_in_a_panel_of_its_own(results):
+    metrics = ["margin/min", "grad_norm/W.0", "update_norm/W.1", "train/loss_max"]
+    data = curves.data(results, arm="decay", metric=metrics)
+    assert list(dict.fromkeys(curves.table(data)["metric"])) == metrics
+    titles = [axes.get_title() for axes in curves.figure(data).axes if axes.get_title()]
+    assert titles == [metric.replace("/", " ") for metric in metrics]
+
+
+@pytest.mark.parametrize(("x", "factor"), [("step", 1), ("epoch", 8 / 29), ("examples", 8)])
+def test_steps_epochs_and_examples_lie_across(results, x, factor):
+    (arm,) = curves.data(results, arm="batches", x=x, metric=["train/loss"]).arms
+    assert arm.across == x
+    told = curves.table(curves.data(results, arm="batches", x=x, metric=["train/loss"]))
+    small = told[told["train.batch"] == 8]
+    np.testing.assert_allclose(small[x], np.arange(0, 61, 10) * factor)
+    assert arm.bands.query("group == 1")[x].max() == pytest.approx(60 * {"step": 1, "epoch": 1, "examples": 29}[x])
+
+
+def test_runs_of_one_group_at_different_places_are_drawn_straight_between_their_records(results):
+    (arm,) = curves.data(results, arm="batches", x="examples", by="seed", metric=["norm/total"]).arms
+    assert "straight between the records of each run" in arm.note
+    runs = runs_of(results.runs(), "batches")
+    full, small = (runs.loc[runs["train.batch"].isna() == is_full, "run_id"].iloc[0] for is_full in (True, False))
+    at = 29 * 10  # a record of the full batch, between two of the small one
+    values = results.curves("norm/total")
+    of_small = values[values["run_id"] == small]
+    between = np.interp(at, of_small["step"] * 8, of_small["norm/total"].astype(float))
+    whole = float(values[(values["run_id"] == full) & (values["step"] == 10)]["norm/total"].iloc[0])
+    assert arm.bands.query("examples == @at")["median"].iloc[0] == pytest.approx((between + whole) / 2)
+
+
 def test_norms_show_matrices_and_the_total_but_no_biases(results):
     arm = norms.data(results, arm="decay").arms[0]
     assert list(dict.fromkeys(arm.bands["metric"])) == ["norm/W.0", "norm/W.1", "norm/total"]
@@ -151,6 +186,12 @@ def test_diverged_runs_are_counted_in_the_legend(results):
         ("phase", {"by": "seed"}, "the figure phase takes no 'by'"),
         ("curves", {"by": "weight_decy"}, "did you mean optimizer.weight_decay"),
         ("curves", {"arm": "decai"}, "did you mean decay"),
+        ("curves", {"metric": ["nrm/W.0"]}, r"no metric 'nrm/W.0' in .* \(did you mean norm/W.0\?\)"),
+        ("curves", {"metric": ["zzz"]}, r"no metric 'zzz' in .*; there are \d+, for instance"),
+        ("curves", {"x": "epochs"}, "x cannot be 'epochs'; it is one of step, epoch, examples"),
+        ("curves", {"x_scale": "logarithmic"}, "x_scale is log or linear, not 'logarithmic'"),
+        ("norms", {"width": "wide"}, "a width is page, column or inches from 2.5 to 40, not 'wide'"),
+        ("norms", {"where": "sed == 1"}, "did you mean seed"),
         ("phase", {"x": "seed", "y": "seed"}, "x and y are both seed"),
         ("slingshots", {"runs": ["nope"]}, "no run 'nope'"),
     ],
