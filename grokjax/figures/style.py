@@ -140,7 +140,8 @@ def settled(figure: Figure) -> Iterator[None]:
     figure.set_dpi(dpi)
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        axes.set_position([round(side, 6) for side in axes.get_position().bounds])
+        left, bottom, width, height = (round(side, 6) for side in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
     try:
         yield
     finally:
