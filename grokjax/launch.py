@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from grokjax.home import can_be_made
 from grokjax.plan.growth import extend, growth_text
 from grokjax.plan.plan import Bucket, Chunk, Device, Plan, in_training_order, make_plan, of_arms_asked_for
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
@@ -50,11 +51,12 @@ class Screen(Protocol):
 
 
 def prepare_jax() -> None:
-    """JAX as training needs it. What was compiled is kept for this user, by kind of machine."""
+    """JAX as training needs it. What was compiled is kept for this user, by kind of machine, where there is room."""
     ask_for_devices()
     from grokjax.engine.devices import keep_compiled
 
-    keep_compiled(cache_folder())
+    if can_be_made(cache_folder()):
+        keep_compiled(cache_folder())
 
 
 def ask_for_devices() -> None:
@@ -330,12 +332,13 @@ def finished_chunks(plan: Plan, out: Path) -> set[int]:
     return {chunk.index for chunk in plan.chunks if all(run.run_id in ends.get(chunk.index, {}) for run in chunk.runs)}
 
 
-def device_warning(device: Device) -> list[str]:
-    """A warning if an accelerator is there that the installed JAX cannot use."""
+def machine_notes(device: Device) -> list[str]:
+    """What is amiss here: an accelerator that the installed JAX cannot use; no place for what is compiled."""
     from grokjax.engine.devices import idle_accelerator
 
-    warning = idle_accelerator(device)
-    return [warning] if warning else []
+    warning, folder = idle_accelerator(device), cache_folder()
+    unkept = f"{folder} cannot be written, so what is compiled is not kept; $XDG_CACHE_HOME names another place"
+    return [*([warning] if warning else []), *([] if can_be_made(folder) else [unkept])]
 
 
 def measure_plan(plan: Plan) -> dict[int, float]:

@@ -9,6 +9,7 @@ from grokjax.live import duration, size
 from grokjax.plan import cost
 from grokjax.plan.plan import Bucket, Plan, curves_bytes, estimated_seconds, remarks, snapshot_count
 from grokjax.spec.identity import program_values
+from grokjax.spec.nulls import null_of
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.keys import split_key
 from grokjax.sweep.nodes import shown
@@ -61,7 +62,7 @@ def axes_lines(sweep: Sweep) -> list[str]:
     for arm, keys in sweep.axes.items():
         runs = [run for run in sweep.runs if arm in run.arms]
         lines.append(f"arm {arm}: {_count(len(runs), 'run')}{'' if keys else ', nothing is varied'}")
-        lines += [f"  {key}: {values_text([value_at(run.spec, key) for run in runs])}" for key in keys]
+        lines += [f"  {key}: {values_text([value_at(run.spec, key) for run in runs], key)}" for key in keys]
     return lines
 
 
@@ -73,12 +74,13 @@ def value_at(spec: Any, key: str) -> Any:
     return value
 
 
-def values_text(values: Sequence[Any]) -> str:
-    """`0, 0.5, 1 (3)`: each value once, numbers by size, long lists without their middle."""
+def values_text(values: Sequence[Any], key: str = "") -> str:
+    """`0, 0.5, 1 (3)`: each value once, numbers by size, long lists without their middle; null of a key with what
+    it means there."""
     distinct = list({_value_text(value): value for value in values}.values())
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in distinct):
         distinct = sorted(distinct)
-    texts = [_value_text(value) for value in distinct]
+    texts = [_value_text(value, key) for value in distinct]
     if len(texts) > MOST_VALUES:
         texts = [*texts[: MOST_VALUES // 2], "...", *texts[-MOST_VALUES // 2 :]]
     return f"{', '.join(texts)} ({len(distinct):,})"
@@ -90,7 +92,7 @@ def bucket_differences(plan: Plan) -> dict[int, list[str]]:
     keys = dict.fromkeys(key for values in programs.values() for key in values)
     telling = [key for key in keys if len({_value_text(values.get(key, ABSENT)) for values in programs.values()}) > 1]
     return {
-        index: [f"{key} {_value_text(values[key])}" for key in telling if key in values]
+        index: [f"{key} {_value_text(values[key], key)}" for key in telling if key in values]
         for index, values in programs.items()
     }
 
@@ -138,7 +140,10 @@ def _values(spec: Any, section: str) -> dict[str, Any]:
     return {key: value for key, value in values.items() if not isinstance(value, dict)}
 
 
-def _value_text(value: Any) -> str:
+def _value_text(value: Any, key: str = "") -> str:
+    null = null_of(key) if value is None else None
+    if null:
+        return f"null ({null.text})"
     if isinstance(value, list):
         return "-".join(map(str, value))
     if isinstance(value, float):

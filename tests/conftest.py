@@ -94,3 +94,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_unconfigure():
     if "PYTEST_XDIST_WORKER" not in os.environ:
         shutil.rmtree(os.environ["XDG_CACHE_HOME"], ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def small_report(tmp_path_factory):
+    """The results of a small sweep that was run with --report."""
+    from report_results import SMALL
+    from typer.testing import CliRunner
+
+    from grokjax.cli import app
+
+    folder = tmp_path_factory.mktemp("small")
+    (folder / "small.yaml").write_text(SMALL)
+    done = CliRunner().invoke(app, ["run", str(folder / "small.yaml"), "--out", str(folder / "out"), "--report"])
+    assert done.exit_code == 0, done.output
+    return folder / "out"

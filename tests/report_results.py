@@ -10,7 +10,22 @@ import pandas as pd
 from grokjax.plan.plan import Device
 from grokjax.results.manifest import StoredChunk
 from grokjax.results.read import Results
+from grokjax.spec.tasks import Sizes
 
+SMALL = """
+# Question: what does a report of a small sweep show,
+# and what of one that explodes?
+# Cost: nothing.
+name: small
+base:
+  task: {p: 7, train_fraction: 0.6}
+  model: {name: mlp, widths: [8]}
+  train: {steps: 40}
+log: {every: 10, eval_every: 20}
+arms:
+  calm: {parameters: {seed: {min: 0, max: 1}, optimizer.lr: {values: [1e-3, 3e-2]}}}
+  exploding: {base: {optimizer: {name: sgd, lr: 1e30}}}
+"""  # a sweep whose report is written, see conftest.py
 HOSTILE = "</script><script>alert(1)</script>"
 MATRICES = ["W_E", "W_pos", "W_Q.0", "W_K.0", "W_V.0", "W_O.0", "W_in.0", "W_out.0", "W_U"]
 METRICS = [
@@ -19,6 +34,7 @@ METRICS = [
 ]  # fmt: skip
 DECAYS = [0.1, 0.3, 1.0, 3.0]
 SCALES = [0.5, 1.0, 2.0]
+TRAINED = 768  # examples of the train set
 
 
 @dataclass
@@ -31,6 +47,9 @@ class SyntheticResults(Results):
     name: str = "synthetic"
     arms: tuple[str, ...] = ("main",)
     texts: tuple[str, ...] = ()  # values of an axis of texts, task.op
+    batches: tuple[int | None, ...] = (None,)  # values of train.batch, an axis where there are several
+    more: tuple[str, ...] = ()  # metrics besides
+    absent: tuple[str, ...] = ()  # keys that the runs have not
     path: Path = Path("synthetic")
     table: pd.DataFrame = field(init=False)
 
@@ -43,6 +62,7 @@ class SyntheticResults(Results):
         cells = len(DECAYS) * len(SCALES)
         decay, scale = DECAYS[index % len(DECAYS)], SCALES[index // len(DECAYS) % len(SCALES)]
         seed, arm = index // cells, self.arms[index % len(self.arms)]
+        batch = self.batches[index // cells % len(self.batches)]
         generalizes = decay > 0.1 or seed % 3 == 0
         step = min(self.steps, int(1500 * scale / decay) // 50 * 50 + 50 * (seed % 7)) if generalizes else None
         run = {
@@ -51,7 +71,8 @@ class SyntheticResults(Results):
             "task.train_fraction": 0.8, "model.name": "transformer", "model.layers": 1, "model.d_model": 32,
             "model.heads": 4, "model.d_mlp": 128, "loss.name": "cross_entropy", "loss.precision": "exact",
             "optimizer.name": "adamw", "optimizer.lr": 1e-3, "optimizer.weight_decay": decay, "init.scale": scale,
-            "constraint.name": "none", "train.steps": self.steps, "train.batch": None,
+            "constraint.name": "none", "train.steps": self.steps, "train.batch": batch,
+            "batch_size": float(batch or TRAINED),
         }  # fmt: skip
         done = {
             "status": "ended", "outcome": "generalized" if generalizes else "memorized",
@@ -68,9 +89,10 @@ class SyntheticResults(Results):
 
     @property
     def manifest(self):
-        keys = [key for key in self.table.columns if "." in key or key == "seed"]
+        keys = [key for key in self.table.columns if ("." in key or key == "seed") and "/" not in key]
         values = {"train.steps": self.steps, "log.every": self.every, "log.dense_first": 0}
         axes = ["optimizer.weight_decay", "init.scale", *(["task.op"] if self.texts else []), "seed"]
+        axes += ["train.batch"] if len(self.batches) > 1 else []
         return SimpleNamespace(
             name=self.name,
             text=f"# Question: does {self.name} grok?\n# Cost: nothing.\nname: {self.name}\n",
@@ -79,6 +101,10 @@ class SyntheticResults(Results):
             keys=tuple(keys),
             common={"events.fit": 0.99, "events.generalization": 0.99, "events.hold": 1},
             runs=[SimpleNamespace(run_id=run_id, values=values) for run_id in self.run_ids],
+            every_run={
+                run_id: SimpleNamespace(values=dict.fromkeys(set(keys) - set(self.absent))) for run_id in self.run_ids
+            },
+            bucket_of=lambda run_id: SimpleNamespace(sizes=Sizes(31, TRAINED, 193)),
             chunks=(StoredChunk(0, tuple(self.run_ids)),),
             machines=(Device("cpu", "core", 2, 2**30, "jax 0"),),
         )
@@ -90,7 +116,7 @@ class SyntheticResults(Results):
         return self.table
 
     def metrics(self):
-        return METRICS if self.every else []
+        return [*METRICS, *self.more] if self.every else []
 
     def parameters(self, run_id):
         return MATRICES
@@ -121,9 +147,15 @@ class SyntheticResults(Results):
             "train/accuracy": (1 + np.tanh((steps - run["fit_step"]) / 40)) / 2,
             "test/loss": 4 * wiggle / (1 + (steps / late) ** 4),
             "test/accuracy": (1 + np.tanh((steps - late) / 100)) / 2,
-        } | {name: (5 + np.log10(1 + steps)) * wiggle for name in METRICS[5:]}
+        } | {name: (5 + np.log10(1 + steps)) * wiggle for name in [*METRICS[5:], *self.more]}
         frame = pd.DataFrame({"run_id": run_id, "step": steps} | {name: values[name].astype("f4") for name in metrics})
         for name in ("test/loss", "test/accuracy"):
             if name in metrics:
                 frame.loc[steps % (4 * self.every) != 0, name] = np.nan
         return frame
+
+
+def hostile():
+    """Results whose names could break out of a page."""
+    arms = (HOSTILE, "<img src=x onerror=alert(2)>")
+    return SyntheticResults(48, name=HOSTILE, arms=arms, texts=(HOSTILE, "$style <b>x</b>", "%{x}"))

@@ -130,7 +130,7 @@ def test_weights_that_are_damaged_are_refused(tmp_path):
     path.write_text(SMALL)
     weights(start)
     raw = start.read_bytes()
-    for damaged in (raw[:-8], raw[:20], b"", b"\xff" * 100, b"PK\x03\x04" + raw):
+    for damaged in (raw[:-8], raw[:20], b"", b"\xff" * 100):
         start.write_bytes(damaged)
         assert "is not a safetensors file, or a damaged one" in refuse(path)[0]
     save_file({"W.0": np.zeros((10, 4), np.int32)}, start)

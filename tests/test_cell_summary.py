@@ -93,6 +93,7 @@ def test_columns_that_vary_come_first_and_constants_last(results):
 def test_a_summary_by_any_key_pools_the_rest(results):
     assert results.summary()["optimizer.lr"].tolist() == [1e-3, 1e-2]
     assert results.summary(by="seed")["runs"].tolist() == [2, 2, 2]
+    assert results.summary(by=["seed", "lr"])["optimizer.lr"].nunique() == 2  # the name that pictures show will do
     assert results.summary(by=["seed", "optimizer.lr"])["runs"].tolist() == [1] * 6
 
 

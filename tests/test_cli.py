@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -179,6 +180,111 @@ def test_export_refuses_an_unknown_metric(trained):
     result = call("export", trained / "out", "--metric", "train/los")
     assert result.exit_code == 2
     assert "did you mean train/loss?" in result.output
+
+
+@pytest.mark.parametrize("table", ["curves", "runs", "events"])
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_export_writes_the_file_that_its_help_names(trained, table, ending):
+    told = " ".join(call("export", "--help").output.split())
+    assert "default DIR/TABLE-export.csv, or .parquet with --format parquet" in told
+    result = call("export", trained / "out", "--table", table, "--format", ending)
+    assert result.output.strip() == str(trained / "out" / f"{table}-export.{ending}")
+    assert (trained / "out" / f"{table}-export.{ending}").exists()
+
+
+def test_export_refuses_an_ending_that_says_another_format(trained):
+    result = call("export", trained / "out", "--format", "parquet", "--out", trained / "a.csv")
+    assert result.exit_code == 2
+    assert "a.csv ends in .csv, and --format is parquet" in result.output
+    assert call("export", trained / "out", "--format", "parquet", "--out", trained / "a.table").exit_code == 0
+
+
+def test_a_network_goes_to_the_file_that_the_help_of_export_names(trained):
+    run_id = grokjax.open_results(trained / "out").run_ids[0]
+    told = "".join(call("export", "--help").output.split())
+    assert "DIR/RUN-STEP-transformer_lens.safetensors" in told
+    result = call("export", trained / "out", "--to", "transformer_lens", "--run", run_id[:6])
+    assert result.exit_code == 0, result.output
+    path = trained / "out" / f"{run_id}-30-transformer_lens.safetensors"
+    assert result.output.startswith(f"{path}: run {run_id} at step 30\n")
+    assert repr(str(path)) in result.output
+    back = trained / "back.safetensors"
+    assert call("convert", path, "--out", back).exit_code == 0
+    params = grokjax.open_results(trained / "out").params(run_id)
+    assert all((load_file(back)[name] == value).all() for name, value in params.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--to", "onnx"], "--to takes transformer_lens, got 'onnx'"),
+        (["--to", "transformer_lens"], "give one --run RUN"),
+        (
+            ["--to", "transformer_lens", "--run", "a", "--table", "runs"],
+            "--table, --format and --metric are for tables",
+        ),
+        (["--step", "3"], "give --to transformer_lens too"),
+        (["--table", "weights"], "table must be curves, runs or events, got 'weights'"),
+        (["--format", "json"], "format must be csv or parquet, got 'json'"),
+    ],
+)
+def test_export_refuses_what_does_not_go_together(trained, options, says):
+    result = call("export", trained / "out", *options)
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Where nothing can be written, and what is said of it."""
+    (tmp_path / "folder.tar.gz").mkdir()
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link.tar.gz").symlink_to(tmp_path / "gone" / "away")
+    (tmp_path / "to_folder").symlink_to(tmp_path / "gone")
+    return tmp_path
+
+
+BAD_PLACES = {
+    "folder.tar.gz": "is a directory; name a file to write",
+    "link.tar.gz": "is a link to .*away, which is not there",
+    "file/x.tar.gz": "file is a file, so there can be no folder",
+    "to_folder/x.tar.gz": "to_folder is a link to .*gone, which is not there",
+}
+WRITERS = {
+    "export": "export OUT --out PLACE",
+    "export a network": "export OUT --to transformer_lens --run RUN --out PLACE",
+    "params": "params OUT RUN --out PLACE",
+    "convert": "convert PARAMS --out PLACE",
+    "report": "report OUT --out PLACE",
+    "bundle": "bundle OUT --out PLACE",
+    "progress": "progress OUT --out PLACE",
+    "replay": "replay OUT RUN --from 0 --to 2 --out PLACE",
+    "run": "run SWEEP --out PLACE",
+}
+
+
+@pytest.mark.parametrize("place", BAD_PLACES)
+@pytest.mark.parametrize("command", WRITERS)
+def test_a_place_where_nothing_can_be_is_told_in_words(trained, places, command, place):
+    run_id = grokjax.open_results(trained / "out").run_ids[0]
+    call("params", trained / "out", run_id, "--out", trained / "params.safetensors")
+    words = {"OUT": trained / "out", "RUN": run_id, "PARAMS": trained / "params.safetensors"}
+    words |= {"PLACE": places / place, "SWEEP": trained / "small.yaml"}
+    if place == "folder.tar.gz" and command in ("replay", "run"):
+        return  # that is a place for a folder
+    before = sorted(places.rglob("*"))
+    result = call(*[words.get(word, word) for word in WRITERS[command].split()])
+    assert result.exit_code == 2, result.output
+    assert isinstance(result.exception, SystemExit)
+    assert re.search(BAD_PLACES[place], result.output.splitlines()[-1])
+    assert sorted(places.rglob("*")) == before
+
+
+def test_folders_that_are_missing_are_made(trained, tmp_path):
+    for name, ending in (("export", "csv"), ("bundle", "zip"), ("report", "html")):
+        path = tmp_path / name / "a" / f"b.{ending}"
+        assert call(name, trained / "out", "--out", path).exit_code == 0
+        assert path.stat().st_size
 
 
 def test_figure_writes_png_svg_and_csv(trained):

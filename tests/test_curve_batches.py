@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pandas as pd
 import pytest
 
@@ -23,6 +25,7 @@ parameters:
   seed: {values: [0, 1, 2]}
   optimizer.weight_decay: {values: [0.1, 1]}
 """
+WHEN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 RECORDS = 40 / 5 + 2  # of a run, as they are counted: a few more than there are
 
 
@@ -76,14 +79,14 @@ def test_frames_and_curves_hold_what_the_api_gives(results: Results, budget):
 def test_events_pictures_and_the_report_do_not_depend_on_how_much_is_read_at_once(results: Results, budget, tmp_path):
     runs, events = derive(results)
     csv = make("curves", results, tmp_path / "whole")[-1].read_bytes()
-    report = page(results)
+    report = page(results, WHEN)
     budget(1, metrics=1)
     assert not curve_batches.fit_at_once(results, results.run_ids, 1)
     few_runs, few_events = derive(results)
     pd.testing.assert_frame_equal(few_runs, runs)
     pd.testing.assert_frame_equal(few_events, events)
     assert make("curves", results, tmp_path / "few")[-1].read_bytes() == csv
-    assert page(results) == report
+    assert page(results, WHEN) == report
 
 
 def test_a_picture_reads_a_group_at_a_time_where_all_are_too_many(results: Results, budget, monkeypatch):

@@ -79,6 +79,14 @@ def test_a_figure_says_in_the_list_what_it_shows_and_needs(kind):
     assert re.fullmatch(r"[A-Z][^.]+(\.\d[^.]*)*\. Needs .+\.", KINDS[kind])
 
 
+@pytest.mark.parametrize("command", GROUPS["Instruments on stored parameters"])
+def test_an_instrument_s_help_names_the_files_that_it_writes(command):
+    written = set(re.findall(r'directory / "(\w+\.csv)"', inspect.getsource(command)))
+    told = call(command.__name__.replace("_", "-"), "--help").output
+    assert written
+    assert set(re.findall(r"DIR/(\w+\.csv)", re.sub(r"\n +", "", told))) == written
+
+
 def test_the_version_is_that_of_the_package():
     assert call("--version").output == f"grokjax {grokjax.__version__}\n"
     assert grokjax.__version__ == importlib.metadata.version("grokjax")

@@ -35,7 +35,7 @@ def test_the_template_is_a_sweep_that_plan_accepts():
     assert call("init", "mine").exit_code == 0
     done = call("plan", "mine.yaml")
     assert done.exit_code == 0, done.output
-    assert "sweep mine: 8 runs, 1 buckets" in done.output
+    assert "sweep mine: 8 runs, 1 bucket" in done.output
 
 
 def test_the_template_has_every_section_and_a_comment_on_every_value():

@@ -139,3 +139,14 @@ def test_the_largest_number_is_no_edge_where_null_was_tried_that_is_more():
     assert edges(frame, 2, ["train.batch"]) == []
     assert edges(frame, 0, ["train.batch"]) == [("train.batch", 8.0, "smallest")]
     assert edges(frame, 1, ["constraint.radius"]) == [("constraint.radius", 64.0, "largest")]
+
+
+def test_a_dataset_has_the_word_of_null_and_the_number_that_it_comes_to(results):
+    pytest.importorskip("xarray")
+    data = results.dataset("train/loss")
+    full = data.where(data["train.batch"] == "full batch", drop=True)
+    of_runs = results.runs()
+    assert full.sizes["run"] == of_runs["train.batch"].isna().sum() > 0
+    assert full["batch_size"].values.tolist() == of_runs.loc[of_runs["train.batch"].isna(), "batch_size"].tolist()
+    has_no_such_key = of_runs["constraint.name"] == "none"
+    assert (data["constraint.radius"].values[has_no_such_key] == "").all()

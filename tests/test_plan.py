@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -240,6 +241,37 @@ def test_the_plan_says_what_is_slow_about_a_sweep():
     assert "a record every 1 steps" in said("log: {every: 1}\n")
     assert "float32 is the one that slingshots" in said("base: {optimizer: {weight_decay: 0}}\n")
     assert said("parameters: {seed: {min: 0, max: 9}}\n") == ""
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("gigabytes", [0.0001, 0.01, 0.1, 0.4])
+def test_advice_about_memory_can_be_followed_until_it_fits_or_is_one_run_a_device(gigabytes, count):
+    lanes, seen = 512, []
+    while True:
+        text = f"base: {{task: {{p: 31}}}}\nengine: {{lanes: {lanes}}}\nparameters: {{seed: {{min: 0, max: 511}}}}\n"
+        plan = make_plan(sweep(text), device("gpu", count, gigabytes))
+        seen.append(plan.buckets[0].memory)
+        notes = [note for note in remarks(plan) if "needs about" in note]
+        advice = re.search(r"engine\.lanes below (\d+) needs less", " ".join(notes))
+        if not advice:
+            break
+        lanes = (int(advice[1]) - 1) // 2 or 1
+    assert seen == sorted(seen, reverse=True)
+    assert len(set(seen)) == len(seen)
+    if notes:
+        assert plan.buckets[0].width == count
+        assert "the network must be smaller, or train.batch, or task.p" in notes[0]
+
+
+def test_rarer_evaluations_are_no_advice_where_there_is_but_one():
+    text = "base: {{task: {{p: 31, train_fraction: 0.02}}, train: {{steps: {}}}}}\nlog: {{eval_every: 10}}\n"
+    assert "raise log.eval_every" in " ".join(remarks(make_plan(sweep(text.format(11)), device())))
+    assert "raise log.eval_every" not in " ".join(remarks(make_plan(sweep(text.format(10)), device())))
+
+
+def test_few_examples_of_a_large_table_need_little_memory():
+    text = "base: {task: {p: 1009, train_fraction: 0.02}, model: {name: mlp, widths: [8]}}\n"
+    assert make_plan(sweep(text), device()).buckets[0].memory < 1e9
 
 
 def test_widths_fit_small_and_large_devices():

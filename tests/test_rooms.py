@@ -25,7 +25,7 @@ FLOORS = [
     ("analysis",),
     ("figures",),
     ("report", "sinks"),
-    ("stopping",),
+    ("stopping", "home"),
     ("launch",),
     ("bench",),
     ("live",),

@@ -23,8 +23,8 @@ from grokjax.launch import run
 from grokjax.results.activity import activity, run_command, standings
 from grokjax.results.lock import holder, locked
 from grokjax.standing import ago
-from grokjax.sweep.expand import parse_overrides
 from grokjax.sweep.load import read_value
+from grokjax.sweep.settings import parse_overrides
 
 
 class StopsAfter:

@@ -47,6 +47,21 @@ def test_signals_while_compiling_are_answered_at_once_and_end_without_a_tracebac
     assert "  grokjax run sweep.yaml --out 'the results' --set train.steps=100000\n" in said
 
 
+def test_outside_of_training_ctrl_c_ends_at_once_wherever_it_comes(tmp_path: Path):
+    """Also where an exception would be swallowed, or come out of somebody else's code."""
+    told = (
+        "import gc, os, signal, grokjax.cli\n"
+        "def work(*_):\n"
+        "    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    gc.collect()\n"
+        "    print('went on')\n"
+        "grokjax.launch.open_results = work\n"
+        "grokjax.cli.main(['status', 'x'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", told], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (75, "", "interrupted\n")
+
+
 class Signals:
     """A screen that sends signals to this process at the first segment."""
 

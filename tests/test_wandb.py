@@ -20,15 +20,21 @@ import grokjax
 from grokjax.analysis import curve_batches
 from grokjax.analysis.thinning import AROUND, kept_records, largest_since
 from grokjax.cli import app
+from grokjax.launch import run
 from grokjax.results.files import Damaged
 from grokjax.results.lock import Locked
 from grokjax.results.verify import verify
 from grokjax.results.written import log_files, read_written, writing
 from grokjax.sinks import logs, sync, watch
+from grokjax.sinks.cells import QUARTILES_OF
+from grokjax.sinks.heads import cell_heads, run_names
+from grokjax.sinks.logfile import BEGIN, packed, records
 from grokjax.sinks.sync import Options
 
 KEY = "5e11713e1" + 31 * "a"  # a sentinel: it must not be in anything that is written
 SWEEP = """
+# Question: does weight decay matter?
+# Cost: a second.
 name: shown
 base:
   task: {p: 5, train_fraction: 0.6}
@@ -186,8 +192,58 @@ def test_a_cell_is_the_median_and_quartiles_of_its_seeds(trained):
                 assert item[f"q25/{name}"] == pytest.approx(own[name].quantile(0.25), rel=1e-6)
                 assert item[f"q75/{name}"] == pytest.approx(own[name].quantile(0.75), rel=1e-6)
             assert item["n_seeds"] == item["n_live"] == len(own)
+        shown = {name for item in history for name in values_of(item)}
+        assert {name.partition("/")[2] for name in shown if name.startswith("q25/")} == set(QUARTILES_OF)
+        assert not any("margin" in name for name in shown)  # single runs have it
         checked += 1
     assert checked == 2
+
+
+def test_a_cell_s_median_step_counts_the_seeds_that_never_did_as_later(trained):
+    results = grokjax.open_results(trained[0] / "out")
+    runs = results.runs()
+    of_cell = (runs["arm"] == "decay") & (runs["optimizer.weight_decay"] == 0)
+    reached = {(10.0, np.nan, np.nan): None, (10.0, 30.0, np.nan): 30.0, (10.0, 20.0, 30.0): 20.0}
+    for steps, median in reached.items():
+        runs.loc[of_cell, "generalization_step"] = steps
+        (head,) = (
+            head for head in cell_heads(results, runs) if head.config["run_ids"] == list(runs.loc[of_cell, "run_id"])
+        )
+        assert head.summary.get("generalization_step") == median
+        assert head.summary["seeds/generalized"] == np.isfinite(steps).sum()
+
+
+def test_every_run_has_the_sweep_s_question_as_its_note(trained):
+    for path in log_files(trained[0] / "out").values():
+        assert told(path)[0]["notes"] == "Does weight decay matter?"
+
+
+def test_runs_last_as_long_as_they_trained(plain):
+    out = plain.path
+    (file,) = (out / "curves").glob("*.parquet")
+    for path, time in ((out / "plan.json", 1_700_000_000), (file, 1_700_000_600)):
+        os.utime(path, (time, time))
+    sync.sync(plain, OFFLINE, print)
+    for path in by_type(out, "decay").values():
+        head, summary, history = told(path)
+        assert head["start_time"] == "2023-11-14T22:13:20Z"
+        assert summary["_wandb.runtime"] == 600
+        for item in history:
+            assert item["_runtime"] == pytest.approx(600 * item["_step"] / 300, abs=1e-3)
+            assert item["_timestamp"] == pytest.approx(1_700_000_000 + item["_runtime"], abs=1e-3)
+
+
+@given(st.lists(st.sampled_from([0, 1, 100, 32_747, 32_748, 32_754, 32_755, 32_761, 70_000]), min_size=1, max_size=12))
+@settings(max_examples=60, deadline=None)
+def test_records_that_are_packed_are_read_again(lengths):
+    of_log = [bytes([index % 251]) * length for index, length in enumerate(lengths)]
+    assert list(records(bytes(BEGIN) + packed(of_log))) == of_log
+
+
+def test_a_log_packed_anew_is_the_same_to_the_byte(trained):
+    for path in log_files(trained[0] / "out").values():
+        data = path.read_bytes()
+        assert data[:BEGIN] + packed(records(data)) == data
 
 
 def test_the_sweep_itself_is_shown_while_it_trains(trained):
@@ -207,7 +263,9 @@ def test_the_sweep_itself_is_shown_while_it_trains(trained):
     assert all(0 < row["speed/lanes_used"] <= 1 for row in rows if "speed/lanes_used" in row)
     sampled = [item for item in history if "sampled/step" in item]
     name = next(key for key in sampled[-1] if key.startswith("sampled/train/loss/"))
-    stored = results.curves("train/loss", name.rpartition("/")[2]).set_index("step")["train/loss"]
+    run_ids = {called: run_id for run_id, called in run_names(results).items()}
+    assert "decay weight_decay=0 seed=1" in run_ids
+    stored = results.curves("train/loss", run_ids[name.rpartition("/")[2]]).set_index("step")["train/loss"]
     for item in sampled:
         if name in item:
             assert item[name] == pytest.approx(stored[int(item["sampled/step"])], rel=1e-6)

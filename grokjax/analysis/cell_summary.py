@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from grokjax.analysis.cells import by_values, ended_runs, is_missing, ordered_values, runs_of, varied_keys
+from grokjax.analysis.keys import whole_key
 from grokjax.analysis.outcomes import cell_outcome
 from grokjax.results.read import Results
-from grokjax.sweep.spelling import did_you_mean
 
 COUNTS = ("fit", "generalized", "diverged", "slingshots")
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "#": r"\#", "_": r"\_", "$": r"\$", "{": r"\{", "}": r"\}"}
@@ -60,10 +60,8 @@ def summarize(results: Results, by: str | Sequence[str] | None = None) -> Summar
     """
     runs = results.runs()
     if by is not None:
-        keys = [by] if isinstance(by, str) else list(by)
-        for key in keys:
-            if key not in runs:
-                raise ValueError(f"no key {key!r} in {results.path}{did_you_mean(key, map(str, runs))}")
+        given = [by] if isinstance(by, str) else by
+        keys = [whole_key(key, map(str, runs), results.path) for key in given]
         return Summary(_cells(runs, keys))
     arms = list(results.manifest.axes)
     parts = [_cells(runs_of(runs, arm), varied_keys(results, arm)).assign(arm=arm) for arm in arms]

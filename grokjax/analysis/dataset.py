@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.cells import plain_value
+from grokjax.analysis.cells import null_runs, plain_value
 from grokjax.results.read import Results
+from grokjax.spec.nulls import null_of
 
 if TYPE_CHECKING:
     import xarray
@@ -20,8 +21,9 @@ FOUND = ("status", "outcome", "last_step", "fit_step", "generalization_step", "d
 def dataset(results: Results, metrics: str | Iterable[str] | None = None) -> xarray.Dataset:
     """All runs with records. Dimensions: run (its id) and step, the union of all runs' records.
 
-    Variables: one a metric, float32, nan where a run has no record. Coordinates along run: arm, seed, every axis of the
-    sweep by its dotted key, and what was found (outcome, fit_step, ...). Attributes: the values that all runs share.
+    Variables: one a metric, float32, nan where a run has no record. Coordinates along run: arm, seed, batch_size, every
+    axis of the sweep by its dotted key (as text where one of its values is null), and what was found (outcome,
+    fit_step, ...). Attributes: the values that all runs share.
     metrics: default all. Raises ValueError for an unknown metric, ImportError without xarray.
     """
     try:
@@ -38,8 +40,10 @@ def dataset(results: Results, metrics: str | Iterable[str] | None = None) -> xar
         table = np.full((len(runs), len(steps)), np.nan, np.float32)
         table[row, column] = curves[name].to_numpy()
         values[str(name)] = (("run", "step"), table)
-    axes = dict.fromkeys(["arm", "seed", *(key for keys in results.manifest.axes.values() for key in keys), *FOUND])
-    along = {key: ("run", _column(runs[key])) for key in axes if key in runs}
+    axes = dict.fromkeys(
+        ["arm", "seed", "batch_size", *(key for keys in results.manifest.axes.values() for key in keys), *FOUND]
+    )
+    along = {key: ("run", _column(results, runs, key)) for key in axes if key in runs}
     shared = {key: _attribute(plain_value(value)) for key, value in results.constants().items()}
     return xarray.Dataset(values, {"run": runs["run_id"].to_numpy(str), "step": steps} | along, shared)
 
@@ -49,8 +53,20 @@ def _attribute(value: Any) -> Any:
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else str(value)
 
 
-def _column(column: pd.Series) -> np.ndarray:
-    """Numbers stay numbers, all else is text."""
-    if pd.api.types.is_numeric_dtype(column):
+def _column(results: Results, runs: pd.DataFrame, key: str) -> np.ndarray:
+    """Numbers stay numbers, all else is text; so is an axis where null is the value of a run, for that is no number."""
+    column = runs[key]
+    nulls = set() if key in FOUND else {*null_runs(results, key, runs)}
+    if pd.api.types.is_numeric_dtype(column) and not nulls:
         return column.to_numpy()
-    return np.array(["null" if plain_value(value) is None else str(plain_value(value)) for value in column])
+    null = null_of(key)
+    word = null.text if null else "null"
+    values = zip(runs["run_id"], map(plain_value, column), strict=True)
+    return np.array([word if run_id in nulls else _text(value) for run_id, value in values])
+
+
+def _text(value: Any) -> str:
+    """A value that is missing, as a key of another family, is no text."""
+    if value is None:
+        return ""
+    return f"{value:g}" if isinstance(value, float) else str(value)

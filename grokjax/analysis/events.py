@@ -19,6 +19,14 @@ OUTCOMES = {  # of a run that has ended, the furthest first
     "not_fit": "did not fit",
     "diverged": "diverged",
 }
+MEANINGS = {  # of OUTCOMES, for who reads them for the first time
+    "generalized": "reached the test accuracy of generalization, and ended there",
+    "lost": "reached the test accuracy of generalization, and ended below it",
+    "partly_generalized": "fit, never reached the test accuracy of generalization, and ended well above a guess",
+    "memorized": "fit, and ended with about the test accuracy of a guess",
+    "not_fit": "never reached the train accuracy of a fit",
+    "diverged": "became non-finite, and was frozen at its last finite parameters",
+}
 SOME_WAY = 0.1  # from chance to the threshold of generalization
 ERRORS = 3.0  # standard errors of a guess
 SLINGSHOT_FROM = 200  # no slingshot before this step

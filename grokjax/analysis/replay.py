@@ -16,7 +16,7 @@ from grokjax.engine.loop import Program
 from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
 from grokjax.plan.plan import Chunk, Plan
-from grokjax.results.files import curves_file, snapshots_file, write_sealed
+from grokjax.results.files import check_folder, curves_file, snapshots_file, write_sealed
 from grokjax.results.follow import follow
 from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
@@ -201,9 +201,10 @@ def stretch(
 
 
 def save(replay: Replay, folder: Path) -> list[Path]:
-    """Go through a replay and write its records (Parquet) and states (safetensors, as snapshots are stored)."""
-    folder.parent.mkdir(exist_ok=True)
-    folder.mkdir(exist_ok=True)
+    """Go through a replay and write its records (Parquet) and states (safetensors, as snapshots are stored). Raises
+    ValueError where there can be no such folder."""
+    check_folder(folder)
+    folder.mkdir(parents=True, exist_ok=True)
     held: list[Moment] = []
     paths: list[Path] = []
     for moment in replay:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Real
 
 T = TypeVar("T")
 AROUND = 3  # records kept on either side of an event
@@ -81,7 +81,7 @@ def _nearest_log_spaced(step: Int[np.ndarray, " n"], count: int) -> Int[np.ndarr
     return nearest(step, np.geomspace(max(int(step[0]), 1), max(int(step[-1]), 1), count))
 
 
-def nearest(step: Int[np.ndarray, " n"], targets: np.ndarray) -> Int[np.ndarray, " chosen"]:
+def nearest(step: Real[np.ndarray, " n"], targets: np.ndarray) -> Int[np.ndarray, " chosen"]:
     """Indices of the records nearest to the wanted steps."""
     if not len(step):
         return np.zeros(0, np.int64)

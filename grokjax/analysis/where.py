@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from grokjax.analysis.cells import is_number, plain_value
+from grokjax.analysis.keys import whole_key
 from grokjax.results.joined import Joined, join
 from grokjax.results.read import Results
-from grokjax.sweep.spelling import did_you_mean
 
 ORDERS: dict[str, Callable[[Any, Any], bool]] = {
     "<=": operator.le,
@@ -46,9 +46,11 @@ def chosen_runs(results: Results, where: str) -> Results:
     Raises ValueError for what is no condition, an unknown key, an order of what is no number, and where no run is left.
     """
     clauses, runs = parsed(where), results.runs()
+    varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
+    told = f"; the sweep varies {', '.join(varied) or 'nothing'}, and any column of runs() can be compared"
     is_chosen = np.ones(len(runs), bool)
     for clause in clauses:
-        column = _column(results, runs, clause.key)
+        column = whole_key(clause.key, map(str, runs), results.path, told)
         is_chosen &= np.array([_meets(plain_value(value), clause) for value in runs[column]], bool)
         if not is_chosen.any():
             values = list(dict.fromkeys(plain_value(value) for value in runs[column]))
@@ -92,21 +94,6 @@ def restricted(results: Results, run_ids: Sequence[str]) -> Results:
 
     now = replace(manifest, run_ids=tuple(run.run_id for run in left), axes=axes)
     return Results(results.path, derive, now)
-
-
-def _column(results: Results, runs: pd.DataFrame, key: str) -> str:
-    """The column of runs that is meant: its name, or the end of one that no other has."""
-    if key in runs:
-        return key
-    alike = [name for name in map(str, runs.columns) if name.endswith(f".{key}")]
-    if len(alike) == 1:
-        return alike[0]
-    if alike:
-        raise ValueError(f"{key!r} is one of {', '.join(alike)}: say which")
-    names = [*map(str, runs.columns), *(str(name).rpartition(".")[2] for name in runs.columns)]
-    varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
-    told = f"; the sweep varies {', '.join(varied) or 'nothing'}, and any column of runs() can be compared"
-    raise ValueError(f"no key {key!r} in {results.path}{did_you_mean(key, names)}{told}")
 
 
 def _meets(value: Any, clause: Clause) -> bool:

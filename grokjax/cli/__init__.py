@@ -1,6 +1,8 @@
 """The commands. Thin: each reads its arguments, calls one function, and says what it did."""
 
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -8,13 +10,15 @@ import typer
 
 from grokjax.cli import compare as comparing
 from grokjax.cli import keep, measure, templates, train, view
-from grokjax.cli.app import exit_codes
+from grokjax.cli.app import INTERRUPTED, exit_codes
 from grokjax.cli.figures import figure_group
 from grokjax.cli.groups import HELP_NAMES, OneLineErrors
+from grokjax.home import make_room_for_others
 
 __all__ = ["app", "main"]
 
 LOOK = "Look at results"
+SHOW_CURSOR = b"\n\x1b[?25h"  # long work hides it
 # title of --help -> command -> an example of it, in the order that they are shown in
 COMMANDS: dict[str, dict[Callable | str, str]] = {
     "Plan and run": {
@@ -94,7 +98,19 @@ def root(
     """Train thousands of small networks at once, to study grokking and slingshots."""
 
 
+def _leave(*_: Any) -> None:
+    """Ctrl-C, but while a sweep trains (see `stop_on_signal`): at once, since an exception may come where none can be
+    caught, as within an import or a garbage collection. What is on disk is whole anyhow."""
+    if sys.stdout.isatty():
+        os.write(sys.stdout.fileno(), SHOW_CURSOR)
+    os.write(sys.stderr.fileno(), b"interrupted\n")
+    os._exit(INTERRUPTED)
+
+
 def main(arguments: Any = None) -> None:
+    make_room_for_others()
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored, as in the background
+        signal.signal(signal.SIGINT, _leave)
     try:
         app(arguments, prog_name="grokjax")
     finally:

@@ -101,7 +101,8 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         case RuntimeError() if "RESOURCE_EXHAUSTED" in str(error):  # JAX's; without importing it
             return FAULT, (
                 f"out of device memory: {str(error).splitlines()[0]}\n"
-                "what is recorded is kept; free the device for the same command, or lower engine.lanes"
+                "what is recorded is kept; free the device for the same command, "
+                "or set fewer engine.lanes for another --out"
             )
     return None
 

@@ -70,8 +70,8 @@ def _differences(frame: pd.DataFrame) -> str:
 
 
 def _outcomes(results: Results, rows: pd.DataFrame, keys: list[str]) -> str:
+    from grokjax.analysis.keys import short_key
     from grokjax.figures.groups import value_texts
-    from grokjax.figures.style import short_key
 
     planned = results.planned()
     texts = {key: value_texts(results, planned, key) for key in keys}

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 Steps = Annotated[list[int] | None, typer.Option("--step", help="Only at this step (0: the start); repeatable.")]
 AtEnd = Annotated[bool, typer.Option("--last", help="Only each run's end (the newest snapshot while it trains).")]
 Seed = Annotated[int, typer.Option(help="Seed of all that is drawn.")]
-Out = Annotated[Path | None, typer.Option(help="CSV file to write; default in DIR.")]
+OUT = "CSV file to write; default DIR/{}.csv."
+OUT_OR = "CSV file to write; default DIR/{}.csv, with {} DIR/{}.csv."
 
 
 @bad_value()
@@ -25,13 +26,13 @@ def progress(
     run_id: Runs = None,
     step: Steps = None,
     by_frequency: Annotated[bool, typer.Option("--frequencies", help="One row a frequency instead.")] = False,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_OR.format("progress", "--frequencies", "frequencies"))] = None,
 ) -> None:
     """Measure progress of stored parameters, as CSV.
 
     Progress measures as of Nanda et al. 2023; the key frequencies are the final network's.
     """
-    results = _open(directory)
+    results = _open(directory, out)
     from grokjax.analysis.progress import frequencies
     from grokjax.analysis.progress import progress as measures
 
@@ -50,7 +51,7 @@ def reduced(
         float | None,
         typer.Option(help="Decades of train loss a decade of steps, beyond which it has not settled; default 0.3."),
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help=OUT.format("reduced"))] = None,
 ) -> None:
     """Measure the final loss at a fixed norm, as CSV.
 
@@ -75,13 +76,13 @@ def efficiency(
         float | None,
         typer.Option(help="Test accuracy below which a network that fits counts as memorizing; default 0.5."),
     ] = None,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help=OUT.format("efficiency"))] = None,
 ) -> None:
     """Measure logits per norm of the parameters, as CSV.
 
     The circuit efficiency (Varma et al. 2023) of stored parameters.
     """
-    results = _open(directory)
+    results = _open(directory, out)
     from grokjax.analysis.efficiency import MEMORIZED
     from grokjax.analysis.efficiency import efficiency as circuit_efficiency
 
@@ -98,13 +99,13 @@ def neurons(
     step: Steps = None,
     last: AtEnd = False,
     each: Annotated[bool, typer.Option("--each", help="One row a neuron instead of one a layer.")] = False,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help=OUT_OR.format("neurons", "--each", "each_neuron"))] = None,
 ) -> None:
     """Measure how nearly neurons compute a square, as CSV.
 
     Over all pairs of operands, of the neurons of stored networks.
     """
-    results = _open(directory)
+    results = _open(directory, out)
     from grokjax.analysis.neurons import each_neuron
     from grokjax.analysis.neurons import neurons as layers
 
@@ -131,13 +132,15 @@ def learning_coefficient(
     traces: Annotated[
         bool, typer.Option("--traces", help="One row a draw instead: the losses along the chains.")
     ] = False,
-    out: Out = None,
+    out: Annotated[
+        Path | None, typer.Option(help=OUT_OR.format("learning_coefficient", "--traces", "learning_coefficient_traces"))
+    ] = None,
 ) -> None:
     """Measure the local learning coefficient, as CSV.
 
     Of stored parameters, by Langevin chains, with what its chains are worth.
     """
-    results = _open(directory)
+    results = _open(directory, out)
     from grokjax.analysis import learning_coefficient as chains_of
 
     sampling = chains_of.Sampling(step_size, gamma, chains, draws, burn_in, batch, seed)
@@ -161,13 +164,13 @@ def kernel(
     examples: Annotated[int, typer.Option(help="Examples that it is taken on.")] = 128,
     part: Annotated[str, typer.Option(help="Whose examples: train, test or all.")] = "train",
     seed: Seed = 0,
-    out: Out = None,
+    out: Annotated[Path | None, typer.Option(help=OUT.format("kernel"))] = None,
 ) -> None:
     """Measure the tangent kernel's fit to labels, as CSV.
 
     Its alignment with the labels, and how far it moved from the start, of stored parameters.
     """
-    results = _open(directory)
+    results = _open(directory, out)
     from grokjax.analysis.kernel import Sample
     from grokjax.analysis.kernel import kernel as tangent_kernel
 
@@ -175,10 +178,14 @@ def kernel(
     write_rows(rows, out or directory / "kernel.csv")
 
 
-def _open(directory: Path) -> Results:
-    """The results, with JAX set up for what is computed of them: before anything imports it."""
+def _open(directory: Path, out: Path | None) -> Results:
+    """The results, with JAX set up for what is computed of them: before anything imports it. Raises ValueError where
+    what is computed, perhaps for long, could not be written."""
     from grokjax.launch import open_results, prepare_jax
+    from grokjax.results.files import check_place
 
+    if out:
+        check_place(out)
     prepare_jax()
     return open_results(directory)
 

@@ -50,6 +50,7 @@ def init(
         name = source.rpartition("/")[2]
     if name is None:
         raise ValueError("give the sweep a NAME: grokjax init NAME")
+    name = name.removesuffix(".yaml")
     if not re.fullmatch(NAME, name):
         raise ValueError(f"{name!r} is no name of a sweep: letters, digits, '-', '_' and '.' (at most 100)")
     path = Path(f"{name}.yaml")

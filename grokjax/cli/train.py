@@ -91,7 +91,7 @@ def run(
 
 
 def _show_plan(plan: Plan) -> None:
-    from grokjax.launch import device_warning
+    from grokjax.launch import machine_notes
     from grokjax.plan.plan import of_arms_asked_for, remarks
 
     if plan.sweep.own:
@@ -101,7 +101,7 @@ def _show_plan(plan: Plan) -> None:
         asked = of_arms_asked_for(plan)
         count = sum(len(chunk.runs) for chunk in asked.chunks)
         typer.echo(f"only arm {', '.join(plan.sweep.only)}: {count} runs in {len(asked.chunks)} chunks")
-    for note in [*device_warning(plan.device), *remarks(plan)]:
+    for note in [*machine_notes(plan.device), *remarks(plan)]:
         typer.echo(f"note: {note}")
 
 

@@ -60,14 +60,17 @@ def params(
 def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A state dict as safetensors.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    heads: Annotated[
+        int | None, typer.Option(min=1, help="Heads of attention, for names of TransformerLens 4, which do not say it.")
+    ] = None,
 ) -> None:
     """Rename published weights for init.from_file.
 
-    Reads those of TransformerLens, and of Nanda et al.
+    Reads those of TransformerLens, and of Nanda et al. Of another kind of file it says how to make one that it reads.
     """
     from grokjax.results.published import convert_published
 
-    values, notes = convert_published(file, out)
+    values, notes = convert_published(file, out, heads)
     typer.echo("\n".join([f"{len(values)} parameters in {out}", *notes]))
 
 
@@ -106,8 +109,8 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            help="File to write; default DIR/TABLE-export.csv (or .parquet); with --to transformer_lens "
-            "DIR/RUN-transformer_lens.safetensors."
+            help="File to write; default DIR/TABLE-export.csv, or .parquet with --format parquet; with --to "
+            "transformer_lens DIR/RUN-STEP-transformer_lens.safetensors."
         ),
     ] = None,
     format: Annotated[str | None, typer.Option(help="csv or parquet; default by the file's ending, else csv.")] = None,
@@ -137,6 +140,6 @@ def export(
         raise ValueError("--to transformer_lens writes one network: give one --run RUN, and --step where not its end")
     prepare_jax()
     network = open_results(directory).network((run_id or [])[0], step)
-    path = out or directory / f"{network.run_id}-transformer_lens.safetensors"
+    path = out or directory / f"{network.run_id}-{network.step}-transformer_lens.safetensors"
     export_network(network, path)
     typer.echo(f"{path}: run {network.run_id} at step {network.step}\n\n{how_to_load(path)}")

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from grokjax.analysis.curve_batches import fit_at_once
+from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
 from grokjax.analysis.time_axis import across_time, step_factors
 from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
-from grokjax.figures.style import short_key, span_text, steps_text
+from grokjax.figures.style import span_text, steps_text
 from grokjax.results.read import Results
 
 

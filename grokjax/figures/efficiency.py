@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import varied_keys
 from grokjax.analysis.efficiency import efficiency
+from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import Grouping, check_colors, check_key, group_runs, number_axis, varied_arm
 from grokjax.figures.null_place import NullPlace, null_place
 from grokjax.figures.panels import colors_of, legend_columns
-from grokjax.figures.style import log_upwards, paper, picture_width, short_key, span_text, value_ticks
+from grokjax.figures.style import log_upwards, paper, picture_width, span_text, value_ticks
 from grokjax.results.read import Results
 
 LABELS, SIZES = "task.op", "task.train_fraction"  # what is colored and across where they vary

@@ -18,7 +18,8 @@ from grokjax.analysis.cells import (
     runs_of,
     varied_keys,
 )
-from grokjax.figures.style import short_key, value_text
+from grokjax.analysis.keys import short_key, whole_key
+from grokjax.figures.style import value_text
 from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.sweep.spelling import did_you_mean
@@ -99,20 +100,10 @@ def varied_arm(results: Results, arm: str | None) -> str:
 
 
 def check_key(results: Results, key: str) -> str:
-    """The key of all runs' values that is meant: as it is, or by its end where no other ends so (`weight_decay`); of
-    several that do, the one that legends call so. Raises ValueError if there is none, or are several."""
-    keys = list(results.manifest.keys)
-    if key in keys:
-        return key
-    alike = [known for known in keys if known.endswith(f".{key}")]
-    found = alike if len(alike) == 1 else [known for known in alike if short_key(known) == key]
-    if len(found) == 1:
-        return found[0]
-    if alike:
-        raise ValueError(f"{key!r} is one of {', '.join(found or alike)}: say which")
+    """The key of all runs' values that is meant, see `whole_key`."""
     varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
-    hint = did_you_mean(key, keys) or did_you_mean(key, [*map(short_key, keys)])
-    raise ValueError(f"no key {key!r} in {results.path}{hint}; the sweep varies {', '.join(varied) or 'nothing'}")
+    there = f"; the sweep varies {', '.join(varied) or 'nothing'}"
+    return whole_key(key, results.manifest.keys, results.path, there)
 
 
 def check_colors(key: str | None, count: int, most: int = MOST_GROUPS) -> None:

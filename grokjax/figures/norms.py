@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from grokjax.analysis.cells import runs_of
+from grokjax.analysis.keys import short_key
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
 from grokjax.figures.panels import arm_panels, draw_median, draw_metric, legend_columns, name_arms, wrapped
-from grokjax.figures.style import PALETTE, log_axis, log_label, most_columns, paper, picture_width, short_key
+from grokjax.figures.style import PALETTE, log_axis, log_label, most_columns, paper, picture_width
 from grokjax.figures.together import is_log_metric
 from grokjax.figures.units import NORM
 from grokjax.results.read import Results

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from grokjax.analysis.cells import by_values, ended_runs, plain_value, runs_of, varied_keys
+from grokjax.analysis.keys import short_key
 from grokjax.analysis.outcomes import cell_outcome, edges, ranking
 from grokjax.figures.groups import check_colors, check_key, chosen_arms, number_axis
 from grokjax.figures.null_place import NullPlace, null_place
@@ -22,7 +23,6 @@ from grokjax.figures.style import (
     PALETTE,
     paper,
     picture_width,
-    short_key,
     span_text,
     steps_text,
     value_text,

@@ -16,6 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from grokjax.analysis.cells import ended_runs, is_number, ordered_values, plain_value, runs_of, varied_keys
 from grokjax.analysis.censored import median_time
+from grokjax.analysis.keys import short_key
 from grokjax.figures.cells import draw_heat_map, explain_marked, inches, side_by_side
 from grokjax.figures.groups import check_key, pooled_axes, value_texts, varied_arm
 from grokjax.figures.style import (
@@ -24,7 +25,6 @@ from grokjax.figures.style import (
     number_text,
     paper,
     picture_width,
-    short_key,
     span_text,
     steps_text,
     value_text,

@@ -11,6 +11,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from grokjax.analysis.cells import is_missing, ordered_values, plain_value, varied_keys
+from grokjax.analysis.keys import short_key
 from grokjax.analysis.reduced import METRICS, reduced
 from grokjax.figures.bands import FEWEST, QUANTILES, ArmBands
 from grokjax.figures.cells import draw_heat_map, explain_marked, inches, side_by_side
@@ -24,7 +25,6 @@ from grokjax.figures.style import (
     number_text,
     paper,
     picture_width,
-    short_key,
     value_text,
     value_ticks,
 )

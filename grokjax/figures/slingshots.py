@@ -15,9 +15,10 @@ from matplotlib.lines import Line2D
 
 from grokjax.analysis.cells import plain_value, varied_keys
 from grokjax.analysis.curve_batches import read_frames
+from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import chosen_arms, nothing_yet
 from grokjax.figures.panels import legend_columns
-from grokjax.figures.style import BLUE, GREEN, GREY, ORANGE, paper, picture_width, plain_axis, short_key, value_text
+from grokjax.figures.style import BLUE, GREEN, GREY, ORANGE, paper, picture_width, plain_axis, value_text
 from grokjax.figures.units import loss_unit
 from grokjax.results.read import Results
 from grokjax.spec.shapes import last_layer

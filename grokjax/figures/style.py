@@ -48,7 +48,6 @@ MOST_DECADES = 6  # that are named on an axis
 FEWEST_TICKS = 3  # with a name, on a logarithmic axis
 TICK_ROOM = 38  # characters along an axis half a page wide
 # Sections of a key that a reader does not need: lr is the optimizer's.
-PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
 # Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
 paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 
@@ -119,13 +118,34 @@ def write(figure: Figure, path: Path) -> list[Path]:
     """Write a picture in the format of its ending, or else as PATH.png and PATH.svg (equal pictures give equal
     files)."""
     paths = []
-    with paper():
+    with paper(), settled(figure):
         for ending in formats_of(path):
             paths.append(_path(path, ending))
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
             save = partial(figure.savefig, format=ending, dpi=DPI, metadata=undated)
             write_view(paths[-1], save)
     return paths
+
+
+@contextmanager
+def settled(figure: Figure) -> Iterator[None]:
+    """Inside, panels stay where they are laid out, at rounded places: the layout's last digits are not the same each
+    time, and names within an SVG follow from them."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    if engine is None:
+        yield
+        return
+    figure.set_dpi(DPI)
+    engine.execute(figure)
+    figure.set_dpi(dpi)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(side, 6) for side in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
@@ -138,12 +158,6 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
 def _path(path: Path, ending: str) -> Path:
     stem = path.with_suffix("") if path.suffix[1:].lower() in (*FORMATS, "csv") else path
     return stem.with_name(f"{stem.name}.{ending}")
-
-
-def short_key(key: str) -> str:
-    """`optimizer.weight_decay` as weight_decay; keys that need their section keep it (`init.scale`)."""
-    section, _, rest = key.partition(".")
-    return rest if section in PLAIN_SECTIONS and rest not in ("", "name") else key
 
 
 def value_text(value: Any, key: str = "", null_number: float | None = None) -> str:

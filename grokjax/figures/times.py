@@ -17,18 +17,10 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from grokjax.analysis.cells import ENDED, is_number, runs_of
 from grokjax.analysis.censored import CensoredFit, fit_censored
+from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import check_colors, chosen_arms, group_runs, number_axis, pooled_axes
 from grokjax.figures.null_place import NullPlace, null_place
-from grokjax.figures.style import (
-    COLUMN,
-    group_colors,
-    paper,
-    picture_width,
-    short_key,
-    span_text,
-    steps_text,
-    value_ticks,
-)
+from grokjax.figures.style import COLUMN, group_colors, paper, picture_width, span_text, steps_text, value_ticks
 from grokjax.results.read import Results
 
 FIRST_CHOICE = "optimizer.weight_decay"

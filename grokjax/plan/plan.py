@@ -317,7 +317,7 @@ def remarks(plan: Plan) -> list[str]:
     for bucket in plan.buckets:
         spec = bucket.spec
         share = cost.evaluation_flops(spec) / spec.log.evaluation_steps / cost.step_flops(spec)
-        if share > 0.2:
+        if share > 0.2 and spec.log.evaluation_steps < spec.train.steps:
             notes.append(f"bucket {bucket.index}: test evaluations add {share:.0%} to the work; raise log.eval_every")
         probes = cost.probe_shares(spec)
         if sum(probes.values()) > PROBES_SHARE:
@@ -327,10 +327,18 @@ def remarks(plan: Plan) -> list[str]:
             notes.append(f"bucket {bucket.index}: {what}; raise {key}, or leave it out")
         if bucket.memory > MOST_MEMORY * plan.device.memory:
             need, there = f"{bucket.memory / 1e9:.3g}", f"{plan.device.memory / 1e9:.3g}"
-            notes.append(f"bucket {bucket.index}: needs about {need} GB of the device's {there} GB; lower engine.lanes")
+            what = f"needs about {need} GB of the device's {there} GB; {_smaller(bucket, plan.device)}"
+            notes.append(f"bucket {bucket.index}: {what}")
         if spec.log.every < 5 and spec.train.steps > 10_000:
             notes.append(f"bucket {bucket.index}: a record every {spec.log.every} steps costs time and disk")
     return notes
+
+
+def _smaller(bucket: Bucket, device: Device) -> str:
+    """What makes a bucket that is too large for the memory smaller."""
+    if bucket.width > device.count:
+        return f"engine.lanes below {bucket.width} needs less"
+    return "it is one run a device, so the network must be smaller, or train.batch, or task.p"
 
 
 def curves_bytes(bucket: Bucket) -> int:

@@ -59,7 +59,7 @@ def _read_all() -> dict[str, Any]:
         for entries in table.values():
             tuned_from(entries)
         return table
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # the last two: of a home that is none of ours
         return {}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"cannot be read as a tuning table ({error}); remove it, and make it again with grokjax bench --tune"

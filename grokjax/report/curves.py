@@ -31,9 +31,13 @@ def points_for(runs: int, metrics: int) -> int:
     return int(np.clip(room / 2, *POINTS))
 
 
-def thinned(results: Results, metrics: list[str], events: pd.DataFrame, last: int) -> Thinned:
-    """The curves of all runs in few records. last: the largest number of steps of any run."""
-    points = points_for(len(results.run_ids), len(metrics))
+def thinned(results: Results, metrics: list[str], events: pd.DataFrame, last: int, lines: int | None = None) -> Thinned:
+    """The curves of all runs in few records.
+
+    last: the largest number of steps of any run. lines: of how many of the metrics single runs are drawn at all these
+    records; default of all.
+    """
+    points = points_for(len(results.run_ids), len(metrics) if lines is None else lines)
     steps_of = {run_id: sorted(set(group)) for run_id, group in events.groupby("run_id")["step"]}
     parts = {}
     for frame in read_frames(results, metrics, results.run_ids) if metrics else ():

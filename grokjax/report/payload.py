@@ -3,69 +3,85 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.colors import to_hex
 
-from grokjax.analysis.cells import plain_value
+from grokjax.analysis.cells import null_number, null_runs, plain_value
 from grokjax.analysis.curve_batches import SPIKE
-from grokjax.analysis.over_runs import carried_runs, solid_points
-from grokjax.figures.norms import norms_of
-from grokjax.figures.style import SEQUENTIAL, short_key, value_text
+from grokjax.analysis.keys import short_key
+from grokjax.analysis.over_runs import carried_runs
+from grokjax.figures.style import SEQUENTIAL, value_text
 from grokjax.report.axes import View, arm_axes, views
-from grokjax.report.curves import Thinned, thinned
-from grokjax.report.pack import StepLists, pack
+from grokjax.report.bands import Packer, time_units
+from grokjax.report.curves import thinned
+from grokjax.report.metrics import described, page_metrics
+from grokjax.report.more import more, packed_view, run_lines
+from grokjax.report.pack import StepLists
+from grokjax.report.standing import came_to, labels
 from grokjax.results.read import Results
 from grokjax.spec.losses import LOSSES, Loss
 from grokjax.spec.shapes import last_layer
 
-CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 FINAL = ("final/train/loss", "final/test/loss", "final/test/accuracy", "final/norm/total")
 MOST_CURVES = 30_000_000  # bytes of single runs' curves; past it every n-th run has none
 
 
-def payload(results: Results) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Payload:
+    """data: what the page opens with. more: the metrics that it unpacks when they are asked for."""
+
+    data: dict[str, Any]
+    more: dict[str, Any]
+
+
+def payload(results: Results) -> Payload:
     """All that the page shows. Everything in it is text, a number or null."""
     runs, events = results.runs(), results.events()
-    run_index = {run_id: index for index, run_id in enumerate(runs["run_id"])}
-    metrics = _metrics(results)
+    run_ids = list(runs["run_id"])
+    run_index = {run_id: index for index, run_id in enumerate(run_ids)}
+    arms, all_views = list(results.manifest.axes), views(results, runs)
+    metrics = page_metrics(results, all_views, len(runs))
     last = int(runs["train.steps"].max())
-    few = thinned(results, metrics, events, last)
-    steps, ended = StepLists(), carried_runs(results)
-    recorded = few.curves["step"].to_numpy(np.int64)
-    arms = list(results.manifest.axes)
-    return {
+    few = thinned(results, metrics.held, events, last, len(metrics.first)).curves
+    names = described(metrics, few)
+    log, units, ended = {each["name"] for each in names if each["log"]}, time_units(results), carried_runs(results)
+    index = {name: place for place, name in enumerate(metrics.held)}
+    packer = Packer(index, log, StepLists(), StepLists("<f4"))
+    recorded = few["step"].to_numpy(np.int64)
+    drawn = [name for name in metrics.first if name != SPIKE]
+    packed_views = [packed_view(view, few, drawn, ended, units, packer) for view in all_views]
+    data = {
         "name": results.manifest.name,
+        "directory": str(results.path),
         "arms": arms,
-        "metrics": [{"name": name, "log": "loss" in name, "norm": name.startswith("norm/")} for name in metrics],
+        "metrics": names,
+        "opened": len(metrics.first),
+        "left_out": list(metrics.left_out),
+        "units": {unit: [float(factors[run_id]) for run_id in run_ids] for unit, factors in units.items()},
         "runs": _runs(results, runs, arms),
-        "columns": _columns(results, runs),
+        "columns": columns(results, runs),
+        "outcomes": labels(),
         "events": _events(events, run_index),
         "axes": [_axes(results, runs, arm, run_index) for arm in arms],
-        "views": [_view(view, few.curves, metrics, run_index, steps, ended) for view in views(results, runs)],
-        "curves": _curves(few, metrics, list(runs["run_id"]), steps),
+        "views": [_view(view, few, run_index, bands) for view, bands in zip(all_views, packed_views, strict=True)],
+        "curves": _curves(few, list(metrics.first), run_ids, packer),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
         "loss_unit": _loss_unit(runs),
         "first": int(min(recorded[recorded > 0], default=1)),
-        "steps": steps.texts,  # the last: views and curves add to them
+        "steps": packer.steps.texts,  # the last: views and curves add to them
+        "places": packer.places.texts,
     }
+    return Payload(data, more(metrics, log, all_views, few, run_ids, ended, units))
 
 
 def _loss_unit(runs: pd.DataFrame) -> str:
     units = {LOSSES.get(name, Loss).unit for name in runs["loss.name"].unique()}
     return units.pop() if len(units) == 1 else ""
-
-
-def _metrics(results: Results) -> list[str]:
-    """The curves and the norms of all arms' matrices, in the network's order, the total last."""
-    known = results.metrics()
-    norms = dict.fromkeys(name for arm in results.manifest.axes for name in norms_of(results, arm))
-    total = [name for name in norms if name == "norm/total"]
-    names = [*CURVES, SPIKE, *(name for name in norms if name not in total), *total]
-    return [name for name in names if name in known]
 
 
 def number(value: Any) -> float | int | None:
@@ -82,25 +98,30 @@ def _runs(results: Results, runs: pd.DataFrame, arms: list[str]) -> dict[str, An
         "id": list(runs["run_id"]),
         "arm": [arms.index(arm) for arm in runs["arm"]],
         "arms": [[arms.index(arm) for arm in run_arms] for run_arms in runs["arms"]],
-        "outcome": [
-            plain_value(value) or status for value, status in zip(runs["outcome"], runs["status"], strict=True)
-        ],
+        "outcome": came_to(results, runs),
         "last_layer": [last[run_id] for run_id in runs["run_id"]],
     }
     return columns | {name: [number(value) for value in runs[name]] for name in numbers if name in runs}
 
 
-def _columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """The swept values, run by run: what the table shows and sorts by."""
+def columns(results: Results, runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The swept values, run by run: what the table shows and sorts by. A null is told by its word, and a key that a run
+    has not (another optimizer's) by nothing."""
     keys = dict.fromkeys(key for axes in results.manifest.axes.values() for key in axes if key != "seed")
-    columns = []
+    found = []
     for key in keys:
         values = [plain_value(value) for value in runs[key]]
         numeric = all(value is None or isinstance(value, int | float) for value in values)
-        texts = [value_text(value) for value in values]
+        nulls = set(null_runs(results, key, runs))
+        texts = [
+            value_text(value, key, null_number(key, runs.iloc[[row]]) if value is None else None)
+            if value is not None or runs["run_id"].iloc[row] in nulls
+            else ""
+            for row, value in enumerate(values)
+        ]
         sort = [number(value) for value in values] if numeric else None
-        columns.append({"name": short_key(key), "texts": texts, "numbers": sort})
-    return columns
+        found.append({"name": short_key(key), "texts": texts, "numbers": sort})
+    return found
 
 
 def _events(events: pd.DataFrame, run_index: dict[str, int]) -> dict[str, Any]:
@@ -125,41 +146,22 @@ def _axes(results: Results, runs: pd.DataFrame, arm: str, run_index: dict[str, i
     return axes
 
 
-def _view(
-    view: View,
-    curves: pd.DataFrame,
-    metrics: list[str],
-    run_index: dict[str, int],
-    steps: StepLists,
-    ended: set[str],
-) -> dict[str, Any]:
-    drawn = [name for name in metrics if name != SPIKE]
-    bands = view.bands(curves, drawn, ended)
-    rows = []
-    for (group, name), part in bands.groupby(["group", "metric"], sort=False):
-        codes = pack([part[column].to_numpy() for column in ("low", "median", "high")], "loss" in str(name))
-        row = [int(group), metrics.index(str(name)), steps.add(part["step"]), *codes, solid_points(part)]  # pyright: ignore[reportArgumentType]
-        rows.append(row)
+def _view(view: View, curves: pd.DataFrame, run_index: dict[str, int], packed: dict[str, Any]) -> dict[str, Any]:
     groups = [
         {
             "label": group.label,
-            "color": group.color,
+            "colors": group.colors,
             "dash": group.dash,
             "runs": [run_index[run_id] for run_id in group.run_ids],
         }
         for group in view.groups
     ]
-    note = view.note(set(curves["run_id"]), bands)
-    return {"arm": view.arm, "name": view.name, "note": note, "groups": groups, "bands": rows}
+    note = view.note(set(curves["run_id"]), packed["count_on"])
+    return {"arm": view.arm, "name": view.name, "numeric": view.numeric, "note": note, "groups": groups} | packed
 
 
-def _curves(few: Thinned, metrics: list[str], run_ids: list[str], steps: StepLists) -> list[Any]:
-    """A row a run, null without records: its steps, and of every metric it has the scale and codes."""
-    size = len(few.curves) * len(metrics) * 2
-    every = max(1, math.ceil(size / MOST_CURVES))
-    curves: dict[str, Any] = {}
-    for run_id, run in few.curves.groupby("run_id", sort=False):
-        recorded = [index for index, name in enumerate(metrics) if run[name].notna().any()]
-        codes = [[index, *pack([run[metrics[index]].to_numpy()], "loss" in metrics[index])] for index in recorded]
-        curves[str(run_id)] = [steps.add(run["step"]), codes]
-    return [curves.get(run_id) if index % every == 0 else None for index, run_id in enumerate(run_ids)]
+def _curves(curves: pd.DataFrame, metrics: list[str], run_ids: list[str], packer: Packer) -> list[Any]:
+    """A row a run, see `run_lines`; of very many runs only every n-th has one."""
+    every = max(1, math.ceil(len(curves) * len(metrics) * 2 / MOST_CURVES))
+    kept = set(run_ids[::every])
+    return run_lines(curves[curves["run_id"].isin(kept)], metrics, run_ids, len(curves), packer)

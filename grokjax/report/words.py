@@ -1,26 +1,26 @@
-"""The question, the sweep and what came of it, in words."""
+"""The question and the sweep, in words."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
-from grokjax.analysis.cells import is_number, ordered_values, plain_value, runs_of
-from grokjax.figures.style import number_text, short_key, value_text
+from grokjax.analysis.cells import is_number, runs_of
+from grokjax.analysis.keys import short_key
+from grokjax.figures.groups import value_texts
+from grokjax.figures.style import number_text
 from grokjax.results.read import Results
 from grokjax.spec.constraints import NoConstraint
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.losses import Loss
 from grokjax.spec.models import Model
+from grokjax.spec.nulls import null_of
 from grokjax.spec.section import Family
 from grokjax.spec.tasks import Task
 
-HEADING = re.compile(r"\w[\w ,-]{0,30}:\s")
-ASIDES = ("cost:", "look at it with:", "first train", "usage:")  # of a sweep's comment: for who runs it
 APART = ("log.", "events.", "engine.")  # sections that decide no run
 MOST_VALUES = 12
 SWEPT = "swept"
@@ -37,26 +37,6 @@ class ArmWords:
     fixed: tuple[tuple[str, str], ...]
 
 
-def question(sweep: str) -> list[str]:
-    """The paragraphs of the comment that a sweep file begins with, without what it costs and how to run it."""
-    paragraphs: list[str] = []
-    for line in sweep.lstrip().splitlines():
-        if not line.startswith("#"):
-            break
-        text = line.lstrip("#").strip()
-        if not paragraphs or not text or HEADING.match(text) or text.lower().startswith(ASIDES):
-            paragraphs.append(text)
-        else:
-            paragraphs[-1] = f"{paragraphs[-1]} {text}".strip()
-    paragraphs_kept = [text for text in paragraphs if text and not text.lower().startswith(ASIDES)]
-    return [_asked(re.sub(r"\s+", " ", text)) for text in paragraphs_kept]
-
-
-def _asked(text: str) -> str:
-    asked = re.sub(r"^Question:\s*", "", text)
-    return text if asked == text else asked[:1].upper() + asked[1:]
-
-
 def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
     """Every arm of the sweep."""
     words = []
@@ -65,42 +45,45 @@ def arm_words(results: Results, runs: pd.DataFrame) -> list[ArmWords]:
         if of_arm.empty:
             continue
         keys = [key for key in results.manifest.keys if not key.startswith(APART)]
-        values = {key: ordered_values(of_arm[key]) for key in keys}
-        fixed = {key: some[0] for key, some in values.items() if len(some) == 1}
-        swept = tuple((short_key(key), values_text(ordered_values(of_arm[key]))) for key in axes)
-        shared = tuple((key, value_text(value)) for key, value in fixed.items() if value is not None)
-        words.append(ArmWords(name, len(of_arm), setup(fixed), swept, shared))
+        texts = {key: value_texts(results, of_arm, key) for key in keys}
+        fixed = {key: next(iter(some.items())) for key, some in texts.items() if len(some) == 1}
+        swept = tuple((short_key(key), values_text(value_texts(results, of_arm, key))) for key in axes)
+        told = {key: text for key, (value, text) in fixed.items() if value is not None or null_of(key)}
+        words.append(ArmWords(name, len(of_arm), setup(fixed), swept, tuple(told.items())))
     return words
 
 
-def values_text(values: list[Any]) -> str:
-    """All values, or how many there are and between which."""
-    whole = len(values) > 3 and all(isinstance(value, int) for value in values)
-    if whole and values == list(range(values[0], values[-1] + 1)):
-        return f"{values[0]} to {values[-1]} ({len(values)})"
-    if len(values) <= MOST_VALUES:
-        return ", ".join(value_text(value) for value in values)
-    if all(is_number(value) for value in values):
-        low, high = (number_text(float(f"{value:.3g}")) for value in (values[0], values[-1]))
-        return f"{len(values)} values from {low} to {high}"
-    return f"{', '.join(value_text(value) for value in values[: MOST_VALUES - 1])}, … ({len(values)})"
+def values_text(texts: Mapping[Any, str]) -> str:
+    """All values in their texts, or how many there are and between which; null, which is no number, is always told."""
+    numbers = [value for value in texts if value is not None]
+    whole = len(texts) > 3 and numbers == list(texts) and all(isinstance(value, int) for value in numbers)
+    if whole and numbers == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]} to {numbers[-1]} ({len(numbers)})"
+    if len(texts) <= MOST_VALUES:
+        return ", ".join(texts.values())
+    if all(is_number(value) for value in numbers):
+        low, high = (number_text(float(f"{value:.3g}")) for value in (numbers[0], numbers[-1]))
+        null = [f"and {texts[None]}"] if None in texts else []
+        return " ".join([f"{len(numbers)} values from {low} to {high}", *null])
+    return f"{', '.join([*texts.values()][: MOST_VALUES - 1])}, … ({len(texts)})"
 
 
-def setup(fixed: Mapping[str, Any]) -> str:
-    """What the runs train, on what and how; values that differ between them are `swept`."""
+def setup(fixed: Mapping[str, tuple[Any, str]]) -> str:
+    """What the runs train, on what and how; values that differ between them are `swept`. fixed: key -> value, text."""
+    values = {key: value for key, (value, _) in fixed.items()}
 
     def text_of(key: str) -> str:
-        return value_text(plain_value(fixed[key])) if key in fixed else SWEPT
+        return fixed[key][1] if key in fixed else SWEPT
 
     def described(kind: str, base: type[Family]) -> str:
-        family = FAMILIES[kind].get(fixed.get(f"{kind}.name", ""), base)
+        family = FAMILIES[kind].get(values.get(f"{kind}.name", ""), base)
         return family.describe(lambda name: text_of(f"{kind}.{name}"))
 
-    share = fixed.get("task.train_fraction")
+    share = values.get("task.train_fraction")
     part = f"{share:.3g} of all pairs" if share is not None else "a share of the pairs that is swept"
     rates = f"lr {text_of('optimizer.lr')}, weight decay {text_of('optimizer.weight_decay')}"
-    steps = f"{int(fixed['train.steps']):,}" if "train.steps" in fixed else SWEPT
-    batch = "full batch" if fixed.get("train.batch", 0) is None else f"batch size {text_of('train.batch')}"
+    steps = f"{int(values['train.steps']):,}" if "train.steps" in fixed else SWEPT
+    batch = text_of("train.batch") if values.get("train.batch", 0) is None else f"batch size {text_of('train.batch')}"
     parts = [
         f"Learns {described('task', Task)} from {part}",
         described("model", Model),
@@ -109,25 +92,3 @@ def setup(fixed: Mapping[str, Any]) -> str:
         described("constraint", NoConstraint),
     ]
     return "; ".join(part for part in parts if part)
-
-
-def happened(runs: pd.DataFrame, events: pd.DataFrame) -> str:
-    """How many runs did what."""
-    counts = runs["outcome"].value_counts()
-    going = int(runs["outcome"].isna().sum())
-    names = {
-        "generalized": "generalized", "lost": "generalized and lost it", "memorized": "fit and did not generalize",
-        "not_fit": "did not fit", "diverged": "diverged",
-    }  # fmt: skip
-    parts = [f"{counts[key]} {text}" for key, text in names.items() if counts.get(key, 0)]
-    if going:
-        parts.append(f"{going} have not ended" if going > 1 else "1 has not ended")
-    text = f"Of {len(runs):,} run{'' if len(runs) == 1 else 's'}, {', '.join(parts)}."
-    step, delay = runs["generalization_step"].median(), runs["delay"].median()
-    if step > 0:  # not nan, and no forks of runs that had generalized
-        text += f" Those that generalized did so at step {step:,.0f}, {delay:,.0f} steps after they fit (medians)."
-    spikes = int((events["kind"] == "slingshot").sum())
-    who = int((runs["slingshots"] > 0).sum())
-    if spikes:
-        return f"{text} {who} had slingshots, {spikes:,} in all."
-    return f"{text} No slingshot was found."

@@ -18,6 +18,7 @@ import numpy as np
 from grokjax.results.chunks import ends_of
 from grokjax.results.continued import continued
 from grokjax.results.files import (
+    check_place,
     curves_files,
     digest_file,
     read_sealed,
@@ -89,6 +90,7 @@ def write_bundle(results: Results, out: str | Path | None = None, snapshots: str
     written = int(max(file.stat().st_mtime for file in (source / "plan.json", *curves_files(source))))
     members = {f"{folder}/{name}": data for part in parts.values() for name, data in sorted(part.items())}
     pack = _as_zip if path.name.endswith(ENDINGS[1]) else _as_tar
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda temporary: pack(temporary, members, written))
     sizes = {name: (len(part), sum(map(len, part.values()))) for name, part in parts.items() if part}
     return Bundle(path, sizes, left_out)
@@ -99,7 +101,8 @@ def _check(source: Path, path: Path, snapshots: str) -> None:
         raise ValueError(f"{path}: a bundle ends in {' or '.join(ENDINGS)}")
     if snapshots not in SNAPSHOTS:
         raise ValueError(f"--snapshots must be {', '.join(SNAPSHOTS)}, got {snapshots!r}")
-    if path.exists() or path.is_symlink():
+    check_place(path)
+    if path.exists():
         raise ValueError(f"{path} exists; remove it, or give another --out")
     who = holder(source)
     if who:

@@ -17,7 +17,7 @@ from grokjax.spec.origin import Origin
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Section
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.spec.walk import fields_of, plain
+from grokjax.spec.walk import dotted, fields_of, plain
 from grokjax.sweep.run import Run
 
 
@@ -93,17 +93,7 @@ def dotted_values(spec: RunSpec, memo: Memo | None = None) -> dict[str, Any]:
 
 
 def _dotted(section: Section) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-
-    def walk(node: dict[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk(plain(section), "")
-    return flat
+    return dotted(plain(section))
 
 
 def write_manifest(plan: Plan, out: Path, machines: Sequence[Device], stored: Manifest | None) -> Manifest:

@@ -15,7 +15,7 @@ import numpy as np
 from grokjax.plan.plan import Chunk, Device
 from grokjax.results.checkpoints import Checkpoints, chunk_folder
 from grokjax.results.chunks import ends_of, metas_of
-from grokjax.results.files import PART
+from grokjax.results.files import PART, check_folder
 from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
@@ -39,8 +39,9 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
         entries = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
         if entries:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
-    out.mkdir(parents=True, exist_ok=True)
     try:
+        check_folder(out)
+        out.mkdir(parents=True, exist_ok=True)
         refuse_links(out)
     except ValueError as error:
         raise SweepError([Mistake(str(out), 0, 0, "", str(error))]) from None

@@ -20,6 +20,7 @@ import json
 from safetensors import safe_open
 with safe_open({path!r}, framework="pt") as file:
     config, state = json.loads(file.metadata()["config"]), {{name: file.get_tensor(name) for name in file.keys()}}
+
 """
 RECIPES = {
     "TransformerLens 2 and 3": READ
@@ -52,6 +53,8 @@ def export_table(
     format = format or (ending if ending in ("csv", "parquet") else "csv")
     if format not in ("csv", "parquet"):
         raise ValueError(f"format must be csv or parquet, got {format!r}")
+    if out and ending in ("csv", "parquet") and ending != format:
+        raise ValueError(f"{out} ends in .{ending}, and --format is {format}: leave one out")
     if table not in TABLES:
         raise ValueError(f"table must be {', '.join(TABLES[:-1])} or {TABLES[-1]}, got {table!r}")
     if metrics and table != "curves":

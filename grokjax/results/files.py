@@ -6,6 +6,7 @@ itself as zeros): a whole file in another's place is found too.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -96,15 +97,16 @@ def write_whole(path: Path, write: Callable[[Path], object], finish: Callable[[P
         temporary.replace(path)
         flush(path.parent)
     except OSError as error:
-        raise _named(error, path) from error
+        raise _named(error, temporary, path) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def _named(error: OSError, path: Path) -> OSError:
-    """The error with the file it is about: Arrow's have none."""
+def _named(error: OSError, temporary: Path, path: Path) -> OSError:
+    """The error with the file it is about: Arrow's have none, others the temporary name."""
     number = error.errno
-    return error if error.filename or number is None else OSError(number, os.strerror(number), str(path))
+    is_named = error.filename and str(error.filename) != str(temporary)
+    return error if is_named or number is None else OSError(number, os.strerror(number), str(path))
 
 
 def remove(path: Path) -> None:
@@ -194,15 +196,27 @@ def write_view(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raises ValueError where a file cannot be at a path that a user gave."""
+    """Raises ValueError where a file cannot be at a path that a user gave, PermissionError where none may."""
     if path.is_dir():
         raise ValueError(f"{path} is a directory; name a file to write")
+    _check_link(path)
+    check_folder(path.parent)
+
+
+def check_folder(path: Path) -> None:
+    """Raises ValueError where a folder cannot be at a path that a user gave, PermissionError where none may."""
     for part in (path, *path.parents):
-        if part.is_symlink() and not part.exists():
-            raise ValueError(f"{part} is a link to {os.readlink(part)}, which is not there; remove it, or name another")
-    folder = next((folder for folder in path.parents if folder.exists()), None)
-    if folder is not None and not folder.is_dir():
-        raise ValueError(f"{folder} is a file, so {path} cannot be in it")
+        _check_link(part)
+    nearest = next((part for part in (path, *path.parents) if part.exists()), None)
+    if nearest is not None and not nearest.is_dir():
+        raise ValueError(f"{nearest} is a file, so there can be no folder {path}; name another")
+    if nearest is not None and not os.access(nearest, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(nearest))
+
+
+def _check_link(path: Path) -> None:
+    if path.is_symlink() and not path.exists():
+        raise ValueError(f"{path} is a link to {os.readlink(path)}, which is not there; remove it, or name another")
 
 
 def digest_file(view: Path) -> Path:

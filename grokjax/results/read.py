@@ -18,10 +18,10 @@ from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, metas_of
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
 from grokjax.results.manifest import Manifest, read_manifest
+from grokjax.results.metric_names import checked_metrics
 from grokjax.results.run_ids import whole_run_id
 from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
 from grokjax.spec.tasks import Sizes
-from grokjax.sweep.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from grokjax.results.network import StoredNetwork
@@ -309,15 +309,7 @@ class Results:
 
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
         recorded = self.metrics()
-        if metrics is None:
-            return recorded
-        names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
-        for name in names:
-            if name not in recorded and recorded:
-                shown = ", ".join(recorded[:5])
-                hint = did_you_mean(name, recorded) or f"; there are {len(recorded)}, for instance {shown}"
-                raise ValueError(f"no metric {name!r} in {self.path}{hint}")
-        return names
+        return recorded if metrics is None else checked_metrics(metrics, recorded, self.path)
 
 
 def batch_size(values: dict[str, Any], sizes: Sizes | None) -> float:

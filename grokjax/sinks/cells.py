@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -14,13 +15,16 @@ from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
 from grokjax.sinks.page import Head, History
 
+# What cells show: W&B makes a panel of every name, and single runs have the rest.
+QUARTILES_OF = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "norm/total")
+MEDIAN_OF = re.compile(r"norm/.*|train_set/.*|train/loss_max")
 QUANTILES = {"": 0.5, "q25/": 0.25, "q75/": 0.75}  # prefix of the metric's name -> quantile; the median has none
 TOGETHER = 1000  # runs whose thinned curves are held at once
 
 
 def cell_histories(results: Results, cells: Sequence[Head], rows: int) -> Iterator[tuple[Head, History]]:
-    """Of each metric its median, q25/ and q75/ the quartiles of the seeds; `n_seeds`, how many these are, and `n_live`,
-    how many of them had not ended: see `grokjax.analysis.over_runs`."""
+    """Of losses, accuracies and norms the median of the seeds, of the most telling also q25/ and q75/, the quartiles;
+    `n_seeds`, how many these are, and `n_live`, how many of them had not ended: see `grokjax.analysis.over_runs`."""
     values, ends = values_of(results), {run_id: int(end["step"]) for run_id, end in results.ends.items()}
     carried = carried_runs(results)
     for group in _together(cells):
@@ -68,8 +72,11 @@ def quartiles(runs: Mapping[str, Curves], steps: Int[np.ndarray, " steps"], carr
     """The history of a cell, from its runs at these steps and at their last. carried: those that count on after it."""
     rows: dict[int, dict[str, float]] = {int(step): {} for step in steps}
     for name in dict.fromkeys(name for run in runs.values() for name in run.values):
+        shown = quantiles_shown(name)
+        if not shown:
+            continue
         at, counted = _counted(runs, name, carried)
-        for prefix, values in zip(QUANTILES, quantiles_of(counted.values, list(QUANTILES.values())), strict=True):
+        for prefix, values in zip(shown, quantiles_of(counted.values, list(shown.values())), strict=True):
             for step, value in zip(at, values, strict=True):
                 if step in rows:
                     rows[step][f"{prefix}{name}"] = float(value)
@@ -78,6 +85,13 @@ def quartiles(runs: Mapping[str, Curves], steps: Int[np.ndarray, " steps"], carr
                 rows[step]["n_seeds"] = max(rows[step].get("n_seeds", 0.0), float(seeds))
                 rows[step]["n_live"] = max(rows[step].get("n_live", 0.0), float(live))
     return [(step, row) for step, row in rows.items() if row]
+
+
+def quantiles_shown(name: str) -> dict[str, float]:
+    """Of a metric, as `QUANTILES`; none of many."""
+    if name in QUARTILES_OF:
+        return QUANTILES
+    return {"": QUANTILES[""]} if MEDIAN_OF.fullmatch(name) else {}
 
 
 def _counted(runs: Mapping[str, Curves], name: str, carried: Collection[str]) -> tuple[list[int], Counted]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,7 +75,7 @@ class Counts:
 
 
 def sample(segment: Segment, at: Any, run_id: str) -> list[LiveRow]:
-    """Records of one run, under names of its own."""
+    """Records of one run, under names that end in its id."""
     rows, records = segment.rows, []
     for record in at.tolist():
         row = {
@@ -84,6 +85,15 @@ def sample(segment: Segment, at: Any, run_id: str) -> list[LiveRow]:
         }
         records.append(row | {"sampled/step": float(rows.step[record])})
     return evenly_spaced(records, SAMPLED_ROWS)
+
+
+def by_name(row: LiveRow, names: Mapping[str, str]) -> LiveRow:
+    """A row with the names of sampled runs instead of their ids."""
+    named = {}
+    for key, value in row.items():
+        metric, slash, run_id = key.rpartition("/")
+        named[f"{metric}{slash}{names.get(run_id, run_id)}"] = value
+    return named
 
 
 def done_before(results: Results) -> dict[str, set[str]]:

@@ -4,26 +4,40 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from grokjax.analysis.cells import SEEDS, by_values, runs_of, values_of, varied_keys
+from grokjax.analysis.censored import median_time
+from grokjax.analysis.question import question
 from grokjax.results.read import Results
 from grokjax.results.rebuild import nested
+from grokjax.results.times import Trained, training_times
 from grokjax.sinks.page import Head, short_hash, wandb_id
+from grokjax.spec.nulls import null_of
 from grokjax.sweep.keys import split_key
 
 TOLD = ("status", "outcome", "fit_step", "generalization_step", "delay", "slingshots", "diverged_matrix")
 CELL = "cell"
 
 
+def run_names(results: Results) -> dict[str, str]:
+    """run id -> what W&B calls the run: by its arm and axes, and the beginning of its id where two are called so."""
+    values, axes = values_of(results), results.manifest.axes
+    arms = {run.run_id: run.arms[0] for run in results.manifest.runs}
+    names = {run_id: run_name(arm, axes.get(arm, ()), values[run_id]) for run_id, arm in arms.items()}
+    twice = {name for name, count in Counter(names.values()).items() if count > 1}
+    return {run_id: f"{name} {run_id[:4]}" if name in twice else name for run_id, name in names.items()}
+
+
 def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every run that has ended, in the order of the sweep."""
     values, name = values_of(results), results.manifest.name
-    axes = results.manifest.axes
+    names, notes, times = run_names(results), notes_of(results), training_times(results.path)
     heads = []
     rows: list[Any] = runs[runs["outcome"].notna()].to_dict("records")
     for row in rows:
@@ -33,12 +47,14 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
         heads.append(
             Head(
                 wandb_id(run_id, name),
-                _name(arms[0], axes.get(arms[0], ()), values[run_id]),
+                names[run_id],
                 arms[0],
                 _tags(row, arms),
                 nested(values[run_id]) | about,
                 {key: value for key, value in summary.items() if value is not None},
                 (run_id,),
+                notes,
+                times.get(run_id),
             )
         )
     return heads
@@ -47,14 +63,15 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
 def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every cell (an arm's runs that differ in seeds only) all of whose runs have ended. Its id is that of its runs: a
     cell that gains seeds is another."""
-    values, name = values_of(results), results.manifest.name
+    values, notes, times = values_of(results), notes_of(results), training_times(results.path)
     heads = []
     for arm in results.manifest.axes:
         keys, of_arm = varied_keys(results, arm), runs_of(runs, arm)
         for positions in by_values(of_arm, keys).values():
             cell = of_arm.iloc[positions]
             if cell["outcome"].notna().all():
-                heads.append(_cell(name, arm, keys, values[cell["run_id"].iloc[0]], cell))
+                head = _cell(results.manifest.name, arm, keys, values[cell["run_id"].iloc[0]], cell)
+                heads.append(replace(head, notes=notes, trained=_from_first_to_last(head.run_ids, times)))
     return heads
 
 
@@ -62,21 +79,23 @@ def _cell(sweep: str, arm: str, keys: list[str], values: Mapping[str, Any], runs
     """runs: the rows of the cell. values: those of one of its runs; all but the seeds are those of all."""
     run_ids, count = list(runs["run_id"]), len(runs)
     outcomes = Counter(runs["outcome"])
-    medians = runs[["slingshots", "fit_step", "generalization_step", "delay"]].median()  # of the runs that did
+    # over all seeds: one that did not get there is later than any
+    medians = {name: median_time(runs[name])[0] for name in ("fit_step", "generalization_step", "delay")}
     fractions = {
         "fit": runs["fit_step"].notna(),
         "generalized": runs["generalization_step"].notna(),
         "slingshot": runs["slingshots"] > 0,
         "diverged": runs["outcome"] == "diverged",
     }
-    summary: dict[str, Any] = {"seeds": count}
-    summary |= {str(key): float(median) for key, median in medians.items() if not math.isnan(median)}
+    summary: dict[str, Any] = {"seeds": count, "slingshots": float(runs["slingshots"].median())}
+    summary |= {name: float(median) for name, median in medians.items() if math.isfinite(median)}
+    summary |= {f"seeds/{name}": int(did.sum()) for name, did in fractions.items()}
     summary |= {f"fraction/{name}": float(did.mean()) for name, did in fractions.items()}
     summary |= {f"outcomes/{outcome}": number for outcome, number in outcomes.items()}
     shared = {key: value for key, value in values.items() if key not in SEEDS}
     return Head(
         wandb_id(f"cell-{short_hash(arm + ' ' + ' '.join(sorted(run_ids)))}", sweep),
-        f"{_name(arm, keys, values)} ({count} seed{'s' * (count > 1)})",
+        f"{run_name(arm, keys, values)} ({count} seed{'s' * (count > 1)})",
         CELL,
         tuple(dict.fromkeys([f"arm:{arm}"[:64], *sorted(outcomes)])),
         nested(shared) | {"sweep": sweep, "arm": arm, "seeds": count, "run_ids": run_ids},
@@ -85,20 +104,37 @@ def _cell(sweep: str, arm: str, keys: list[str], values: Mapping[str, Any], runs
     )
 
 
+def notes_of(results: Results) -> str:
+    """The question that the sweep asks."""
+    return "\n\n".join(question(results.manifest.text))
+
+
+def _from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -> Trained | None:
+    """From when the first of some runs was begun to when the last had ended."""
+    known = [times[run_id] for run_id in run_ids if run_id in times]
+    if not known:
+        return None
+    began, ended = min(of.times[0] for of in known), max(of.times[-1] for of in known)
+    return Trained(np.array([0, max(of.steps[-1] for of in known)]), np.array([began, ended]))
+
+
 def _tags(row: Mapping[str, Any], arms: list[str]) -> tuple[str, ...]:
     tags = [row["status"], row["outcome"], *(f"arm:{arm}"[:64] for arm in arms)]
     return tuple(dict.fromkeys(tags + ["slingshot"] * bool(row["slingshots"])))
 
 
-def _name(arm: str, keys: Iterable[str], values: Mapping[str, Any]) -> str:
+def run_name(arm: str, keys: Iterable[str], values: Mapping[str, Any]) -> str:
     """arm weight_decay=0.5 seed=3"""
     last = {key: split_key(key)[-1] for key in keys}
     twice = {name for name, count in Counter(last.values()).items() if count > 1}
-    parts = [f"{key if name in twice else name}={_text(values.get(key))}" for key, name in last.items()]
+    parts = [f"{key if name in twice else name}={_text(key, values.get(key))}" for key, name in last.items()]
     return " ".join([arm, *parts])[:128]
 
 
-def _text(value: Any) -> str:
+def _text(key: str, value: Any) -> str:
+    null = null_of(key)
+    if value is None and null:
+        return null.text
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -1,13 +1,22 @@
-"""Whether W&B has finished a local log: it goes on writing for a moment after a run has finished, and stops without a
-word where a disk is full. A log is LevelDB's: blocks of records, of which the last tells the exit."""
+"""W&B's local logs: whether one is finished, and its times.
+
+W&B goes on writing for a moment after a run has finished, and stops without a word where a disk is full; the times that
+it writes are those of its own clock.
+
+A log is LevelDB's: blocks of records, of which the last tells the exit.
+"""
 
 from __future__ import annotations
 
 import errno
+import json
+import struct
 import time
+import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 BEGIN = 7  # bytes before the first record
 BLOCK = 32768
@@ -41,9 +50,66 @@ def rows_of(data: bytes) -> int:
 
 
 def kind(record: bytes) -> str | None:
+    return parsed(record).WhichOneof("record_type")
+
+
+def parsed(record: bytes) -> Any:
     from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore[reportAttributeAccessIssue]
 
-    return Record.FromString(record).WhichOneof("record_type")
+    return Record.FromString(record)
+
+
+def set_times(log: Path, began: float, ended: float) -> None:
+    """Let a finished log tell when a run began and how long it took, instead of when W&B was told of it.
+
+    began, ended: as time.time(). The `_timestamp` of each row stays as it was logged, `_runtime` follows from it.
+    """
+    data = log.read_bytes()
+    timed = [_with_times(parsed(record), began, ended).SerializeToString() for record in records(data)]
+    log.write_bytes(data[:BEGIN] + packed(timed))
+
+
+def _with_times(record: Any, began: float, ended: float) -> Any:
+    said = record.WhichOneof("record_type")
+    if said == "run":
+        record.run.start_time.FromMicroseconds(int(began * 1e6))
+    elif said == "exit":
+        record.exit.runtime = int(ended - began)
+    elif said == "history":
+        _set_runtime(record.history.item, began, ended)
+    elif said == "summary":
+        _set_runtime(record.summary.update, began, ended)
+    return record
+
+
+def _set_runtime(items: Any, began: float, ended: float) -> None:
+    named = {item.key or ".".join(item.nested_key): item for item in items}
+    now = json.loads(named["_timestamp"].value_json) if "_timestamp" in named else ended
+    if "_runtime" in named:
+        named["_runtime"].value_json = json.dumps(now - began)
+    if "_wandb.runtime" in named:
+        named["_wandb.runtime"].value_json = json.dumps(int(ended - began))
+
+
+def packed(records: Iterable[bytes]) -> bytes:
+    """All records as they lie in a log after its first bytes: each in pieces that end where a block ends."""
+    data = bytearray()
+    for record in records:
+        left, is_first = record, True
+        while is_first or left:
+            room = BLOCK - (BEGIN + len(data)) % BLOCK
+            if room < HEAD:
+                data += bytes(room)
+                room = BLOCK
+            piece, left = left[: room - HEAD], left[room - HEAD :]
+            part = {(True, True): WHOLE, (True, False): FIRST, (False, False): MIDDLE, (False, True): LAST}
+            data += _piece(piece, part[is_first, not left])
+            is_first = False
+    return bytes(data)
+
+
+def _piece(data: bytes, part: int) -> bytes:
+    return struct.pack("<IHB", zlib.crc32(data, zlib.crc32(bytes([part]))), len(data), part) + data
 
 
 def records(data: bytes) -> Iterator[bytes]:

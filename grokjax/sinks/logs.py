@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from grokjax.results.written import is_uploaded
-from grokjax.sinks.logfile import await_whole
+from grokjax.sinks.logfile import await_whole, set_times
 from grokjax.sinks.page import Head, History
 
 ROOM = 64 * 2**20  # bytes to be free where logs are written: W&B says nothing when a disk is full
@@ -85,6 +87,7 @@ def open_run(head: Head, target: Target, folder: Path, mode: Literal["offline", 
         entity=target.entity,
         id=head.wandb_id,
         name=head.name,
+        notes=head.notes or None,
         group=target.group,
         job_type=head.job_type,
         tags=list(head.tags),
@@ -102,10 +105,14 @@ def write_log(head: Head, history: History, target: Target, folder: Path) -> Pat
     if shutil.disk_usage(folder).free < ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     run = open_run(head, target, folder, "offline")
-    for step, values in history:
-        run.log(values, step=step)
+    times = head.trained.at(np.array([step for step, _ in history], int)) if head.trained else []
+    for index, (step, values) in enumerate(history):
+        run.log(values | ({"_timestamp": float(times[index])} if head.trained else {}), step=step)
     run.summary.update(head.summary)
-    return finish(run, len(history))
+    log = finish(run, len(history))
+    if head.trained:
+        set_times(log, head.trained.times[0], head.trained.times[-1])
+    return log
 
 
 def finish(run: Any, rows: int | None = None) -> Path:

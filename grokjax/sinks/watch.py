@@ -19,7 +19,8 @@ from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 from grokjax.results.written import Written, keep_log, log_file
 from grokjax.sinks import logs
-from grokjax.sinks.counts import Counts, LiveRow, done_before
+from grokjax.sinks.counts import Counts, LiveRow, by_name, done_before
+from grokjax.sinks.heads import notes_of, run_names
 from grokjax.sinks.page import Head, short_hash
 from grokjax.sinks.sync import SWEEP, Options, chosen_mode, destination, target_of
 
@@ -117,11 +118,11 @@ class Watch:
             mode = "offline"
         run, mode, head = self._open(target, folder, mode, results)
         define(run)
-        count = 0
+        count, names = 0, run_names(results)
         while (rows := self._rows.get()) is not None:
             count += len(rows)
             for row in rows:
-                run.log(row)
+                run.log(by_name(row, names))
         if mode == "offline":
             keep_log(self._out, head.wandb_id, logs.finish(run, count))
         else:
@@ -159,7 +160,7 @@ def sweep_head(name: str, results: Results, part: str) -> Head:
     config = {"sweep": name, "runs": len(results.run_ids), "arms": dict(counts), "axes": results.manifest.axes}
     wandb_id = f"{SWEEP}{short_hash(name + str(sorted(results.run_ids)))}-{part}"
     title = f"{name} (all runs)" if part in "01" else f"{name} (all runs, part {part})"
-    return Head(wandb_id, title, "sweep", ("sweep",), config, {}, ())
+    return Head(wandb_id, title, "sweep", ("sweep",), config, {}, (), notes_of(results))
 
 
 def _line(error: Exception) -> str:

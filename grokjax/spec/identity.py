@@ -17,7 +17,7 @@ from grokjax.spec.roles import Role
 from grokjax.spec.run import FromRun, RunSpec
 from grokjax.spec.section import Family, Section
 from grokjax.spec.shapes import by_matrix, is_bias, parameter_shapes
-from grokjax.spec.walk import decisive, plain
+from grokjax.spec.walk import decisive, dotted, plain
 
 
 def run_id(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> str:
@@ -43,17 +43,7 @@ def program_key(spec: RunSpec) -> str:
 
 def program_values(spec: RunSpec) -> dict[str, Any]:
     """What `program_key` is the digest of, by dotted keys. Of a number that may be null, whether there is one."""
-    values: dict[str, Any] = {}
-
-    def walk(node: dict[str, Any], prefix: str) -> None:
-        for key, value in node.items():
-            if isinstance(value, dict):
-                walk(value, f"{prefix}{key}.")
-            else:
-                values[f"{prefix}{key}"] = value
-
-    walk(_whole_program(spec), "")
-    return values
+    return dotted(_whole_program(spec))
 
 
 def _whole_program(spec: RunSpec) -> dict[str, Any]:

@@ -71,3 +71,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return [plain(item) for item in value]
     return dict(value) if isinstance(value, dict) else value
+
+
+def dotted(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by their dotted keys: `{"task": {"p": 7}}` as `{"task.p": 7}`."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

@@ -19,8 +19,9 @@ from scipy.stats import spearmanr, t
 import grokjax
 from grokjax.analysis import cells, outcomes
 from grokjax.analysis.censored import LEVEL, median_time, wilson
+from grokjax.analysis.keys import short_key
 from grokjax.cli.app import bad_value, exit_codes
-from grokjax.figures.style import short_key, value_text, write, write_table
+from grokjax.figures.style import value_text, write, write_table
 from grokjax.results.read import Results
 
 Tables = dict[str, pd.DataFrame]

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from grokjax.analysis.cells import is_number, ordered_values, plain_value
+from grokjax.analysis.keys import short_key
 from grokjax.figures.style import (
     GREY,
     WIDTH,
     group_colors,
     number_text,
     paper,
-    short_key,
     steps_text,
     value_text,
     value_ticks,

@@ -1,9 +1,8 @@
 "use strict";
-// Panels: a heading and a Plotly picture, drawn when it comes near the screen, so that the page opens at once.
-const INK = "#1a1a1a",
-  SOFT = "#5f6368",
-  LINE = "#e6e8eb";
+// Panels: a heading and a Plotly picture. Those near the screen are drawn at once, the others while nothing else goes on,
+// so that the page opens at once and a picture of the whole page has all of them.
 const TOUCH = matchMedia("(pointer: coarse)").matches; // dragging scrolls the page there
+const NEAR = 300; // pixels beyond the screen that count as near
 const CONFIG = {
   displayModeBar: false,
   displaylogo: false,
@@ -22,7 +21,7 @@ const near = new IntersectionObserver(
       if (panel.near && panel.stale) drawPanel(entry.target, panel);
     }
   },
-  { rootMargin: "300px" },
+  { rootMargin: `${NEAR}px` },
 );
 
 // Plotly reads a little HTML in its texts; what comes from a file is none.
@@ -40,12 +39,21 @@ function element(tag, attributes, ...children) {
   return made;
 }
 
-// make: () -> {data, layout, label, click(point, event), select(points)}
-function addPanel(parent, title, make) {
-  const plot = element("div", { class: "plot", role: "img" });
-  parent.append(element("div", { class: "panel" }, ...(title ? [element("h4", {}, title)] : []), plot));
-  panels.set(plot, { make, title, stale: true, near: false, bound: false });
+// make: () -> {data, layout, label, items, click(point, event), select(points)}. label: what is seen, in words. items:
+// what the keyboard reaches, see keys.js. options: level of the heading; zooms: whether a zoom is kept; more: elements
+// beside the heading.
+function addPanel(parent, title, make, options) {
+  const { level, zooms, more } = { level: "h3", zooms: false, more: [], ...options };
+  const plot = element("div", { class: "plot", role: "img", "aria-label": title }),
+    frame = element("div", { class: "frame" }, plot);
+  const panel = { make, title, zooms, stale: true, near: false, bound: false };
+  parent.append(
+    element("div", { class: "panel" }, element("div", { class: "title" }, element(level, {}, title), ...more), frame),
+  );
+  panels.set(plot, panel);
+  addKeys(frame, plot, panel);
   near.observe(plot);
+  drawLater();
   return plot;
 }
 
@@ -62,106 +70,96 @@ function drawPanel(plot, panel) {
   panel.stale = false;
   const made = panel.make();
   panel.made = made;
-  plot.setAttribute("aria-label", made.label || panel.title || "");
-  Plotly.react(plot, made.data, { ...base(), ...made.layout }, CONFIG);
-  if (panel.bound) return;
+  plot.setAttribute("aria-label", `${panel.title}. ${made.label || ""}`);
+  const layout = { ...base(), ...made.layout },
+    zoom = panel.zooms && state.zoom.get(panel.title);
+  if (zoom)
+    for (const [name, range] of [
+      ["xaxis", zoom[0]],
+      ["yaxis", zoom[1]],
+    ])
+      layout[name] = { ...layout[name], range };
+  Plotly.react(plot, made.data, layout, CONFIG);
+  keysChanged(panel);
+  if (!panel.bound) bindPanel(plot, panel);
+}
+
+function bindPanel(plot, panel) {
   panel.bound = true;
   plot.on("plotly_click", (event) => panel.made.click && panel.made.click(event.points[0], event.event));
   plot.on("plotly_selected", (event) => {
     if (event && event.points && event.points.length && panel.made.select) panel.made.select(event.points);
   });
+  if (!panel.zooms) return;
+  plot.on("plotly_relayout", (event) => {
+    if (!Object.keys(event).some((name) => name.startsWith("xaxis.range") || name.startsWith("yaxis.range"))) return;
+    keepZoom(plot, panel);
+  });
+  plot.on("plotly_doubleclick", () => resetZoom(panel.title));
+}
+
+function keepZoom(plot, panel) {
+  const { xaxis, yaxis } = plot._fullLayout;
+  state.zoom.set(
+    panel.title,
+    [xaxis, yaxis].map((one) => one.range.map((end) => Number(end.toPrecision(5)))),
+  );
+  changed("zoom");
+}
+
+// title: of one panel; undefined: of all.
+function resetZoom(title) {
+  const titles = title === undefined ? [...state.zoom.keys()] : [title];
+  for (const one of titles) state.zoom.delete(one);
+  for (const [plot, panel] of panels) if (titles.includes(panel.title)) refresh(plot, panel);
+  changed("zoom");
+}
+
+function refresh(plot, panel) {
+  panel.stale = true;
+  if (panel.near) drawPanel(plot, panel);
+  else drawLater();
 }
 
 function redraw(parent) {
-  for (const [plot, panel] of panels) {
-    if (parent && !parent.contains(plot)) continue;
-    panel.stale = true;
-    if (panel.near) drawPanel(plot, panel);
-  }
+  for (const [plot, panel] of panels) if (!parent || parent.contains(plot)) refresh(plot, panel);
+}
+
+function drawAll() {
+  for (const [plot, panel] of panels) if (panel.stale) drawPanel(plot, panel);
+}
+
+// Those that the window shows, before it is painted: a picture of a tall window has them.
+function drawSeen() {
+  for (const [plot, panel] of panels)
+    if (panel.stale && plot.getBoundingClientRect().top < innerHeight) drawPanel(plot, panel);
+}
+
+let waiting = false;
+const whenIdle = window.requestIdleCallback || ((call) => setTimeout(call, 50));
+function drawLater() {
+  if (waiting) return;
+  waiting = true;
+  whenIdle(() => {
+    waiting = false;
+    const next = [...panels].find(([, panel]) => panel.stale);
+    if (!next) return;
+    drawPanel(...next);
+    drawLater();
+  });
 }
 
 function base() {
   return {
     margin: { l: 52, r: 20, t: 8, b: 40 },
-    paper_bgcolor: "#fff",
-    plot_bgcolor: "#fff",
+    paper_bgcolor: LOOK.paper,
+    plot_bgcolor: LOOK.paper,
     showlegend: false,
     hovermode: "closest",
-    font: { family: "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif", size: 12, color: INK },
+    font: { family: "system-ui, -apple-system, 'Segoe UI', 'Helvetica Neue', Arial, sans-serif", size: 12, color: LOOK.ink },
     dragmode: TOUCH ? false : "zoom",
-    hoverlabel: { bgcolor: "#fff", bordercolor: SOFT, font: { color: INK, size: 12 }, align: "left" },
+    hoverlabel: { bgcolor: LOOK.paper, bordercolor: LOOK.soft, font: { color: LOOK.ink, size: 12 }, align: "left" },
   };
-}
-
-function axis(more) {
-  return {
-    gridcolor: LINE,
-    linecolor: "#9aa0a6",
-    zeroline: false,
-    ticks: "outside",
-    ticklen: 3,
-    tickcolor: "#9aa0a6",
-    automargin: false,
-    ...more,
-  };
-}
-
-// Logarithmic steps; step 0 is drawn at the left end.
-const ZERO_AT = DATA.first / 2.5;
-function atStep(step) {
-  return step > 0 ? step : ZERO_AT;
-}
-
-function stepTicks(small) {
-  const ticks = [],
-    wide = Math.log10(Math.max(DATA.last, 10) / DATA.first);
-  for (let power = 0; power < 12; power++) {
-    const at = 10 ** power;
-    if (at >= DATA.first && at <= DATA.last * 1.02 && (!small || wide < 4.5 || power % 2 === 0)) ticks.push(at);
-  }
-  return ticks;
-}
-
-function stepTitle() {
-  return { text: "step", standoff: 4, font: { size: 12, color: SOFT } };
-}
-
-function stepAxis(small, more) {
-  const ticks = stepTicks(small),
-    right = Math.max(DATA.last, DATA.first * 2);
-  return axis({
-    type: "log",
-    range: [Math.log10(ZERO_AT), Math.log10(right * 1.05)],
-    tickvals: [ZERO_AT, ...ticks],
-    ticktext: ["0", ...ticks.map(stepsText)],
-    title: stepTitle(),
-    ...more,
-  });
-}
-
-// Decades with their powers; below two decades also 2 and 5. Values: all that is drawn.
-function logTicks(values) {
-  const there = values.filter((value) => value > 0 && isFinite(value)).map(Math.log10);
-  const low = there.reduce((a, b) => Math.min(a, b), there.length ? Infinity : 0),
-    high = there.reduce((a, b) => Math.max(a, b), there.length ? -Infinity : 1);
-  const few = high - low < 2,
-    every = few ? 1 : Math.ceil((high - low) / 6),
-    ticks = [];
-  for (let power = Math.floor(low); power <= Math.ceil(high); power++) {
-    if (power % every === 0) for (const digit of few ? [1, 2, 5] : [1]) ticks.push([digit, power]);
-  }
-  return {
-    tickvals: ticks.map(([digit, power]) => digit * 10 ** power),
-    ticktext: ticks.map(([digit, power]) =>
-      few || (power >= 0 && power < 3)
-        ? numberText(Number((digit * 10 ** power).toPrecision(1)))
-        : `10<sup>${power}</sup>`.replace("-", "−"),
-    ),
-  };
-}
-
-function valueAxis(log, values, more) {
-  return axis(log ? { type: "log", ...logTicks(values), ...more } : { type: "linear", nticks: 5, ...more });
 }
 
 const modifier = (event) => Boolean(event && (event.shiftKey || event.ctrlKey || event.metaKey));

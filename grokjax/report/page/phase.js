@@ -1,7 +1,6 @@
 "use strict";
 // Phase diagrams: when runs fit and generalize over two axes of an arm. Cells count as in `grokjax.figures.phase`.
 const MOST_TEXTS = 12; // cells in a row or column that carry their value
-const GREY = "#E4E4E4";
 const phaseAxes = new Map(); // arm -> [x, y], places among its axes; y may be -1
 
 function labelsOf(axes, place) {
@@ -18,7 +17,7 @@ function cellsOf(axes, x, y) {
     row = placesOf(axes, y),
     cells = new Map();
   for (const [run] of axes[x].at) {
-    if (["planned", "running"].includes(RUNS.outcome[run])) continue;
+    if (isGoing(run)) continue;
     const key = `${column.get(run)},${row ? row.get(run) : 0}`;
     cells.set(key, [...(cells.get(key) || []), run]);
   }
@@ -44,7 +43,7 @@ function stepCell(field) {
     return {
       height: Math.log10(Math.max(cell.median, 1)),
       text,
-      words: `${share} runs got there<br>median step ${numberText(cell.median)}`,
+      words: `${share} runs got there<br>median step ${wholeText(cell.median)}`,
     };
   };
 }
@@ -88,7 +87,7 @@ function phaseKinds(axes) {
   return kinds;
 }
 
-function phasePanel(arm, title, cellOf, ends) {
+function phasePanel(arm, title, cellOf, steps) {
   const axes = DATA.axes[arm],
     [x, y] = phaseAxes.get(arm),
     cells = cellsOf(axes, x, y);
@@ -99,31 +98,79 @@ function phasePanel(arm, title, cellOf, ends) {
     texts = columns.length <= MOST_TEXTS && rows.length <= MOST_TEXTS;
   const heights = found.map((line) => line.map((one) => (one ? one.height : null)));
   const unreached = found.map((line) => line.map((one) => (one && one.height === null ? 1 : null)));
+  const ends = steps ? scaleEnds(arm) : [0, 1],
+    colorscale = DATA.scale.map((color, place) => [place / (DATA.scale.length - 1), color]);
   const look = {
     type: "heatmap",
     xgap: 1.5,
     ygap: 1.5,
     showscale: false,
     hoverongaps: false,
-    text: found.map((line) => line.map((one) => (one ? one.text : ""))),
+    text: found.map((line) => line.map((one) => (one ? inkOn(one, ends) : ""))),
     customdata: cellWords(axes, x, y, found),
     hovertemplate: "%{customdata}<extra></extra>",
     ...(texts ? { texttemplate: "%{text}", textfont: { size: 11 } } : {}),
   };
-  const colorscale = DATA.scale.map((color, place) => [place / (DATA.scale.length - 1), color]);
-  const grey = [0, 1].map((end) => [end, GREY]);
+  const grey = [0, 1].map((end) => [end, LOOK.none]);
   return {
     data: [
       { ...look, z: unreached, colorscale: grey },
-      { ...look, z: heights, colorscale, zmin: ends[0], zmax: ends[1] },
+      { ...look, z: heights, colorscale, zmin: ends[0], zmax: ends[1], showscale: true, colorbar: colorBar(steps, ends) },
     ],
     layout: phaseLayout(axes, x, y, cells, columns, rows),
     click: (point, event) => {
       const runs = cells.get(`${point.x},${point.y}`);
       if (runs) choose(runs, "phase", modifier(event));
     },
-    label: `${title} over ${axes[x].name}` + (y < 0 ? "" : ` and ${axes[y].name}`),
+    label: phaseLabel(axes, x, y, cells, found),
+    items: cellItems(cells, found, look.customdata),
+    grid: true,
   };
+}
+
+// A cell's text in black or white, whichever is seen better on its color.
+function inkOn(cell, ends) {
+  if (cell.height === null) return `<span style="color:${LOOK.ink}">${cell.text}</span>`;
+  const share = Math.min(Math.max((cell.height - ends[0]) / (ends[1] - ends[0]), 0), 1),
+    color = DATA.scale[Math.round(share * (DATA.scale.length - 1))];
+  return `<span style="color:${luminance(color) > 0.18 ? "#000" : "#fff"}">${cell.text}</span>`;
+}
+
+// Steps are told at the ends of the scale and at decades between; shares from 0 to 1.
+function colorBar(steps, ends) {
+  const look = { thickness: 10, outlinewidth: 0, tickfont: { size: 11 }, ticks: "outside", ticklen: 3, len: 1 };
+  const title = { side: "right", font: { size: 11, color: LOOK.soft } };
+  if (!steps) return { ...look, title: { ...title, text: "" }, tickvals: [0, 0.5, 1], ticktext: ["0", "0.5", "1"] };
+  const inside = [];
+  for (let power = Math.floor(ends[0]); power <= Math.ceil(ends[1]); power++)
+    for (const digit of [1, 2, 5]) inside.push(power + Math.log10(digit));
+  const tickvals = inside.filter((value) => value >= ends[0] - 1e-6 && value <= ends[1] + 1e-6);
+  const all = tickvals.length > 1 ? tickvals : ends;
+  return { ...look, title: { ...title, text: "step" }, tickvals: all, ticktext: all.map((at) => stepsText(10 ** at)) };
+}
+
+function cellItems(cells, found, words) {
+  return [...cells].map(([key, runs]) => {
+    const [column, row] = key.split(",").map(Number);
+    const text = words[row][column].replace(/<br>/g, "; ");
+    return { x: column, y: row, text, choose: (add) => choose(runs, "phase", add) };
+  });
+}
+
+// The least and the largest cell, and how many have no value.
+function phaseLabel(axes, x, y, cells, found) {
+  const rows = labelsOf(axes, y),
+    told = (key) => {
+      const [column, row] = key.split(",").map(Number);
+      const upwards = y < 0 ? "" : `, ${axes[y].name} ${rows[row]}`;
+      return `${found[row][column].words.split("<br>").join(", ")} at ${axes[x].name} ${labelsOf(axes, x)[column]}${upwards}`;
+    };
+  const heightOf = ([key]) => found[key.split(",")[1]][key.split(",")[0]].height;
+  const there = [...cells].filter((cell) => heightOf(cell) !== null).sort((a, b) => heightOf(a) - heightOf(b));
+  const over = `Over ${axes[x].name}${y < 0 ? "" : ` and ${axes[y].name}`}, ${plural(cells.size, "cell")}`;
+  if (!there.length) return `${over}, none of them with a value.`;
+  const none = cells.size - there.length ? ` ${cells.size - there.length} without a value.` : "";
+  return `${over}. Least: ${told(there[0][0])}. Most: ${told(there[there.length - 1][0])}.${none}`;
 }
 
 // What is said of each cell when the mouse is over it.
@@ -147,7 +194,7 @@ function phaseLayout(axes, x, y, cells, columns, rows) {
       showgrid: false,
       ticks: "",
       automargin: true,
-      title: { text: plain(title), standoff: 6, font: { size: 12, color: SOFT } },
+      title: { text: plain(title), standoff: 6, font: { size: 12, color: LOOK.soft } },
     });
   const shapes = [...cells]
     .filter(([, runs]) => runs.some((run) => state.chosen.has(run)))
@@ -159,7 +206,7 @@ function phaseLayout(axes, x, y, cells, columns, rows) {
         x1: column + 0.5,
         y0: row - 0.5,
         y1: row + 0.5,
-        line: { color: "#000", width: 2.5 },
+        line: { color: LOOK.ink, width: 2.5 },
       };
     });
   return {
@@ -167,7 +214,7 @@ function phaseLayout(axes, x, y, cells, columns, rows) {
     yaxis: y < 0 ? axis({ visible: false, range: [-0.5, 0.5] }) : ticks(rows, axes[y].name),
     shapes,
     dragmode: false,
-    margin: { l: y < 0 ? 12 : 64, r: 10, t: 8, b: 44 },
+    margin: { l: y < 0 ? 12 : 64, r: 64, t: 8, b: 44 },
   };
 }
 
@@ -230,7 +277,7 @@ function phaseRow(name, arm, axes) {
     select.value = String(value);
     select.addEventListener("change", () => {
       set(Number(select.value));
-      buildPhases();
+      changed("phase");
     });
     return element("label", {}, `${label} `, select);
   };
@@ -238,16 +285,17 @@ function phaseRow(name, arm, axes) {
     element(
       "div",
       { class: "choices" },
-      ...(DATA.arms.length > 1 ? [element("b", {}, name)] : []),
+      ...(DATA.arms.length > 1 ? [element("h3", {}, name)] : []),
       pick("across", x, false, (value) => phaseAxes.set(arm, [value, y === value ? -1 : y])),
       pick("upwards", y, true, (value) => phaseAxes.set(arm, [x, value === x ? -1 : value])),
     ),
     grid,
   );
-  const rows = Math.max(labelsOf(axes, y).length, 2);
+  const rows = Math.max(labelsOf(axes, y).length, 4); // the color bar needs some height
   const height = `${Math.min(520, 62 + 30 * rows + Math.max(0, longest(axes, x) - 6) * 4)}px`;
   for (const [title, cellOf, steps] of phaseKinds(axes)) {
-    addPanel(grid, title, () => phasePanel(arm, title, cellOf, steps ? scaleEnds(arm) : [0, 1])).style.height = height;
+    const level = DATA.arms.length > 1 ? "h4" : "h3";
+    addPanel(grid, title, () => phasePanel(arm, title, cellOf, steps), { level }).style.height = height;
   }
   return row;
 }

@@ -1,6 +1,11 @@
 "use strict";
 // Pictures in which a point is a run: outcomes, times, and how many have generalized.
 const SYMBOLS = { generalized: "circle", lost: "diamond", diverged: "x" };
+const SLUNG = {
+  text: "with slingshots",
+  meaning: "had a spike of a train loss that was long flat",
+  colors: ["#0072B2", "#56B4E9"],
+};
 
 function buildOutcomes() {
   const parent = document.getElementById("outcomes"),
@@ -10,16 +15,15 @@ function buildOutcomes() {
     counts.set(name, [...(counts.get(name) || []), run]);
   }
   const slung = scopeRuns().filter((run) => RUNS.slingshots[run] > 0);
-  const rows = Object.entries(OUTCOMES)
-    .filter(([name]) => counts.has(name))
-    .map(([name, [text, color]]) => [text, color, counts.get(name)]);
-  if (slung.length) rows.push(["with slingshots", "#0072B2", slung]);
-  parent.replaceChildren(...rows.map(([text, color, runs]) => outcomeRow(text, color, runs)));
+  const rows = DATA.outcomes.filter(({ name }) => counts.has(name)).map((row) => [row, counts.get(row.name)]);
+  if (slung.length) rows.push([SLUNG, slung]);
+  parent.replaceChildren(...rows.map(([row, runs]) => outcomeRow(row, runs)));
 }
 
-function outcomeRow(text, color, runs) {
+function outcomeRow({ text, meaning, colors }, runs) {
   const all = scopeRuns().length || 1,
-    on = runs.filter((run) => state.chosen.has(run)).length;
+    on = runs.filter((run) => state.chosen.has(run)).length,
+    color = shade(colors);
   const bar = element("span", { class: "bar" }),
     fill = element("i"),
     part = element("i");
@@ -29,13 +33,18 @@ function outcomeRow(text, color, runs) {
   const count = state.chosen.size ? `${on} of ${runs.length}` : String(runs.length);
   const button = element(
     "button",
-    { type: "button", title: "choose these runs" },
+    { type: "button", title: `${text}: ${meaning}`, "aria-pressed": String(on === runs.length) },
     element("span", { class: "name" }, text),
     bar,
     element("span", { class: "count" }, count),
+    element("span", { class: "meaning" }, meaning),
   );
   button.addEventListener("click", (event) => choose(runs, "outcomes", modifier(event)));
   return button;
+}
+
+function isOpen(point) {
+  return (point.symbol || "").endsWith("-open");
 }
 
 // One trace a group; a point's customdata begins with its run. chosen: points that stay bright.
@@ -52,9 +61,12 @@ function pointTraces(points, marker) {
       mode: "markers",
       type: "scatter",
       marker: {
-        color: group.color,
+        color: shade(group.colors),
         size: 8,
-        line: { color: "#fff", width: 0.5 },
+        line: {
+          color: own.map((point) => (isOpen(point) ? shade(group.colors) : LOOK.paper)),
+          width: own.map((point) => (isOpen(point) ? 1.5 : 0.5)),
+        },
         symbol: own.map((point) => point.symbol || "circle"),
         ...marker,
       },
@@ -65,6 +77,16 @@ function pointTraces(points, marker) {
       cliponaxis: false,
     };
   });
+}
+
+// items of points, see keys.js.
+function pointItems(points, source) {
+  return points.map(({ x, y, run, text }) => ({
+    x,
+    y,
+    text: text.replace(/<br>/g, "; "),
+    choose: (add) => choose([run], source, add),
+  }));
 }
 
 function clicksOf(source) {
@@ -88,7 +110,7 @@ function reachedAt(step) {
 // An axis of steps about the values, with a place for never where a run has it.
 function reachAxis(values, title) {
   const low = Math.log10(Math.min(...values, DATA.last)),
-    high = Math.log10(Math.max(...values, ZERO_AT));
+    high = Math.log10(Math.max(...values, STEPS.zero));
   const pad = Math.max(0.05 * (high - low), 0.1),
     ticks = [];
   const digits = high - low < 0.5 ? [1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 4, 5, 6, 8] : high - low < 1.7 ? [1, 2, 5] : [1];
@@ -97,14 +119,18 @@ function reachAxis(values, title) {
   return axis({
     type: "log",
     range: [low - pad, high + pad],
-    tickvals: [ZERO_AT, ...inside, NEVER],
+    tickvals: [STEPS.zero, ...inside, NEVER],
     ticktext: ["0", ...inside.map(stepsText), "never"],
-    title: { text: title, standoff: 6, font: { size: 12, color: SOFT } },
+    title: { text: title, standoff: 6, font: { size: 12, color: LOOK.soft } },
   });
 }
 
+function whenText(did, step) {
+  return step === null ? `never ${did}` : `${did} at step ${numberText(step)}`;
+}
+
 function timesPanel() {
-  const reached = (run) => RUNS.fit_step[run] !== null || !["planned", "running"].includes(RUNS.outcome[run]);
+  const reached = (run) => RUNS.fit_step[run] !== null || !isGoing(run);
   const points = scopeRuns()
     .filter(reached)
     .map((run) => ({
@@ -117,18 +143,19 @@ function timesPanel() {
           : SYMBOLS[RUNS.outcome[run]],
       text:
         plain(runLabel(run)) +
-        `<br>${OUTCOMES[RUNS.outcome[run]][0]}: fit at ${numberText(RUNS.fit_step[run]) || "never"}` +
-        `, generalized at ${numberText(RUNS.generalization_step[run]) || "never"}`,
+        `<br>${OUTCOMES.get(RUNS.outcome[run]).text}: ` +
+        [whenText("fit", RUNS.fit_step[run]), whenText("generalized", RUNS.generalization_step[run])].join(", "),
     }));
   const line = (shape) => ({
     type: "line",
     layer: "below",
-    line: { color: "#bdc1c6", width: 1, dash: "dot" },
+    line: { color: LOOK.axis, width: 1, dash: "dot" },
     ...shape,
   });
   return {
     data: pointTraces(points, { opacity: 0.8 }),
-    label: "step of fit against step of generalization, a point a run",
+    label: timesLabel(points),
+    items: pointItems(points, "times"),
     ...clicksOf("times"),
     layout: {
       xaxis: reachAxis(
@@ -141,16 +168,32 @@ function timesPanel() {
       ),
       dragmode: TOUCH ? false : "select",
       margin: { l: 64, r: 16, t: 8, b: 44 },
-      shapes: [line({ x0: ZERO_AT, y0: ZERO_AT, x1: DATA.last, y1: DATA.last })],
+      shapes: [line({ x0: STEPS.zero, y0: STEPS.zero, x1: DATA.last, y1: DATA.last })],
     },
   };
+}
+
+// As `grokjax.analysis.median_text`: k of n, and the median over all of them.
+function reachedText(runs, field, did) {
+  const { median, reached, count } = censoredMedian(runs.map((run) => RUNS[field][run])),
+    head = `${reached} of ${count} ${did}`;
+  if (!reached) return head;
+  return median === null
+    ? `${head}, median step not reached: fewer than half did`
+    : `${head}, median step ${wholeText(median)}`;
+}
+
+function timesLabel(points) {
+  const runs = points.map((point) => point.run);
+  const words = [reachedText(runs, "fit_step", "fit"), reachedText(runs, "generalization_step", "generalized")];
+  return `A point a run: step of generalization against step of fit. ${words.join("; ")}.`;
 }
 
 // How many of a group's runs have generalized by a step; runs that have not ended are left out.
 function sharePanel() {
   const some = state.chosen.size > 0;
   const data = state.view.groups.flatMap((group, place) => {
-    const runs = group.runs.filter((run) => !["planned", "running"].includes(RUNS.outcome[run]));
+    const runs = endedOf(group);
     const steps = runs
       .map((run) => RUNS.generalization_step[run])
       .filter((step) => step !== null)
@@ -167,16 +210,24 @@ function sharePanel() {
         meta: { group: place },
         name: plain(group.label),
         customdata: x,
-        line: { color: group.color, width: 1.8, dash: group.dash, shape: "hv" },
+        line: { color: shade(group.colors), width: 1.8, dash: group.dash, shape: "hv" },
         opacity: some && !on ? 0.15 : 1,
         hovertemplate: `%{y:.0%} of ${runs.length} by step %{customdata:,}<extra>%{fullData.name}</extra>`,
       },
     ];
   });
+  const groups = data.map((trace) => state.view.groups[trace.meta.group]),
+    words = groups.map((group) => `${group.label}: ${reachedText(endedOf(group), "generalization_step", "generalized")}`);
+  const lines = data.map(({ x, y }, place) => ({ x, y, text: words[place], runs: groups[place].runs }));
   return {
     data,
-    label: "share of runs that have generalized, against log steps",
+    label: `Against steps, log. ${words.slice(0, MOST_TOLD).join("; ")}.`,
+    items: lineItems(lines, "curves"),
     click: clickCurve,
-    layout: { xaxis: stepAxis(false), yaxis: valueAxis(false, [], { range: [-0.03, 1.03], tickformat: ".0%" }) },
+    layout: { xaxis: timeAxis(STEPS, false), yaxis: valueAxis(false, [], { range: [-0.03, 1.03], tickformat: ".0%" }) },
   };
+}
+
+function endedOf(group) {
+  return group.runs.filter((run) => !isGoing(run));
 }

@@ -18,10 +18,11 @@ function spikePanel(field, title, log) {
   }));
   return {
     data: pointTraces(points, { size: own.length > 400 ? 5 : 7 }),
-    label: `${title} of every slingshot`,
+    label: spikeLabel(title, points),
+    items: pointItems(points, "slingshots"),
     ...clicksOf("slingshots"),
     layout: {
-      xaxis: stepAxis(false),
+      xaxis: timeAxis(STEPS, false),
       yaxis: valueAxis(
         log,
         points.map((point) => point.y),
@@ -30,6 +31,12 @@ function spikePanel(field, title, log) {
       dragmode: TOUCH ? false : "select",
     },
   };
+}
+
+function spikeLabel(title, points) {
+  const values = points.map((point) => point.y),
+    ends = values.length ? `, from ${numberText(Math.min(...values))} to ${numberText(Math.max(...values))}` : "";
+  return `A point a slingshot, against steps, log: ${title} of ${plural(points.length, "slingshot")}${ends}.`;
 }
 
 // The chosen run with slingshots, or the one that has most.
@@ -51,14 +58,14 @@ function anatomyPanel(names, log) {
   return {
     data: there.map((one) => anatomyTrace(one.name, one.curve, floor, log)),
     layout: {
-      xaxis: axis({ title: stepTitle(), nticks: 6, rangemode: "tozero" }),
+      xaxis: axis({ title: timeTitle({ unit: "step", log: false }), nticks: 6, rangemode: "tozero" }),
       yaxis: valueAxis(log, values.flat()),
       shapes: steps.map((step) => {
-        const line = { color: "#D55E00", width: 1 };
+        const line = { color: LOOK.mark, width: 1 };
         return { type: "line", yref: "paper", y0: 0, y1: 1, x0: step, x1: step, layer: "below", line };
       }),
     },
-    label: `slingshots of ${runLabel(run)}`,
+    label: `${plural(steps.length, "slingshot")} of ${runLabel(run)}, at step ${steps.slice(0, 12).join(", ")}.`,
   };
 }
 
@@ -69,7 +76,7 @@ function anatomyTrace(name, curve, floor, log) {
     x: Array.from(curve.steps),
     y: curve.values.map((value) => drawn(value, floor)),
     mode: "lines",
-    line: { color: pale ? "#9CC3E0" : log ? "#0072B2" : INK, width: 1.4, shape: pale ? "vh" : "linear" },
+    line: { color: pale ? LOOK.pale_line : log ? shade(SLUNG.colors) : LOOK.ink, width: 1.4, shape: pale ? "vh" : "linear" },
     connectgaps: true,
     name: plain(name),
     hovertemplate: "step %{x:,}<br>%{y:.4~g}<extra>%{fullData.name}</extra>",

@@ -1,6 +1,7 @@
 "use strict";
 // Tables that sort and filter: by a click on a head, by words or comparisons below it, and by the chosen runs.
 const ROWS = 20; // on a page of a table
+const PRINTED = 50; // rows of a table on paper
 
 // Text as a test of a row: "> 100", "<= 5", "= 3", "10..20" for numbers, else part of the text. Null is no sense.
 function matcher(text, column) {
@@ -59,6 +60,7 @@ function makeTable(parent, source, what, columns, rows, run) {
     sort: null,
     down: false,
     first: 0,
+    rows_shown: ROWS,
   };
   const head = element("tr"),
     body = element("tbody");
@@ -102,14 +104,29 @@ function headCell(table, column, place) {
     table.sort = place;
     table.first = 0;
     fillTable(table);
+    changed("table");
   });
   filter.addEventListener("input", () => {
     table.filters[place] = filter.value;
     table.first = 0;
     filter.setAttribute("aria-invalid", String(matcher(filter.value, column) === null));
     fillTable(table);
+    changed("table");
   });
   return element("th", { scope: "col", class: column.number ? "number" : "" }, sort, element("br"), filter);
+}
+
+// A table as it was left: texts of filters by the names of columns, and the column it is sorted by.
+function restoreTable(table, filters, sort, down) {
+  const inputs = [...table.head.querySelectorAll("input")];
+  table.columns.forEach((column, place) => {
+    const text = filters.get(column.name) || "";
+    table.filters[place] = inputs[place].value = text;
+    inputs[place].setAttribute("aria-invalid", String(matcher(text, column) === null));
+  });
+  const place = table.columns.findIndex((column) => column.name === sort);
+  Object.assign(table, { sort: place < 0 ? null : place, down, first: 0 });
+  fillTable(table);
 }
 
 function matching(table) {
@@ -126,16 +143,18 @@ function matching(table) {
 
 function fillTable(table) {
   const found = matching(table),
-    all = table.rows().length;
-  table.first = Math.max(0, Math.min(table.first, Math.floor((found.length - 1) / ROWS) * ROWS));
-  const shown = found.slice(table.first, table.first + ROWS);
-  const range = found.length > ROWS ? `${table.first + 1}–${table.first + shown.length} of ` : "";
+    all = table.rows().length,
+    most = table.rows_shown;
+  table.first = Math.max(0, Math.min(table.first, Math.floor((found.length - 1) / most) * most));
+  const shown = found.slice(table.first, table.first + most);
+  const range = found.length > most ? `${table.first + 1}–${table.first + shown.length} of ` : "";
   const why = state.chosen.size && state.source !== table.source ? " (of the chosen runs)" : "";
   const part = found.length < all ? `${found.length.toLocaleString("en")} of ` : "";
   table.count.textContent = `${range}${part}${plural(all, table.what)}${why}`;
   table.back.disabled = table.first === 0;
-  table.next.disabled = table.first + ROWS >= found.length;
+  table.next.disabled = table.first + most >= found.length;
   table.pick.disabled = !found.length;
+  table.found = found.length;
   [...table.head.children].forEach((cell, place) => {
     const sorted = table.sort === place;
     cell.setAttribute("aria-sort", sorted ? (table.down ? "descending" : "ascending") : "none");
@@ -144,12 +163,30 @@ function fillTable(table) {
   table.body.replaceChildren(...shown.map((row) => bodyRow(table, row)));
 }
 
+// On paper a table is whole, or says that it is cut.
+function printTable(table) {
+  table.before = table.first;
+  Object.assign(table, { first: 0, rows_shown: PRINTED });
+  fillTable(table);
+  if (table.found > PRINTED)
+    table.count.textContent = `First ${PRINTED} of ${plural(table.found, "row")}; all are in the page itself.`;
+  const drawn = table.body.parentElement;
+  drawn.style.zoom = Math.min(1, table.parent.clientWidth / drawn.scrollWidth);
+}
+
+function screenTable(table) {
+  table.body.parentElement.style.zoom = "";
+  Object.assign(table, { first: table.before, rows_shown: ROWS });
+  fillTable(table);
+}
+
 function bodyRow(table, row) {
   const run = table.run(row),
     line = element("tr", { class: state.chosen.has(run) ? "on" : "", "data-run": run });
   table.columns.forEach((column, place) => {
     const text = column.text(row),
-      cell = element("td", { class: column.number ? "number" : "", title: text });
+      title = column.title ? column.title(row) : text,
+      cell = element("td", { class: column.number ? "number" : "", title });
     cell.append(
       place ? text : element("button", { type: "button", "aria-pressed": String(state.chosen.has(run)) }, text),
     );
@@ -190,7 +227,12 @@ function buildTables() {
     ...armColumn(own),
     ...valueColumns(own),
     numberColumn("seed", RUNS.seed),
-    { name: "outcome", text: (row) => OUTCOMES[RUNS.outcome[row]][0], number: null },
+    {
+      name: "outcome",
+      text: (row) => RUNS.outcome[row].replaceAll("_", " "),
+      title: (row) => OUTCOMES.get(RUNS.outcome[row]).meaning,
+      number: null,
+    },
     numberColumn("fit step", RUNS.fit_step),
     numberColumn("generalization step", RUNS.generalization_step),
     numberColumn("delay", RUNS.delay),
