@@ -213,6 +213,23 @@ def test_a_median_is_dotted_where_its_runs_have_ended_and_the_head_says_so():
     assert "dotted where most have ended" in head.texts[0].get_text().replace("\n", " ")
 
 
+def test_many_numbers_have_a_color_bar_below_the_words_and_no_bands():
+    groups = tuple(Group((at,), (f"{at}0", f"{at}1"), 0, (str(at),)) for at in range(12))
+    told = bands([[3.0, 1.0 + at] for at in range(12)], [str(at) for at in range(12)])
+    many = ArmBands(Grouping("main", ("optimizer.lr",), (), groups), told.bands, told.sizes)
+    with drawn_at(3.3):
+        picture, ((panels),) = arm_panels([many], [[["test/loss"]]], [1.0], "step")
+    draw_metric(panels["test/loss"], many, "test/loss")
+    finish(picture)
+    picture.draw_without_rendering()
+    head = next(axes for axes in picture.axes if axes.texts)
+    (bar,) = head.child_axes
+    boxes = [head.texts[0].get_window_extent(), bar.get_tightbbox(), panels["test/loss"].get_tightbbox()]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+    assert "median over 2 seeds" in head.texts[0].get_text().replace("\n", " ")
+    assert not panels["test/loss"].collections
+
+
 def test_every_panel_has_its_arm_where_there_are_several(drawn, results):
     titles = [axes.get_title().replace("\n", " ") for axes in drawn("curves", "page").axes if axes.get_title()]
     metrics = ("train loss", "test loss", "train accuracy", "test accuracy")

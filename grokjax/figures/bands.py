@@ -13,7 +13,7 @@ from grokjax.analysis.curve_batches import fit_at_once
 from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import FEWEST, QUANTILES, carried_runs, over_runs
 from grokjax.analysis.time_axis import across_time, step_factors
-from grokjax.figures.groups import Grouping, chosen_arms, group_runs, nothing_yet
+from grokjax.figures.groups import Grouping, chosen_arms, group_runs, has_color_bar, nothing_yet
 from grokjax.figures.style import span_text, steps_text
 from grokjax.results.read import Results
 
@@ -41,7 +41,8 @@ class ArmBands:
         band = "min–max band" if sizes[-1] < FEWEST else wide
         if sizes[0] < FEWEST <= sizes[-1]:
             band += f" (min–max below {FEWEST} {what})"
-        text = f"median and {band} over {span_text(sizes[0], sizes[-1])} {what}"
+        lines = "median" if has_color_bar(self.grouping) else f"median and {band}"
+        text = f"{lines} over {span_text(sizes[0], sizes[-1])} {what}"
         if (self.bands["live"] < self.bands["runs"]).any():
             text += "; ended runs count on with their last value, dotted where most have ended"
         if self.between:

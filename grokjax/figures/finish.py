@@ -69,7 +69,7 @@ def fit_heads(figure: Figure) -> None:
     rows = [ratio * unit for ratio in ratios]
     before = sum(rows)
     for axes in heads:
-        boxes = [artist.get_window_extent() for artist in _contents(axes)]
+        boxes = [artist.get_tightbbox() for artist in _contents(axes)]
         rows[_row(axes)] = (max(box.y1 for box in boxes) - min(box.y0 for box in boxes)) / figure.dpi + PAD
     grid.set_height_ratios(rows)
     width, height = figure.get_size_inches()

@@ -83,6 +83,11 @@ class Grouping:
         return rows[["arm", "group", *rows.columns.drop(["arm", "group"])]]
 
 
+def has_color_bar(grouping: Grouping) -> bool:
+    """Numbers too many for a legend get a color bar, thin lines and no bands."""
+    return grouping.numeric and len(grouping.groups) > MOST_GROUPS
+
+
 def chosen_arms(results: Results, arm: str | None) -> list[str]:
     """The arm asked for, or all. Raises ValueError if there is no such arm."""
     arms = list(results.manifest.axes)

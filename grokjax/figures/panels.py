@@ -15,13 +15,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.transforms import ScaledTranslation
+from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
 from grokjax.analysis.cells import is_number
 from grokjax.analysis.over_runs import solid_points
 from grokjax.analysis.thinning import envelope
 from grokjax.figures.bands import ArmBands
-from grokjax.figures.groups import MOST_GROUPS, Grouping
+from grokjax.figures.groups import Grouping, has_color_bar
 from grokjax.figures.style import SCALE, group_colors, log_upwards, most_columns, picture_width
 from grokjax.figures.together import lying_together
 from grokjax.figures.units import unit_of
@@ -33,6 +33,7 @@ ENDED = (0, (1, 1.6))  # dashes of a line most of whose runs have ended
 LETTER = 0.062  # inches, at the legend's size
 LINE = 0.16  # inches, of a legend's line
 HANDLE = 0.48  # inches, of its line and what is around it
+BAR = 0.09  # inches, of a color bar
 HEAD = "head"
 
 
@@ -64,7 +65,9 @@ def arm_panels(
 
 
 def _with_note(arm: ArmBands, rows: Sequence[Sequence[str]]) -> ArmBands:
-    """The arm with a word about lines that lie on each other."""
+    """The arm with a word about lines that lie on each other; of many thin ones a reader expects it."""
+    if has_color_bar(arm.grouping):
+        return arm
     together = lying_together(arm, {name for row in rows for name in row})
     return replace(arm, measured="; ".join(filter(None, [arm.measured, together])))
 
@@ -89,11 +92,6 @@ def fitted(rows: Sequence[Sequence[str]], most: int) -> list[Sequence[str]]:
 def wrapped(names: Sequence[Any], columns: int) -> list[Sequence[Any]]:
     """Names in rows of so many."""
     return [names[start : start + columns] for start in range(0, len(names), columns)]
-
-
-def has_color_bar(grouping: Grouping) -> bool:
-    """Numbers too many for a legend get a color bar, thin lines and no bands."""
-    return grouping.numeric and len(grouping.groups) > MOST_GROUPS
 
 
 def colors_of(grouping: Grouping) -> list[Any]:
@@ -162,7 +160,7 @@ def _floor(values: np.ndarray) -> float:
 def head_inches(arm: ArmBands) -> float:
     """How high an arm's head is."""
     if has_color_bar(arm.grouping):
-        return 0.46 + LINE * len(_head_lines(arm))
+        return LINE * len(_head_lines(arm)) + BAR + 0.3
     rows = math.ceil(len(arm.grouping.groups) / _legend_columns(arm.grouping)) if arm.grouping.keys else 0
     return LINE * (0.5 + len(_head_lines(arm)) + rows)
 
@@ -194,7 +192,10 @@ def draw_head(axes: Axes, arm: ArmBands) -> None:
     grouping = arm.grouping
     axes.text(0, 1, "\n".join(_head_lines(arm)), transform=axes.transAxes, va="top", fontsize=7.5)
     if has_color_bar(grouping):
-        bar = axes.inset_axes((0.0, 0.38, 0.5, 0.2))
+        top = ScaledTranslation(0, 1, axes.transAxes)  # pyright: ignore[reportArgumentType]
+        below = axes.figure.dpi_scale_trans + top  # in inches
+        place = blended_transform_factory(axes.transAxes, below)
+        bar = axes.inset_axes((0.0, -LINE * len(_head_lines(arm)) - 0.05 - BAR, 0.5, BAR), transform=place)
         mappable = ScalarMappable(_norm(grouping), SCALE)
         axes.figure.colorbar(mappable, cax=bar, orientation="horizontal")
     elif grouping.keys:
