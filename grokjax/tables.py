@@ -7,7 +7,8 @@ from typing import Any
 
 from grokjax.live import duration, size
 from grokjax.plan import cost
-from grokjax.plan.plan import Bucket, Plan, curves_bytes, estimated_seconds, remarks, snapshot_count
+from grokjax.plan.plan import Bucket, Plan, curves_bytes, estimated_seconds, snapshot_count
+from grokjax.plan.remarks import remarks
 from grokjax.spec.identity import program_values
 from grokjax.spec.nulls import null_of
 from grokjax.spec.shapes import parameter_count, parameter_shapes

@@ -201,11 +201,11 @@ def test_what_was_begun_stays_as_it_was_planned_whatever_plan_comes_later(
 ):
     sweep = load_sweep(write(tmp_path, PLAIN | {"engine": {}, "parameters": {"seed": {"min": 0, "max": 7}}}))
     one, other = (make_plan(sweep, describe_device(), most_lanes={key_of(sweep): lanes}) for lanes in (4, 8))
-    monkeypatch.setattr("grokjax.launch.make_plan", lambda *_: one)
+    monkeypatch.setattr("grokjax.planning.make_plan", lambda *_: one)
     train(sweep, tmp_path / "out")
     before = (tmp_path / "out" / "plan.json").read_bytes()
     assert one.buckets[0].queue != other.buckets[0].queue or one.buckets[0].width != other.buckets[0].width
-    monkeypatch.setattr("grokjax.launch.make_plan", lambda *_: other)
+    monkeypatch.setattr("grokjax.planning.make_plan", lambda *_: other)
     train(sweep, tmp_path / "out")
     train(sweep, tmp_path / "other")
     assert (tmp_path / "other" / "plan.json").read_bytes() != before

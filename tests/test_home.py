@@ -8,7 +8,7 @@ import pytest
 
 from grokjax.cli.train import _show_plan
 from grokjax.home import OTHERS, can_be_made, make_room_for_others
-from grokjax.launch import plan_sweep
+from grokjax.planning import plan_sweep
 from grokjax.sweep.expand import sweep_of_values
 
 BASES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME")
@@ -52,7 +52,7 @@ def test_what_the_user_has_named_stays(no_home, monkeypatch):
 QUIET = {
     "matplotlib": "import matplotlib; matplotlib.get_configdir(); matplotlib.get_cachedir()",
     "jax": (
-        "import grokjax.launch; grokjax.launch.prepare_jax(); import jax\n"
+        "import grokjax.planning; grokjax.planning.prepare_jax(); import jax\n"
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0); jax.jit(lambda x: x + 1)(1.0)"
     ),
     "wandb": "import wandb; wandb.init(mode='offline', dir='.', settings=wandb.Settings(silent=True)).finish()",

@@ -21,9 +21,9 @@ from grokjax.plan.plan import (
     Device,
     curves_bytes,
     make_plan,
-    remarks,
     snapshot_count,
 )
+from grokjax.plan.remarks import remarks
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.sweep.expand import expand

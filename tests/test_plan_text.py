@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from grokjax.plan.growth import extend, growth_text
-from grokjax.plan.plan import Device, Plan, estimated_seconds, make_plan, remarks
+from grokjax.plan.plan import Device, Plan, estimated_seconds, make_plan
+from grokjax.plan.remarks import remarks
 from grokjax.plan.tuning import Tuned
 from grokjax.spec.identity import program_key, program_values, tuning_key
 from grokjax.sweep.expand import expand

@@ -149,7 +149,7 @@ def test_a_segment_is_written_while_the_next_one_runs(lanes: Lanes, monkeypatch:
 
 STARTED = """
 import os, sys
-from grokjax.launch import prepare_jax
+from grokjax.planning import prepare_jax
 prepare_jax()
 import jax
 print(jax.local_device_count(), len(os.sched_getaffinity(0)), jax.config.jax_compilation_cache_dir)

@@ -26,6 +26,7 @@ FLOORS = [
     ("figures",),
     ("report", "sinks"),
     ("stopping", "home"),
+    ("planning",),
     ("launch",),
     ("bench",),
     ("live",),

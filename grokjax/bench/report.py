@@ -12,9 +12,9 @@ from typing import Any
 from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
 from grokjax.bench.measure import Timing, logging_cost, measure, roofline
-from grokjax.launch import prepare_jax
 from grokjax.plan import cost
 from grokjax.plan.plan import Device
+from grokjax.planning import prepare_jax
 from grokjax.sweep.spelling import did_you_mean
 
 MOST_LANES = 4096  # tried where memory has room for more

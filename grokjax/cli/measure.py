@@ -181,7 +181,8 @@ def kernel(
 def _open(directory: Path, out: Path | None) -> Results:
     """The results, with JAX set up for what is computed of them: before anything imports it. Raises ValueError where
     what is computed, perhaps for long, could not be written."""
-    from grokjax.launch import open_results, prepare_jax
+    from grokjax.launch import open_results
+    from grokjax.planning import prepare_jax
     from grokjax.results.files import check_place
 
     if out:

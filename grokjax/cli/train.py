@@ -39,7 +39,7 @@ def plan(
 
     Its runs, programs, lanes, memory, records and disk.
     """
-    from grokjax.launch import measure_plan, plan_sweep
+    from grokjax.planning import measure_plan, plan_sweep
     from grokjax.tables import plan_text
 
     planned = plan_sweep(load_sweep(sweep, settings, arm))
@@ -91,8 +91,9 @@ def run(
 
 
 def _show_plan(plan: Plan) -> None:
-    from grokjax.launch import machine_notes
-    from grokjax.plan.plan import of_arms_asked_for, remarks
+    from grokjax.plan.plan import of_arms_asked_for
+    from grokjax.plan.remarks import remarks
+    from grokjax.planning import machine_notes
 
     if plan.sweep.own:
         typer.echo(f"runs the code of {plan.sweep.own.file}")

@@ -124,7 +124,8 @@ def export(
 
     Tables as CSV or Parquet; with --to transformer_lens --run RUN a network as safetensors.
     """
-    from grokjax.launch import open_results, prepare_jax
+    from grokjax.launch import open_results
+    from grokjax.planning import prepare_jax
     from grokjax.results.export import export_network, export_table, how_to_load
 
     if to is None:
