@@ -21,6 +21,7 @@ from grokjax.results.activity import (
     going_on,
     standings,
 )
+from grokjax.spec.wording import count_text, span
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ def outcome_text(results: Results, now: float | None = None) -> str:
     does = activity(results.path)
     stands = standings(results.path, results.manifest, does.holder is not None)
     runs = results.runs()
-    head = f"{results.manifest.name}: {_runs(len(runs))}"
+    head = f"{results.manifest.name}: {count_text(len(runs), 'run')}"
     run_steps, lane_steps = results.steps_taken()
     if lane_steps:
         head += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
@@ -60,7 +61,7 @@ def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Stand
     if not left:
         return [f"all have ended; {written}"]
     command = going_on(results.path, results.manifest)
-    return [f"stopped with {_runs(left)} to go: nothing trains there, {written}; to go on:", f"  {command}"]
+    return [f"stopped with {count_text(left, 'run')} to go: nothing trains there, {written}; to go on:", f"  {command}"]
 
 
 def _arm_lines(arm: str, runs: pd.DataFrame, stands: Mapping[str, Standing]) -> list[str]:
@@ -92,12 +93,7 @@ def _steps(rows: Sequence[Mapping[str, Any]], stands: Mapping[str, Standing]) ->
     """`step 100 to 300 of 4,000`, of runs that have begun."""
     at = [stands[row["run_id"]].step or 0 for row in rows]
     planned = [int(row["train.steps"]) for row in rows]
-    return f"step {span(min(at), max(at))} of {span(min(planned), max(planned))}"
-
-
-def span(least: int, most: int) -> str:
-    """`3` or `3 to 5`"""
-    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
+    return f"step {span(at)} of {span(planned)}"
 
 
 def ago(seconds: float) -> str:
@@ -105,10 +101,6 @@ def ago(seconds: float) -> str:
     seconds = max(0.0, seconds)
     unit, name = next((unit, name) for least, unit, name in UNITS if seconds >= least)
     return f"{seconds / unit:.0f} {name} ago"
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'' if count == 1 else 's'}"
 
 
 def catalog_text(entries: Sequence[Entry], now: float, width: int | None) -> str:

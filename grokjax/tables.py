@@ -12,6 +12,7 @@ from grokjax.plan.remarks import remarks
 from grokjax.spec.identity import program_values
 from grokjax.spec.nulls import null_of
 from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.spec.wording import count_text, span
 from grokjax.sweep.keys import split_key
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.run import Sweep
@@ -23,9 +24,9 @@ ABSENT = object()  # no value of any key
 
 def plan_text(plan: Plan, run_seconds: dict[int, float] | None = None) -> str:
     """What `grokjax plan` prints. run_seconds: bucket -> measured seconds a run-step."""
+    counted = {"run": plan.sweep.runs, "bucket": plan.buckets, "chunk": plan.chunks}
     lines = [
-        f"sweep {plan.sweep.name}: {_count(len(plan.sweep.runs), 'run')}, {_count(len(plan.buckets), 'bucket')}, "
-        f"{_count(len(plan.chunks), 'chunk')}",
+        f"sweep {plan.sweep.name}: {', '.join(count_text(len(of), what) for what, of in counted.items())}",
         f"device: {plan.device.text}, {size(plan.device.memory)} each",
         *axes_lines(plan.sweep),
     ]
@@ -62,7 +63,7 @@ def axes_lines(sweep: Sweep) -> list[str]:
     lines = []
     for arm, keys in sweep.axes.items():
         runs = [run for run in sweep.runs if arm in run.arms]
-        lines.append(f"arm {arm}: {_count(len(runs), 'run')}{'' if keys else ', nothing is varied'}")
+        lines.append(f"arm {arm}: {count_text(len(runs), 'run')}{'' if keys else ', nothing is varied'}")
         lines += [f"  {key}: {values_text([value_at(run.spec, key) for run in runs], key)}" for key in keys]
     return lines
 
@@ -102,13 +103,12 @@ def _bucket_lines(plan: Plan, bucket: Bucket, apart: list[str]) -> list[str]:
     spec = bucket.spec
     chunks = sum(chunk.bucket is bucket for chunk in plan.chunks)
     tuned = " (tuned)" if bucket.tuned else ""
-    steps = sorted({run.spec.train.steps for run in bucket.runs})
-    steps_text = f"{steps[0]:,}" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,}"
     records = sum(cost.record_count(run.spec) for run in bucket.runs)
     parameters = parameter_count(parameter_shapes(spec))
+    steps = span([run.spec.train.steps for run in bucket.runs])
     lines = [
-        f"bucket {bucket.index}: {_count(len(bucket.runs), 'run')} of {steps_text} steps on "
-        f"{_count(bucket.width, 'lane')}{tuned}, in {_count(chunks, 'chunk')}",
+        f"bucket {bucket.index}: {count_text(len(bucket.runs), 'run')} of {steps} steps on "
+        f"{count_text(bucket.width, 'lane')}{tuned}, in {count_text(chunks, 'chunk')}",
         *([f"  apart from others: {_few(apart)}"] if apart else []),
         f"  {section_text(bucket, 'task')}",
         f"  {section_text(bucket, 'model')}: {parameters:,} parameters",
@@ -155,8 +155,3 @@ def _value_text(value: Any, key: str = "") -> str:
 def _few(texts: list[str]) -> str:
     more = f", and {len(texts) - MOST_APART} more" if len(texts) > MOST_APART else ""
     return ", ".join(texts[:MOST_APART]) + more
-
-
-def _count(number: int, what: str) -> str:
-    """`1 run`, `1,200 runs`"""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -19,12 +19,12 @@ import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
 import grokjax
+from grokjax.analysis.curve_batches import CURVES
 from grokjax.results.read import Results
 from grokjax.results.written import read_written
 from grokjax.sinks.heads import CELL, SEEDS
 
 MOST_LINES = 60
-GROKKING = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 OUTCOMES = ("runs/fit", "runs/generalized", "runs/slingshot", "runs/diverged", "runs/ended")
 TABLE = ("outcome", "fit_step", "generalization_step", "delay", "slingshots", "final/test/accuracy", "final/norm/total")
 
@@ -63,11 +63,11 @@ def sections(results: Results) -> list[ws.Section]:
     curves = [
         ws.Section(
             f"Grokking by {axis}",
-            [line(metric, at, f"{metric} by {axis}", axis, is_log(metric)) for at, metric in enumerate(GROKKING)],
+            [line(metric, at, f"{metric} by {axis}", axis, is_log(metric)) for at, metric in enumerate(CURVES)],
             is_open=at_axis == 0,
         )
         for at_axis, axis in enumerate(axes)
-    ] or [ws.Section("Grokking", [line(metric, at, log_y=is_log(metric)) for at, metric in enumerate(GROKKING)], True)]
+    ] or [ws.Section("Grokking", [line(metric, at, log_y=is_log(metric)) for at, metric in enumerate(CURVES)], True)]
     norms = [name for name in results.metrics() if name.startswith("norm/")]
     spikes = [name for name in ("train/loss_max", "train/loss", "norm/W_U") if name in results.metrics()]
     return [

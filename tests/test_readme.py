@@ -93,6 +93,7 @@ def test_the_python_of_a_readme_runs_as_it_stands(page, trained, monkeypatch):
     for line, code in blocks(text_of(page)):
         # so that a traceback has the README's own lines
         exec(compile("\n" * (line - 1) + code, str(page), "exec"), namespace)
+    assert namespace.keys() > {"__builtins__"}  # and what a wrong line would have raised was not
 
 
 def test_there_is_python_to_run():

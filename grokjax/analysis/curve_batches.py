@@ -14,6 +14,8 @@ from grokjax.analysis.thinning import largest_since
 from grokjax.results.follow import follow
 from grokjax.results.read import Results
 
+CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")  # what grokking is seen in
+TOTAL = "norm/total"
 SPIKE = "train/loss_max"
 EVALUATED = "test/loss"  # recorded less often than the rest
 BUDGET = 10_000_000  # values read at once

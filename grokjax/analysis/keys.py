@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grokjax.sweep.spelling import did_you_mean
 
+# Sections of a key that a reader does not need: lr is the optimizer's.
 PLAIN_SECTIONS = ("optimizer", "task", "model", "train")
 
 

@@ -48,10 +48,11 @@ def bundle(
     from grokjax.launch import open_results
     from grokjax.live import size
     from grokjax.results.bundle import write_bundle
+    from grokjax.spec.wording import count_text
 
     packed = write_bundle(open_results(directory), out, snapshots)
     for part, (files, count) in packed.parts.items():
-        typer.echo(f"  {part}: {files:,} file{'' if files == 1 else 's'}, {size(count)}")
+        typer.echo(f"  {part}: {count_text(files, 'file')}, {size(count)}")
     for left in packed.left_out:
         typer.echo(f"  left out: {left}")
     typer.echo(f"{packed.path}: {size(packed.path.stat().st_size)}; how to open it: README.txt in it")

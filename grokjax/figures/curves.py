@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from grokjax.analysis.curve_batches import CURVES
 from grokjax.analysis.time_axis import UNITS
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.panels import arm_panels, draw_metric, name_arms, wrapped
@@ -16,7 +17,6 @@ from grokjax.figures.style import log_axis, log_label, most_columns, paper, pict
 from grokjax.figures.together import is_log_metric
 from grokjax.results.read import Results
 
-METRICS = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 KINDS = ("loss", "accuracy")  # of these, train and test have one axis upwards
 PANEL = 1.4  # inches; of the usual four of one arm a little more
 
@@ -52,7 +52,7 @@ def data(
     """
     if x_scale not in ("log", "linear"):
         raise ValueError(f"x_scale is log or linear, not {x_scale!r}")
-    metrics = tuple(dict.fromkeys([metric] if isinstance(metric, str) else metric or METRICS))
+    metrics = tuple(dict.fromkeys([metric] if isinstance(metric, str) else metric or CURVES))
     return CurvesData(arm_bands(results, metrics, by, arm, x), metrics, x_scale)
 
 
@@ -65,7 +65,7 @@ def table(data: CurvesData) -> pd.DataFrame:
 def figure(data: CurvesData) -> Figure:
     """The usual four: one arm as two rows of train and test; several as one row each. Others in rows."""
     arms, room = data.arms, most_columns(picture_width())
-    columns = min(room, 2 if len(arms) == 1 and data.metrics == METRICS else 4)
+    columns = min(room, 2 if len(arms) == 1 and data.metrics == CURVES else 4)
     rows = wrapped(data.metrics, columns)
     height = 1.75 if columns == 2 else PANEL
     across = pd.concat([arm.bands[arm.across] for arm in arms])

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
 from grokjax.analysis.cells import runs_of
+from grokjax.analysis.curve_batches import TOTAL
 from grokjax.analysis.keys import short_key
 from grokjax.figures.bands import ArmBands, arm_bands, bands_table
 from grokjax.figures.groups import chosen_arms
@@ -31,7 +32,6 @@ MEETING = 1.75  # inches of a panel that holds all matrices
 MEETING_WIDTH = 2.2
 MEDIAN = 0.9  # of a line's width, where all are in one panel
 LABEL = 0.085  # of its height, that a matrix's name takes
-TOTAL = "norm/total"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,6 @@ BLUE, ORANGE, GREEN = PALETTE[:3]
 MOST_DECADES = 6  # that are named on an axis
 FEWEST_TICKS = 3  # with a name, on a logarithmic axis
 TICK_ROOM = 38  # characters along an axis half a page wide
-# Sections of a key that a reader does not need: lr is the optimizer's.
 # Matplotlib's settings while a picture is drawn or written, as a context or a decorator; restored afterwards.
 paper = partial(matplotlib.rc_context, fname=Path(__file__).parent / "paper.mplstyle")
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from grokjax.plan.plan import Plan, append
 from grokjax.spec.identity import steps_apart
+from grokjax.spec.wording import count_text, span
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
 
@@ -71,20 +72,11 @@ def growth_text(plan: Plan, before: Collection[str]) -> str:
     extended = [run_id for run_id in fresh if run_id in plan.continues]
     parts = []
     if extended:
-        steps = _span([planned[plan.continues[run_id]] for run_id in extended]), _span([planned[i] for i in extended])
-        parts.append(f"extends {_runs(len(extended))}, {' -> '.join(steps)} steps")
+        steps = span([planned[plan.continues[run_id]] for run_id in extended]), span([planned[i] for i in extended])
+        parts.append(f"extends {count_text(len(extended), 'run')}, {' -> '.join(steps)} steps")
     if len(fresh) > len(extended):
-        parts.append(f"adds {_runs(len(fresh) - len(extended))}")
+        parts.append(f"adds {count_text(len(fresh) - len(extended), 'run')}")
     return "; ".join(parts)
-
-
-def _span(steps: list[int]) -> str:
-    least, most = min(steps), max(steps)
-    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'' if count == 1 else 's'}"
 
 
 def _continues(planned: Iterable[Run], added: Iterable[Run]) -> dict[str, str]:

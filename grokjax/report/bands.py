@@ -69,11 +69,8 @@ def mixed_bands(
     view: View, curves: pd.DataFrame, metrics: Sequence[str], ended: set[str], factors: dict[str, float], unit: str
 ) -> pd.DataFrame:
     """The bands over a unit of those groups whose runs differ in it; the others lie at a multiple of their steps."""
-    mixed = [
-        place
-        for place, group in enumerate(view.groups)
-        if len({factors[run_id] for run_id in group.run_ids}) > 1  #
-    ]
+    differ = [len({factors[run_id] for run_id in group.run_ids}) > 1 for group in view.groups]
+    mixed = [place for place, is_mixed in enumerate(differ) if is_mixed]
     group_of = {run_id: place for place in mixed for run_id in view.groups[place].run_ids}
     members = curves[curves["run_id"].isin(list(group_of)) & curves["common"].astype(bool)]
     placed = across_time(members, factors, group_of, metrics, unit) if len(members) else members.assign(**{unit: 0.0})

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.curve_batches import SPIKE
-from grokjax.figures.norms import TOTAL, norms_of
+from grokjax.analysis.curve_batches import CURVES, SPIKE, TOTAL
+from grokjax.figures.norms import norms_of
 from grokjax.report.axes import View
 from grokjax.results.read import Results
 
-CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy")
 MORE_BYTES = 2_400_000  # of the numbers of metrics that are unpacked when they are asked for
 BAND_POINTS = 60  # of a band of these
 GRAIN = 32  # of their codes: a 2,048th of a picture's height

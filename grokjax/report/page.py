@@ -23,6 +23,7 @@ from grokjax.report.payload import payload
 from grokjax.report.standing import came_to, date_text, happened, last_write, sweep_state
 from grokjax.report.words import ArmWords, arm_words
 from grokjax.results.read import Results
+from grokjax.spec.wording import count_text
 
 SCRIPTS = (
     "store.js", "theme.js", "axes.js", "panels.js", "keys.js", "curves.js", "metrics.js", "runs.js", "slingshots.js",
@@ -100,8 +101,7 @@ def _happened(results: Results, runs: pd.DataFrame, states: Sequence[str]) -> li
 
 
 def _arm(arm: ArmWords, named: bool) -> str:
-    plural = "" if arm.runs == 1 else "s"
-    head = f"{arm.runs:,} run{plural}"
+    head = count_text(arm.runs, "run")
     if named:
         head = f"{escape(arm.name)} <small>{head}</small>"
     swept = "".join(f"<dt>{escape(name)}</dt><dd>{escape(values)}</dd>" for name, values in arm.swept)

@@ -15,6 +15,7 @@ from grokjax.analysis.curve_batches import SPIKE
 from grokjax.analysis.keys import short_key
 from grokjax.analysis.over_runs import carried_runs
 from grokjax.figures.style import SEQUENTIAL, value_text
+from grokjax.figures.units import loss_unit
 from grokjax.report.axes import View, arm_axes, views
 from grokjax.report.bands import Packer, time_units
 from grokjax.report.curves import thinned
@@ -23,7 +24,6 @@ from grokjax.report.more import more, packed_view, run_lines
 from grokjax.report.pack import StepLists
 from grokjax.report.standing import came_to, labels
 from grokjax.results.read import Results
-from grokjax.spec.losses import LOSSES, Loss
 from grokjax.spec.shapes import last_layer
 
 FINAL = ("final/train/loss", "final/test/loss", "final/test/accuracy", "final/norm/total")
@@ -71,17 +71,12 @@ def payload(results: Results) -> Payload:
         "curves": _curves(few, list(metrics.first), run_ids, packer),
         "scale": [to_hex(SEQUENTIAL(share)) for share in np.linspace(0, 1, 9)],
         "last": last,
-        "loss_unit": _loss_unit(runs),
+        "loss_unit": loss_unit(runs["loss.name"]),
         "first": int(min(recorded[recorded > 0], default=1)),
         "steps": packer.steps.texts,  # the last: views and curves add to them
         "places": packer.places.texts,
     }
     return Payload(data, more(metrics, log, all_views, few, run_ids, ended, units))
-
-
-def _loss_unit(runs: pd.DataFrame) -> str:
-    units = {LOSSES.get(name, Loss).unit for name in runs["loss.name"].unique()}
-    return units.pop() if len(units) == 1 else ""
 
 
 def number(value: Any) -> float | int | None:

@@ -15,6 +15,7 @@ from grokjax.analysis.median_text import reached
 from grokjax.report.colors import legible
 from grokjax.results.activity import QUEUED, STOPPED, TRAINING, activity, standings
 from grokjax.results.read import Results
+from grokjax.spec.wording import count_text
 
 COLORS = ("#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C8C8C", "#D55E00")  # of OUTCOMES, in its order
 GOING = {  # of runs that have not ended
@@ -52,9 +53,9 @@ def sweep_state(states: Sequence[str], written: float | None) -> str:
     going = [f"{counts[name]:,} {name}" for name in GOING if counts[name]]
     ended = len(states) - sum(counts[name] for name in GOING)
     if going:
-        text = f"{ended:,} of {runs_text(len(states))} ended; {', '.join(going)}"
+        text = f"{ended:,} of {count_text(len(states), 'run')} ended; {', '.join(going)}"
     else:
-        text = f"All {runs_text(len(states))} ended" if len(states) > 1 else "The run ended"
+        text = f"All {count_text(len(states), 'run')} ended" if len(states) > 1 else "The run ended"
     return text if written is None else f"{text}; last record written {date_text(datetime.fromtimestamp(written, UTC))}"
 
 
@@ -76,7 +77,7 @@ def happened(runs: pd.DataFrame, states: Sequence[str], arm: str = "") -> str:
     counts = Counter(states)
     texts = {row["name"]: row["text"] for row in labels()}
     did = "; ".join(f"{counts[name]:,} {text}" for name, text in texts.items() if counts[name])
-    sentences = [f"{f'{arm}: of' if arm else 'Of'} {runs_text(len(runs))}, {did}."]
+    sentences = [f"{f'{arm}: of' if arm else 'Of'} {count_text(len(runs), 'run')}, {did}."]
     begun = runs[[state != QUEUED for state in states]]
     if len(begun):
         sentences.append(_medians(begun, " so far" if any(counts[name] for name in GOING) else ""))
@@ -93,8 +94,3 @@ def _medians(begun: pd.DataFrame, so_far: str) -> str:
     if delay.count and delay.median != float("inf"):
         parts.append(f"median delay of those that fit {delay.median:,.0f} steps")
     return f"{'; '.join(parts)}."
-
-
-def runs_text(count: int) -> str:
-    """`1 run`, `1,000 runs`"""
-    return f"{count:,} run{'' if count == 1 else 's'}"

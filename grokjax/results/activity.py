@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from grokjax.results.chunks import ends_of, meta_of
-from grokjax.results.files import curves_files, read_sealed
+from grokjax.results.files import curves_files
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
+from grokjax.results.times import steps_in
 from grokjax.sweep.load import read_value
 from grokjax.sweep.nodes import shown
 
@@ -81,10 +79,7 @@ def _newest_steps(out: Path, chunk: int) -> dict[str, int]:
     """run id -> step of its newest record, of the runs of a chunk that have one there."""
     newest: dict[str, int] = {}
     for path in curves_files(out, chunk):
-        table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "step"])
-        table = table.set_column(0, "run_id", table["run_id"].cast(pa.string()))
-        last = table.group_by("run_id").aggregate([("step", "max")])
-        newest |= dict(zip(last["run_id"].to_pylist(), last["step_max"].to_pylist(), strict=True))
+        newest |= {run_id: last for run_id, (_, last) in steps_in(path).items()}
     return newest
 
 

@@ -23,12 +23,10 @@ State = dict[str, np.ndarray]
 
 SKIPPED = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")  # buffers, not weights
 BIASES = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")  # grokjax has none
-EMBEDDING = re.compile(
-    r"((?:.+?\.)??)(?:embed\.weight|(?:embed\.)?W_E)"
-)  # and what a module that holds the network puts before it
-OURS = re.compile(
-    r"W_E|W_pos|W_U|ln_final_[wb]|(W_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+"  # the last: an MLP's
-)
+# and what a module that holds the network puts before it
+EMBEDDING = re.compile(r"((?:.+?\.)??)(?:embed\.weight|(?:embed\.)?W_E)")
+# the last of them are an MLP's
+OURS = re.compile(r"W_E|W_pos|W_U|ln_final_[wb]|(W_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+")
 MLP = ("W_in", "b_in", "W_out", "b_out")
 AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "W_in": 2, "W_out": 2}
 TRANSPOSED = {"W_E", "W_in", "W_out", "W_Q", "W_K", "W_V"}  # in the layout of Nanda et al., besides W_O

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,14 +34,23 @@ def training_times(out: Path) -> dict[str, Trained]:
     points: dict[str, list[tuple[int, float]]] = {}
     for path in sorted(curves_files(out), key=lambda path: path.stat().st_mtime):
         written = path.stat().st_mtime
-        for run_id, (first, last) in _steps_in(path).items():
+        for run_id, (first, last) in steps_in(path).items():
             known = points.setdefault(run_id, [(first, begin.get(chunk_of(path), before))])
             known.append((last, written))
         begin[chunk_of(path)] = before = written
     return {run_id: _trained(known) for run_id, known in points.items()}
 
 
-def _steps_in(path: Path) -> Mapping[str, tuple[int, int]]:
+def from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -> Trained | None:
+    """From when the first of some runs was begun to when the last had ended; None where that is not known."""
+    known = [times[run_id] for run_id in run_ids if run_id in times]
+    if len(known) < 2:
+        return known[0] if known else None
+    began, ended = min(of.times[0] for of in known), max(of.times[-1] for of in known)
+    return Trained(np.array([0, max(of.steps[-1] for of in known)]), np.array([began, ended]))
+
+
+def steps_in(path: Path) -> Mapping[str, tuple[int, int]]:
     """run id -> first and last step of its records in a file."""
     table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "step"])
     table = table.set_column(0, "run_id", table["run_id"].cast(pa.string()))

@@ -9,15 +9,15 @@ import numpy as np
 from jaxtyping import Int
 
 from grokjax.analysis.cells import values_of
-from grokjax.analysis.curve_batches import Curves, in_batches, read_curves
+from grokjax.analysis.curve_batches import CURVES, SPIKE, TOTAL, Curves, in_batches, read_curves
 from grokjax.analysis.over_runs import Counted, carried_runs, count_on, quantiles_of
 from grokjax.analysis.thinning import kept_records
 from grokjax.results.read import Results
 from grokjax.sinks.page import Head, History
 
 # What cells show: W&B makes a panel of every name, and single runs have the rest.
-QUARTILES_OF = ("train/loss", "train/accuracy", "test/loss", "test/accuracy", "norm/total")
-MEDIAN_OF = re.compile(r"norm/.*|train_set/.*|train/loss_max")
+QUARTILES_OF = (*CURVES, TOTAL)
+MEDIAN_OF = re.compile(rf"norm/.*|train_set/.*|{SPIKE}")
 QUANTILES = {"": 0.5, "q25/": 0.25, "q75/": 0.75}  # prefix of the metric's name -> quantile; the median has none
 TOGETHER = 1000  # runs whose thinned curves are held at once
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from grokjax.analysis.curve_batches import CURVES, TOTAL
 from grokjax.analysis.events import Thresholds
 from grokjax.analysis.tally import KINDS, Tally
 from grokjax.analysis.thinning import evenly_spaced
@@ -16,7 +17,6 @@ from grokjax.results.segment import Segment
 
 SAMPLED = 5  # runs whose curves are shown
 SAMPLED_ROWS = 8  # records of each between two rows
-CURVES = ("train/loss", "test/loss", "train/accuracy", "test/accuracy", "norm/total")
 LiveRow = dict[str, float]
 
 
@@ -80,7 +80,7 @@ def sample(segment: Segment, at: Any, run_id: str) -> list[LiveRow]:
     for record in at.tolist():
         row = {
             f"sampled/{name}/{run_id}": float(rows.metrics[name][record])
-            for name in CURVES
+            for name in (*CURVES, TOTAL)
             if name in rows.metrics and (name not in rows.recorded or rows.recorded[name][record])
         }
         records.append(row | {"sampled/step": float(rows.step[record])})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from grokjax.analysis.censored import median_time
 from grokjax.analysis.question import question
 from grokjax.results.read import Results
 from grokjax.results.rebuild import nested
-from grokjax.results.times import Trained, training_times
 from grokjax.sinks.page import Head, short_hash, wandb_id
 from grokjax.spec.nulls import null_of
 from grokjax.sweep.keys import split_key
@@ -37,7 +36,7 @@ def run_names(results: Results) -> dict[str, str]:
 def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every run that has ended, in the order of the sweep."""
     values, name = values_of(results), results.manifest.name
-    names, notes, times = run_names(results), notes_of(results), training_times(results.path)
+    names, notes = run_names(results), notes_of(results)
     heads = []
     rows: list[Any] = runs[runs["outcome"].notna()].to_dict("records")
     for row in rows:
@@ -54,7 +53,6 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
                 {key: value for key, value in summary.items() if value is not None},
                 (run_id,),
                 notes,
-                times.get(run_id),
             )
         )
     return heads
@@ -63,7 +61,7 @@ def run_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
 def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
     """Every cell (an arm's runs that differ in seeds only) all of whose runs have ended. Its id is that of its runs: a
     cell that gains seeds is another."""
-    values, notes, times = values_of(results), notes_of(results), training_times(results.path)
+    values, notes = values_of(results), notes_of(results)
     heads = []
     for arm in results.manifest.axes:
         keys, of_arm = varied_keys(results, arm), runs_of(runs, arm)
@@ -71,7 +69,7 @@ def cell_heads(results: Results, runs: pd.DataFrame) -> list[Head]:
             cell = of_arm.iloc[positions]
             if cell["outcome"].notna().all():
                 head = _cell(results.manifest.name, arm, keys, values[cell["run_id"].iloc[0]], cell)
-                heads.append(replace(head, notes=notes, trained=_from_first_to_last(head.run_ids, times)))
+                heads.append(replace(head, notes=notes))
     return heads
 
 
@@ -107,15 +105,6 @@ def _cell(sweep: str, arm: str, keys: list[str], values: Mapping[str, Any], runs
 def notes_of(results: Results) -> str:
     """The question that the sweep asks."""
     return "\n\n".join(question(results.manifest.text))
-
-
-def _from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -> Trained | None:
-    """From when the first of some runs was begun to when the last had ended."""
-    known = [times[run_id] for run_id in run_ids if run_id in times]
-    if not known:
-        return None
-    began, ended = min(of.times[0] for of in known), max(of.times[-1] for of in known)
-    return Trained(np.array([0, max(of.steps[-1] for of in known)]), np.array([began, ended]))
 
 
 def _tags(row: Mapping[str, Any], arms: list[str]) -> tuple[str, ...]:

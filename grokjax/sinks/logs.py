@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from grokjax.results.times import Trained
 from grokjax.results.written import is_uploaded
 from grokjax.sinks.logfile import await_whole, set_times
 from grokjax.sinks.page import Head, History
@@ -100,18 +101,19 @@ def open_run(head: Head, target: Target, folder: Path, mode: Literal["offline", 
     )
 
 
-def write_log(head: Head, history: History, target: Target, folder: Path) -> Path:
-    """The finished log of a run, in `folder`. Raises OSError where there is no room for it."""
+def write_log(head: Head, history: History, target: Target, folder: Path, trained: Trained | None) -> Path:
+    """The finished log of a run, in `folder`. trained: when it was; None: W&B's clock tells when this is written.
+    Raises OSError where there is no room for it."""
     if shutil.disk_usage(folder).free < ROOM:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     run = open_run(head, target, folder, "offline")
-    times = head.trained.at(np.array([step for step, _ in history], int)) if head.trained else []
+    times = trained.at(np.array([step for step, _ in history], int)) if trained else []
     for index, (step, values) in enumerate(history):
-        run.log(values | ({"_timestamp": float(times[index])} if head.trained else {}), step=step)
+        run.log(values | ({"_timestamp": float(times[index])} if trained else {}), step=step)
     run.summary.update(head.summary)
     log = finish(run, len(history))
-    if head.trained:
-        set_times(log, head.trained.times[0], head.trained.times[-1])
+    if trained:
+        set_times(log, trained.times[0], trained.times[-1])
     return log
 
 

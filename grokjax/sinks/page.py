@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from grokjax.analysis.curve_batches import Curves
-from grokjax.results.times import Trained
 
 History = list[tuple[int, dict[str, float]]]  # (step, metric -> value), by step
 
 
 @dataclass(frozen=True)
 class Head:
-    """All but the history of one W&B run.
-
-    notes: what W&B shows as its notes. trained: when its runs were; None: it is written as they train, so W&B's clock
-    tells.
-    """
+    """All but the history of one W&B run. notes: what W&B shows as such."""
 
     wandb_id: str
     name: str
@@ -29,7 +24,6 @@ class Head:
     summary: dict[str, Any]
     run_ids: tuple[str, ...]  # of the results that it is made of
     notes: str = ""
-    trained: Trained | None = field(default=None, compare=False)
 
     @property
     def digest(self) -> str:

@@ -12,12 +12,14 @@ from grokjax.analysis.curve_batches import in_batches, read_curves
 from grokjax.analysis.thinning import kept_records
 from grokjax.results.follow import follow
 from grokjax.results.read import Results
+from grokjax.results.times import from_first_to_last, training_times
 from grokjax.results.written import FOLDER, Mark, Written, add_marks, is_uploaded, keep_log, log_files, read_written
 from grokjax.results.written import writing as locked_wandb
 from grokjax.sinks import logs
 from grokjax.sinks.cells import cell_histories
 from grokjax.sinks.heads import CELL, cell_heads, run_heads
 from grokjax.sinks.page import Head, History, history
+from grokjax.spec.wording import count_text
 
 Mode = Literal["offline", "online"]
 Say = Callable[[str], None]
@@ -128,7 +130,7 @@ def _missing(out: Path, heads: Sequence[Head], written: Written) -> list[Head]:
 def _changes(out: Path, heads: Sequence[Head], written: Written, going: int) -> Iterator[str]:
     """What is not as it was when it was written."""
     if going:
-        yield f"{_runs(going)} not ended yet: left for a later sync"
+        yield f"{count_text(going, 'run')} not ended yet: left for a later sync"
     now = {head.wandb_id: head for head in heads}
     gone = [mark.name for wandb_id, mark in written.runs.items() if wandb_id not in now]
     if gone:
@@ -149,11 +151,12 @@ def _changes(out: Path, heads: Sequence[Head], written: Written, going: int) -> 
 def _write(results: Results, todo: Sequence[Head], written: Written, rows: int) -> Written:
     """Write what is missing. What is marked is on disk, whole."""
     fresh: dict[str, Mark] = {}
-    target = target_of(written)
+    target, times = target_of(written), training_times(results.path) if todo else {}
     try:
         with logs.staging() as folder:
             for head, history in follow(_pages(results, todo, rows), "W&B runs", len(todo)):
-                log = logs.write_log(head, history, target, folder)
+                trained = from_first_to_last(head.run_ids, times)
+                log = logs.write_log(head, history, target, folder, trained)
                 keep_log(results.path, head.wandb_id, log)
                 logs.drop(log)
                 fresh[head.wandb_id] = Mark(head.name, head.job_type, head.digest)
@@ -222,11 +225,8 @@ def _count(todo: Sequence[Head], before: int, out: Path) -> str:
     earlier = f"; {before} were written before" if before else ""
     if not todo:
         return f"nothing new to write to {out / FOLDER}{earlier}"
-    return f"{_runs(len(todo) - cells)} and {cells} cell{'s' * (cells != 1)} written to {out / FOLDER}{earlier}"
-
-
-def _runs(count: int) -> str:
-    return f"{count:,} run{'s' * (count != 1)}"
+    runs = count_text(len(todo) - cells, "run")
+    return f"{runs} and {count_text(cells, 'cell')} written to {out / FOLDER}{earlier}"
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -13,6 +12,7 @@ from grokjax.sweep.axes import MAX_POINTS, Axis
 from grokjax.sweep.keys import FAMILY_PATHS, RUN_KEYS, TOP, last_words, run_keys, split_key
 from grokjax.sweep.layers import Layer, Mistakes, flatten
 from grokjax.sweep.load import Mistake, SweepError, read_value
+from grokjax.sweep.mapping import plain
 from grokjax.sweep.nodes import shown
 
 OF_FILE = tuple(word for word in TOP if word not in ("base", *RUN_KEYS))
@@ -62,7 +62,7 @@ def read_settings(overrides: dict[Any, Any], mistakes: Mistakes) -> Settings:
         key = _full_key(str(word), mistakes)
         if key in given:
             mistakes.at(None, key, "given twice; give it once")
-        given[key] = _plain(value)
+        given[key] = plain(value)
     axes, fixed = [], {}
     for key, value in given.items():
         if _is_several(value, _fields_of(key, fields)):
@@ -159,17 +159,3 @@ def _of_some_families(key: str, mistakes: Mistakes) -> bool:
             families = mistakes.families[FAMILY_PATHS[path]].values()
             return not all(parts[length] in family.model_fields for family in families)
     return False
-
-
-def _plain(value: Any) -> Any:
-    """Values given from Python as YAML would read them: numpy scalars, tuples, ranges and paths."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, range)):
-        return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    module, ndim = type(value).__module__, getattr(value, "ndim", None)
-    if module == "numpy" and ndim is not None:
-        return value.item() if ndim == 0 else value.tolist()
-    return value
