@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,13 +26,11 @@ parameters:
 """
 
 
-class Manifest:
-    axes = {"main": ("seed", "train.batch")}  # noqa: RUF012
-
-
 def told(rows: list[dict[str, Any]]) -> Any:
     members = ToldResults(rows)
-    return results_of(path=members.path, runs=members.runs, manifest=Manifest)
+    every_run = {row["run_id"]: SimpleNamespace(values=row) for row in members.runs().to_dict("records")}
+    manifest = SimpleNamespace(axes={"main": ("seed", "train.batch")}, every_run=every_run)
+    return results_of(path=members.path, runs=members.runs, manifest=manifest)
 
 
 def test_a_median_counts_the_runs_that_never_did():

@@ -9,6 +9,7 @@ import grokjax
 from grokjax.analysis.censored import wilson
 from grokjax.analysis.compare import differences, outcomes_by_arm
 from grokjax.cli import app
+from grokjax.comparison import outcomes_text
 from grokjax.figures import OF_NETWORKS, curves, draw, phase
 from grokjax.results.joined import join
 
@@ -182,3 +183,12 @@ def test_sweeps_of_one_name_are_called_by_their_directories(folder, tmp_path):
     both = join([grokjax.open_results(folder / "one"), other])
     assert list(both.manifest.axes) == ["one", "other"]
     assert differences(both)["key"].tolist() == ["train.steps"]
+
+
+def test_counts_are_whole_beside_an_arm_that_has_not_ended(joined):
+    rows = outcomes_by_arm(joined)
+    rows.loc[0, ["runs", "unended"]] = [0, 3]
+    rows.loc[0, ["generalized", "fit", "diverged"]] = np.nan  # as where nothing has ended: the others are floats then
+    table = table_of(outcomes_text(joined, rows, []), "arm")
+    assert table[1] == ["one", "-", "-", "-", "-", "3"]
+    assert table[2][:2] == ["two/again", f"{int(rows['generalized'][1])} of 3"]

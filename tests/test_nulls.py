@@ -141,6 +141,12 @@ def test_the_largest_number_is_no_edge_where_null_was_tried_that_is_more():
     assert edges(frame, 1, ["constraint.radius"]) == [("constraint.radius", 64.0, "largest")]
 
 
+def test_a_table_of_cells_tells_null_by_its_word(results):
+    lines = results.summary("batch").to_markdown().splitlines()
+    assert lines[-1].startswith("| full batch |")  # several train sets: of no one number
+    assert results.summary("batch").tail(1).to_latex().count("full batch") == 1
+
+
 def test_a_dataset_has_the_word_of_null_and_the_number_that_it_comes_to(results):
     pytest.importorskip("xarray")
     data = results.dataset("train/loss")

@@ -30,7 +30,7 @@ FLOORS = [
     ("launch",),
     ("bench",),
     ("live",),
-    ("standing", "tables"),
+    ("standing", "tables", "comparison"),
     ("api",),
     ("cli", "__main__"),
     ("__init__",),

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.cells import by_values, ended_runs, is_missing, ordered_values, runs_of, varied_keys
+from grokjax.analysis.cells import by_values, ended_runs, is_missing, null_text, ordered_values, runs_of, varied_keys
 from grokjax.analysis.keys import whole_key
 from grokjax.analysis.outcomes import cell_outcome
 from grokjax.results.read import Results
@@ -21,8 +21,11 @@ NEVER = "not reached"
 class Summary(pd.DataFrame):
     """A data frame of cells that is written as papers have such tables: k of n, a median with its interval.
 
-    pandas needs further packages to write Markdown and LaTeX; this needs none.
+    pandas needs further packages to write Markdown and LaTeX; this needs none. nulls: key -> what null of it is called.
     """
+
+    _metadata = ("nulls",)
+    nulls: Mapping[str, str] = {}
 
     @property
     def _constructor(self) -> type[Summary]:
@@ -30,7 +33,7 @@ class Summary(pd.DataFrame):
 
     def as_text(self) -> pd.DataFrame:
         """The cells in words: the keys, `runs`, each count as `k of n`, `median step`, `accuracy`."""
-        rows = [_in_words(row) for row in self.to_dict("records")]
+        rows = [_in_words(row, self.nulls) for row in self.to_dict("records")]
         return pd.DataFrame(rows)
 
     def to_markdown(self, *_: Any, **__: Any) -> str:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -62,16 +65,24 @@ def summarize(results: Results, by: str | Sequence[str] | None = None) -> Summar
     if by is not None:
         given = [by] if isinstance(by, str) else by
         keys = [whole_key(key, map(str, runs), results.path) for key in given]
-        return Summary(_cells(runs, keys))
+        return _summary(results, runs, cell_table(runs, keys), keys)
     arms = list(results.manifest.axes)
-    parts = [_cells(runs_of(runs, arm), varied_keys(results, arm)).assign(arm=arm) for arm in arms]
+    parts = [cell_table(runs_of(runs, arm), varied_keys(results, arm)).assign(arm=arm) for arm in arms]
     frame = pd.concat(parts, ignore_index=True)
     keys = dict.fromkeys(key for arm in arms for key in varied_keys(results, arm))
     head = [*(["arm"] if len(arms) > 1 else []), *keys]
-    return Summary(frame[[*head, *(name for name in frame if name not in keys and name != "arm")]])
+    ordered = frame[[*head, *(name for name in frame if name not in keys and name != "arm")]]
+    return _summary(results, runs, ordered, keys)
 
 
-def _cells(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def _summary(results: Results, runs: pd.DataFrame, cells: pd.DataFrame, keys: Iterable[str]) -> Summary:
+    summary = Summary(cells)
+    summary.nulls = {key: null_text(results, key, runs) for key in keys}
+    return summary
+
+
+def cell_table(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """One row a combination of values of the keys, in their order: these, going, and what `cell_outcome` has."""
     ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
     members = by_values(runs, keys)
     order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
@@ -85,10 +96,10 @@ def _cells(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _in_words(row: dict[Any, Any]) -> dict[str, str]:
+def _in_words(row: dict[Any, Any], nulls: Mapping[str, str]) -> dict[str, str]:
     known = {"going", "runs", *COUNTS, "fraction", "low", "high", "steps", "accuracy"}
     known |= {"median_step", "median_low", "median_high"}
-    words = {str(key): _value(value) for key, value in row.items() if key not in known}
+    words = {str(key): _value(value, nulls.get(str(key), "none")) for key, value in row.items() if key not in known}
     count = int(row["runs"])
     words["runs"] = str(count) + (f" (+ {row['going']} going)" if row["going"] else "")
     if not count:
@@ -104,9 +115,9 @@ def _step(step: float) -> str:
     return NEVER if np.isinf(step) else f"{step:,.0f}"
 
 
-def _value(value: Any) -> str:
+def _value(value: Any, null: str) -> str:
     if is_missing(value):
-        return "null"
+        return null
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

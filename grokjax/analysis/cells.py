@@ -11,6 +11,7 @@ import pandas as pd
 
 from grokjax.results.read import Results
 from grokjax.spec.nulls import null_of
+from grokjax.spec.wording import number_text
 
 SEEDS = ("seed", "task.split.seed")  # axes whose values are pooled in a cell
 ENDED = ("ended", "diverged")
@@ -80,6 +81,19 @@ def null_number(key: str, runs: pd.DataFrame) -> float | None:
         return None
     numbers = set(runs[null.number])
     return float(numbers.pop()) if len(numbers) == 1 and not any(map(is_missing, numbers)) else None
+
+
+def null_word(key: str, number: float | None = None) -> str:
+    """What null of a key is called; number: what it comes to (see `null_number`): `full batch (288)`."""
+    null = null_of(key)
+    word = null.text if null else "none"
+    return word if number is None else f"{word} ({number_text(number)})"
+
+
+def null_text(results: Results, key: str, runs: pd.DataFrame) -> str:
+    """What null is called among some runs; `none` where none of them has such a key."""
+    nulls = null_runs(results, key, runs)
+    return null_word(key, null_number(key, runs[runs["run_id"].isin(nulls)])) if nulls else "none"
 
 
 def plain_value(value: Any) -> Any:

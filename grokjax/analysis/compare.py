@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from grokjax.analysis.cells import by_values, ended_runs, is_missing, ordered_values, runs_of
-from grokjax.analysis.outcomes import cell_outcome
+from grokjax.analysis.cell_summary import cell_table
+from grokjax.analysis.cells import is_missing, ordered_values, runs_of
 from grokjax.results.read import Results
 
 
@@ -39,16 +39,7 @@ def outcomes_by_arm(results: Results, by: Sequence[str] = ()) -> pd.DataFrame:
     """One row an arm and combination of values of `by`: arm, the keys, and what `cell_outcome` has of the runs that
     have ended; unended: how many have not."""
     runs = results.runs()
-    rows = []
-    for arm in results.manifest.axes:
-        of_arm = runs_of(runs, arm)
-        for values, part in _cells(of_arm, by):
-            ended = ended_runs(part)
-            head = {"arm": arm} | dict(zip(by, values, strict=True))
-            came_to = cell_outcome(ended) if len(ended) else {"runs": 0}
-            rows.append(head | came_to | {"unended": len(part) - len(ended)})
-    return pd.DataFrame(rows)
-
-
-def _cells(runs: pd.DataFrame, by: Sequence[str]) -> list[tuple[tuple[Any, ...], pd.DataFrame]]:
-    return [(values, runs.iloc[positions]) for values, positions in by_values(runs, by).items()]
+    arms = results.manifest.axes
+    frame = pd.concat([cell_table(runs_of(runs, arm), by).assign(arm=arm) for arm in arms], ignore_index=True)
+    frame["unended"] = frame.pop("going")
+    return frame[["arm", *frame.columns.drop("arm")]]

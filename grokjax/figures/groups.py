@@ -12,8 +12,8 @@ from grokjax.analysis.cells import (
     by_values,
     is_missing,
     is_number,
-    null_number,
     null_runs,
+    null_text,
     ordered_values,
     runs_of,
     varied_keys,
@@ -199,9 +199,7 @@ def value_texts(results: Results, runs: pd.DataFrame, key: str) -> dict[Any, str
     values = ordered_values(runs[key])
     texts = {value: value_text(value, key) for value in values}
     if None in texts:
-        nulls = null_runs(results, key, runs)
-        number = null_number(key, runs[runs["run_id"].isin(nulls)])
-        texts[None] = value_text(None, key, number) if nulls else "none"
+        texts[None] = null_text(results, key, runs)
     return texts
 
 

@@ -22,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from numpy.typing import ArrayLike
 
-from grokjax.analysis.cells import is_missing
+from grokjax.analysis.cells import is_missing, null_word
 from grokjax.results.files import write_view
-from grokjax.spec.nulls import null_of
+from grokjax.spec.wording import number_text
 
 if TYPE_CHECKING:
     from grokjax.figures.null_place import NullPlace
@@ -166,9 +166,7 @@ def value_text(value: Any, key: str = "", null_number: float | None = None) -> s
     null_number: what null comes to in the runs that are told (the examples of a full batch): `full batch (288)`.
     """
     if is_missing(value):
-        null = null_of(key)
-        word = null.text if null else "none"
-        return word if null_number is None else f"{word} ({number_text(float(null_number))})"
+        return null_word(key, null_number)
     if isinstance(value, bool | np.bool_):
         return "yes" if value else "no"
     if isinstance(value, int | float | np.number):
@@ -176,14 +174,6 @@ def value_text(value: Any, key: str = "", null_number: float | None = None) -> s
     if isinstance(value, list | tuple):
         return "-".join(value_text(part) for part in value)
     return Path(value).name if isinstance(value, str) and "/" in value else str(value)
-
-
-def number_text(value: float) -> str:
-    """Up to four digits, exponents without padding."""
-    if value.is_integer() and abs(value) < 1e6:
-        return str(int(value))
-    mantissa, exponent, power = f"{value:.4g}".partition("e")
-    return f"{mantissa}e{int(power)}" if exponent else mantissa
 
 
 def steps_text(value: float) -> str:

@@ -11,7 +11,6 @@ import pandas as pd
 from grokjax.analysis.cells import is_number, runs_of
 from grokjax.analysis.keys import short_key
 from grokjax.figures.groups import value_texts
-from grokjax.figures.style import number_text
 from grokjax.results.read import Results
 from grokjax.spec.constraints import NoConstraint
 from grokjax.spec.families import FAMILIES
@@ -20,6 +19,7 @@ from grokjax.spec.models import Model
 from grokjax.spec.nulls import null_of
 from grokjax.spec.section import Family
 from grokjax.spec.tasks import Task
+from grokjax.spec.wording import number_text
 
 APART = ("log.", "events.", "engine.")  # sections that decide no run
 MOST_VALUES = 12

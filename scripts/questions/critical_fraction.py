@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.outcomes import cell_outcomes
-from grokjax.figures.style import GREY, PALETTE, number_text
+from grokjax.figures.style import GREY, PALETTE
 from grokjax.results.read import Results
+from grokjax.spec.wording import number_text
 
 FRESH, FORKED = "fresh start", "generalized network"
 HALF = 0.5  # of the test set: a curve of final accuracies crosses it at the critical fraction

@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 
 from grokjax.analysis.cells import ended_runs, runs_of
 from grokjax.analysis.outcomes import cell_outcomes
-from grokjax.figures.style import GREY, number_text
+from grokjax.figures.style import GREY
 from grokjax.results.read import Results
+from grokjax.spec.wording import number_text
 
 NORM = "constraint.radius"
 EARLY = 400  # steps over which a run's angular step and radial share are taken (it may end soon after)

@@ -14,8 +14,8 @@ from matplotlib.ticker import FixedLocator
 
 from grokjax.analysis.cells import runs_of
 from grokjax.analysis.outcomes import cell_outcomes
-from grokjax.figures.style import number_text
 from grokjax.results.read import Results
+from grokjax.spec.wording import number_text
 
 FACTOR = {"init": "init.scale_by_matrix.W_E", "lr": "optimizer.lr_by_matrix.W_E"}
 NAMES = {"init": "start of W_E", "lr": "lr of W_E"}

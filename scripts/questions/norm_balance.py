@@ -18,9 +18,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from grokjax.analysis.cells import ordered_values
-from grokjax.figures.style import GREY, PALETTE, group_colors, number_text, plain_axis
+from grokjax.figures.style import GREY, PALETTE, group_colors, plain_axis
 from grokjax.results.read import Results
 from grokjax.spec.shapes import is_matrix, is_on_path
+from grokjax.spec.wording import number_text
 
 RATIO, INNER, SHARE = "balance/path_ratio", "balance/inner/", "adam/eps_share/total"
 NEAR = 1.3  # the largest norm over the least, below which norms count as having met

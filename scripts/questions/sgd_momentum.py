@@ -22,9 +22,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from grokjax.analysis.outcomes import cell_outcomes, ranking
-from grokjax.figures.style import GREY, PALETTE, number_text
+from grokjax.figures.style import GREY, PALETTE
 from grokjax.results.read import Results
 from grokjax.spec.shapes import is_matrix
+from grokjax.spec.wording import number_text
 
 NORMALIZES = 1e-2  # clipping at most at this norm counts as normalizing: gradients are longer until a run has settled
 AFTER = 1  # steps after a blow-up that are drawn

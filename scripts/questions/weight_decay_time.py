@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from grokjax.analysis.cells import ordered_values
 from grokjax.analysis.censored import fit_censored
 from grokjax.analysis.outcomes import cell_outcomes
-from grokjax.figures.style import GREY, number_text
+from grokjax.figures.style import GREY
 from grokjax.results.read import Results
+from grokjax.spec.wording import number_text
 
 SETTING = ["lr", "weight_decay"]
 NEIGHBOURS = 1  # on each side of a weight decay, over which its local exponent is fitted
