@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tarfile
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unpacked(path: Path, where: Path) -> Path:
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path) as archive:
-            archive.extractall(where)
-    else:
-        with tarfile.open(path) as archive:
-            archive.extractall(where, filter="data")
+    shutil.unpack_archive(path, where)
     (folder,) = where.iterdir()
     return folder
 

@@ -1,7 +1,7 @@
 """How pictures of every kind look at the widths of a paper: contrast, texts that do not touch, dashes, units, fonts."""
 
 import re
-import tarfile
+import sys
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
+sys.path.insert(0, str(Path(__file__).parent / "golden"))
+
+import pictures  # pyright: ignore[reportMissingImports]
+import record  # pyright: ignore[reportMissingImports]
+
 import grokjax
 from grokjax.figures import KINDS, draw, figure_module, make
 from grokjax.figures.bands import ArmBands
@@ -26,30 +31,15 @@ from grokjax.figures.style import DPI, GREY, PALETTE, SCALE, drawn_at, formats_o
 from grokjax.figures.together import clusters, lying_together
 from grokjax.figures.units import unit_of
 
-ARCHIVE = Path(__file__).parent / "data" / "results-format-4.tar.gz"
 LEAST_CONTRAST = 3.0  # of graphics, WCAG 2.1, 1.4.11
-OPTIONS = {
-    "curves": {},
-    "anatomy": {},
-    "phase": {"x": "optimizer.weight_decay", "y": "seed", "arm": "decay"},
-    "optimizers": {"x": "optimizer.weight_decay", "arm": "decay"},
-    "times": {"x": "optimizer.weight_decay", "arm": "decay"},
-    "reduced_loss": {"arm": "sphere"},
-    "progress": {"arm": "decay"},
-    "landscape": {"arm": "decay"},
-    "efficiency": {"arm": "decay"},
-    "neurons": {"arm": "sphere"},
-    "learning_coefficient": {"arm": "decay", "chains": 2, "draws": 20},
-    "kernel": {"arm": "sphere", "examples": 16},
-}
+# kind -> options with which it has something to show; the others are drawn of one arm
+OPTIONS = pictures.COMPUTED | {kind: pictures.EXACT[kind] for kind in ("curves", "anatomy", "phase", "optimizers")}
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("looks")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(folder, filter="data")
-    return grokjax.open_results(folder / "finished")
+def results():
+    with record.stored_results() as folder:
+        yield grokjax.open_results(folder / "finished")
 
 
 @pytest.fixture(scope="module")

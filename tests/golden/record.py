@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -75,8 +76,7 @@ def temporary() -> Iterator[Path]:
 def stored_results() -> Iterator[Path]:
     """A folder with the results of the archive: `finished` and `interrupted`."""
     with temporary() as folder:
-        with tarfile.open(ARCHIVE) as archive:
-            archive.extractall(folder, filter="data")
+        shutil.unpack_archive(ARCHIVE, folder)  # tarfile's own has no filter before Python 3.11.4
         yield folder
 
 
