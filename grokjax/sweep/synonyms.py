@@ -37,9 +37,9 @@ def _other(text: str, *keys: str, remark: str) -> dict[str, Meaning]:
     return _words(text, *keys, remark=remark, same=False)
 
 
-def _here(text: str, *keys: str, remark: str) -> dict[str, Meaning]:
+def _here(text: str, *keys: str, remark: str = "") -> dict[str, Meaning]:
     """Words of many meanings, which have this one in the section of the key."""
-    return dict.fromkeys(text.split(), Meaning(keys, remark, same=False, anywhere=False))
+    return dict.fromkeys(text.split(), Meaning(keys, remark, same=not remark, anywhere=False))
 
 
 def _none(text: str, remark: str) -> dict[str, Meaning]:
@@ -104,8 +104,8 @@ KEYS: dict[str, Meaning] = {
              remark="it is paper, fan_in or torch_linear"),
     **_other("checkpoint pretrained load_path resume resume_from_checkpoint weights init_from", "init.from_file",
              "init.from_run", remark="a safetensors file; a stored run is init.from_run"),
-    **_here("run_id", "init.from_run.run", remark="a run's id, or how it begins"),
-    **_here("directory dir results_dir", "init.from_run.results", remark="a results directory"),
+    **_here("run_id", "init.from_run.run"),
+    **_here("directory dir results_dir", "init.from_run.results"),
     **_here("path", "init.from_run.results", "init.from_file", remark="a directory or a file"),
     # losses
     **_other("loss_fn loss_function loss_func loss_type criterion objective", "loss.name",
