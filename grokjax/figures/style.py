@@ -118,13 +118,34 @@ def write(figure: Figure, path: Path) -> list[Path]:
     """Write a picture in the format of its ending, or else as PATH.png and PATH.svg (equal pictures give equal
     files)."""
     paths = []
-    with paper():
+    with paper(), settled(figure):
         for ending in formats_of(path):
             paths.append(_path(path, ending))
             undated = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(ending)
             save = partial(figure.savefig, format=ending, dpi=DPI, metadata=undated)
             write_view(paths[-1], save)
     return paths
+
+
+@contextmanager
+def settled(figure: Figure) -> Iterator[None]:
+    """Inside, panels stay where they are laid out, at rounded places: the layout's last digits are not the same each
+    time, and names within an SVG follow from them."""
+    engine, dpi = figure.get_layout_engine(), figure.dpi
+    if engine is None:
+        yield
+        return
+    figure.set_dpi(DPI)
+    engine.execute(figure)
+    figure.set_dpi(dpi)
+    figure.set_layout_engine("none")
+    for axes in figure.axes:
+        left, bottom, width, height = (round(side, 6) for side in axes.get_position().bounds)
+        axes.set_position((left, bottom, width, height))
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine)
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:

@@ -16,9 +16,9 @@ def did_you_mean(word: Any, options: Iterable[str]) -> str:
 
 
 def nearest(word: Any, options: Iterable[str]) -> str | None:
-    """The option that the word is, but for a slip: of several the one with the fewest."""
+    """The option that the word is, but for a slip: of several the one with the fewest, then with the fewest parts."""
     counted = [(slips, option) for option in options if (slips := _slips(str(word)[:100], option)) is not None]
-    return min(counted, key=lambda pair: pair[0])[1] if counted else None
+    return min(counted, key=lambda pair: (pair[0], len(_parts(pair[1]))))[1] if counted else None
 
 
 def _slips(word: str, option: str) -> int | None:
