@@ -280,6 +280,13 @@ def test_a_place_where_nothing_can_be_is_told_in_words(trained, places, command,
     assert sorted(places.rglob("*")) == before
 
 
+def test_a_folder_of_results_directories_says_what_is_in_it(trained, tmp_path):
+    result = call("status", trained)
+    assert result.exit_code == 2
+    assert re.search(f"is no results directory: it has no plan.json; there is .*{trained / 'out'}\n", result.output)
+    assert call("status", tmp_path).output.endswith("it has no plan.json\n")
+
+
 def test_folders_that_are_missing_are_made(trained, tmp_path):
     for name, ending in (("export", "csv"), ("bundle", "zip"), ("report", "html")):
         path = tmp_path / name / "a" / f"b.{ending}"

@@ -149,7 +149,7 @@ def test_where_no_directory_can_be_made_nothing_is_trained(tmp_path: Path):
     (tmp_path / "file").write_text("")
     said = CliRunner().invoke(app, ["run", str(write(tmp_path, PLAIN)), "--out", str(tmp_path / "file" / "out")])
     assert said.exit_code == 2
-    assert "file is a file, so there can be no folder" in said.stderr
+    assert f"{tmp_path}/file is a file, so there can be no folder {tmp_path}/file/out" in said.stderr
 
 
 def test_a_second_launch_is_refused_with_host_and_process(tmp_path: Path, clean: tuple[Path, dict[str, Any], int]):

@@ -166,7 +166,7 @@ def test_nanda_s_keys_are_understood():
     assert len(sweep.runs) == 27
     assert "train.steps: 50000  # num_epochs, line 11: the batch is full, so an epoch is one step" in text
     assert "#   d_vocab: {value: 114}  (line 17: task.p: it follows from the task" in text
-    assert "#   save_models: {value: false}  (line 12: no key of grokjax is known to mean this)" in text
+    assert "#   save_models: {value: false}  (line 12: log.snapshot_every: steps between two snapshots)" in text
 
 
 def test_percentages_pairs_and_operators_of_power_et_al_become_ours():

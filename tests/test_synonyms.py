@@ -38,7 +38,9 @@ def test_what_a_synonym_leads_to_is_a_key(word):
 def test_a_word_has_one_entry_and_does_not_lead_to_itself():
     calls = [node for node in ast.walk(ast.parse(Path(synonyms.__file__).read_text())) if isinstance(node, ast.Call)]
     calls = [
-        call for call in calls if isinstance(call.func, ast.Name) and call.func.id in ("_words", "_other", "_none")
+        call
+        for call in calls
+        if isinstance(call.func, ast.Name) and call.func.id in ("_words", "_other", "_here", "_none")
     ]
     written = [word for call in calls if isinstance(call.args[0], ast.Constant)
                for word in str(call.args[0].value).split()]  # fmt: skip
@@ -65,32 +67,132 @@ def test_no_synonym_hides_a_key_of_another_meaning():
         assert not own or set(own) & set(meaning.keys) or word in ("kind", "alpha", "schedule", "path", "dir")
 
 
-# in which section others write it, what they write, and what is meant
+# section in which others write them -> what is meant -> their words: of PyTorch, Hugging Face, TransformerLens,
+# nanoGPT, Lightning, optax, W&B, and the code of Power et al., Nanda et al., Omnigrok, Grokfast
 MEANT = {
-    "model.n_head": "heads", "model.n_heads": "heads", "model.num_heads": "heads", "model.nhead": "heads",
-    "model.n_layer": "layers", "model.num_layers": "layers", "model.n_embd": "d_model", "model.dim_model": "d_model",
-    "model.hidden_size": "d_model", "model.d_ff": "d_mlp", "model.act_fn": "activation",
-    "model.d_vocab": "task.p", "model.layer_norm": "layernorm", "optimizer.learning_rate": "lr",
-    "optimizer.wd": "weight_decay", "optimizer.betas": "b1", "optimizer.beta2": "b2", "model.hidden_dim": "d_mlp",
-    "optimizer.warmup": "warmup_steps",
-    "optimizer.grad_clip": "clip_norm", "optimizer.epochs": "train.steps", "optimizer.Weight_Decay": "weight_decay",
-    "train.num_epochs": "steps", "train.max_steps": "steps", "train.batch_size": "batch", "train.lr": "optimizer.lr",
-    "task.frac_train": "train_fraction", "task.train_frac": "train_fraction", "task.operation": "op",
-    "task.prime": "p", "task.modulus": "p", "task.test_fraction": "train_fraction", "task.split.data_seed": "seed",
-    "init.init_scale": "scale", "init.alpha": "scale", "log.save_every": "snapshot_every", "optimizer.type": "name",
-    "constraint.norm": "name", "numerics.dtype": "params",
-}  # fmt: skip
+    "model": {
+        "heads": "n_head n_heads num_heads nhead num_attention_heads attn_heads",
+        "layers": "n_layer n_layers num_layers num_hidden_layers depth num_blocks n_blocks",
+        "d_model": "n_embd dim_model hidden_size embed_dim emb_dim embedding_size d_embedding dim",
+        "d_mlp": "d_ff dim_feedforward intermediate_size ffn_dim ff_dim mlp_dim n_inner mlp_ratio hidden_dim width"
+        " n_hidden num_neurons attn_only no_mlp",
+        "d_head": "head_dim dim_head d_k d_v",
+        "activation": "act_fn act_type hidden_act activation_function non_linearity nonlinearity",
+        "layernorm": "layer_norm use_ln norm_first normalization_type layernorm_type",
+        "logit_scale": "temperature softmax_temp output_scale",
+        "name": "type arch model_type architecture model",
+        "task.p": "d_vocab vocab_size n_vocab d_vocab_out num_classes",
+        "init.scale": "init_scale initializer_range weight_scale",
+        "init.scheme": "init_mode initialization",
+    },
+    "optimizer": {
+        "lr": "learning_rate base_lr max_lr peak_lr init_lr initial_lr step_size eta",
+        "weight_decay": "wd Weight_Decay weightdecay l2 l2_reg",
+        "b1": "betas beta1 adam_beta1 beta_1",
+        "b2": "beta2 adam_beta2 beta_2",
+        "eps": "epsilon adam_epsilon adam_eps",
+        "warmup_steps": "warmup warmup_iters num_warmup_steps warmup_ratio",
+        "clip_norm": "grad_clip max_grad_norm gradient_clip_val clip_grad_norm clip_value",
+        "schedule": "scheduler lr_scheduler lr_scheduler_type lr_decay min_lr eta_min end_lr T_max decay_steps"
+        " lr_decay_iters decay_lr anneal_lr anneal_lr_steps",
+        "filters": "grokfast lamb use_grokfast",
+        "name": "optim opt optimizer_name type weight_decay_form decoupled",
+        "train.steps": "epochs num_epochs max_iters",
+        "init.scale": "alpha",
+    },
+    "train": {
+        "steps": "num_epochs n_epochs max_epochs max_steps num_steps total_steps max_iters iterations budget"
+        " optimization_steps num_train_epochs",
+        "batch": "batch_size batchsize per_device_train_batch_size minibatch_size full_batch batch_style",
+        "optimizer.lr": "lr learning_rate",
+        "optimizer.weight_decay": "weight_decay wd",
+        "stop.after_generalization": "early_stopping patience stopping_thresh",
+        "log.snapshot_every": "save_every save_interval",
+        "log.eval_every": "eval_interval eval_every",
+        "seed": "seed random_seed",
+        "loss.name": "criterion loss_fn",
+    },
+    "task": {
+        "p": "prime modulus mod",
+        "op": "operation math_operator fn_name fn operator binary_op",
+        "train_fraction": "frac_train train_frac training_fraction train_data_pct data_fraction train_ratio"
+        " train_points test_fraction test_size val_size",
+        "task.split.seed": "data_seed split_seed",
+        "train.batch": "batch_size",
+    },
+    "task.split": {"seed": "data_seed split_seed"},
+    "init": {
+        "scale": "init_scale initialization_scale alpha init_std std gain",
+        "scheme": "init_type initialization init_method",
+        "scale_by_matrix": "embed_scale last_layer_scale",
+        "from_file": "checkpoint pretrained weights load_path path init_from",
+    },
+    "log": {
+        "every": "log_every log_interval logging_steps log_every_n_steps print_every log_freq"
+        " take_metrics_every_n_epochs",
+        "eval_every": "eval_interval eval_steps test_every val_interval check_val_every_n_epoch",
+        "snapshot_every": "save_every save_interval save_steps checkpoint_every save_models",
+    },
+    "loss": {"name": "loss_fn criterion type", "model.logit_scale": "temperature", "precision": "dtype"},
+    "constraint": {"name": "norm fixed_norm weight_norm target_norm type"},
+    "numerics": {"params": "dtype torch_dtype float64 x64", "matmul": "allow_tf32 tf32 matmul_precision"},
+    "stop": {"after_generalization": "patience early_stopping stop_after_grok"},
+    "events": {"generalization": "grok_threshold test_threshold", "fit": "fit_threshold"},
+    "engine": {"lanes": "num_workers n_jobs max_parallel"},
+}
+MEANT_WORDS = [
+    (f"{section}.{word}", meant)
+    for section, means in MEANT.items()
+    for meant, words in means.items()
+    for word in words.split()
+]
 
 
-@pytest.mark.parametrize(("word", "meant"), MEANT.items())
+@pytest.mark.parametrize(("word", "meant"), MEANT_WORDS)
 def test_a_synonym_leads_to_what_is_meant(word, meant):
     (message,) = mistakes(f"base: {{{word}: 1}}\n")
     assert f"(did you mean {meant}?" in message
 
 
+# what has no place here, or a meaning that depends: no key is named, and what is so is told where that is known
+NO_PLACE = {
+    "optimizer": "amsgrad maximize foreach fused dampening eps_root gamma lr_gamma milestones lr_step last_epoch beta3"
+    " nu centered rho l1_reg window_size mask mu_dtype ema_decay trust_ratio noise_factor grad_accum",
+    "model": "dropout resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
+    " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope pos_encoding positional_embedding_type"
+    " attention_dir causal mask n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
+    " weight_noise in_features compile kdim",
+    "task": "group path digits num_digits operand_length label_noise noise k n base shuffle data_dir root method",
+    "train": "grad_accum fp16 bf16 amp deterministic compile label_smoothing reduction time_limit method drop_last"
+    " target_accuracy eval_batch_size",
+    "log": "wandb project entity tags run_name logdir output_dir dir path metrics verbose grad_norm weight_norm"
+    " log_norms hessian eval_iters",
+    "init": "method kaiming xavier zero_init mup run step results",
+    "loss": "label_smoothing reduction weight ignore_index l1 focal",
+    "constraint": "sphere max_norm projection method",
+    "numerics": "fp16 bf16 deterministic compile device",
+    "stop": "threshold target min_delta acc",
+    "engine": "devices gpus count vmap",
+}
+
+
+@pytest.mark.parametrize("word", [f"{section}.{word}" for section, words in NO_PLACE.items() for word in words.split()])
+def test_no_key_is_named_for_what_has_no_place(word):
+    (message,) = mistakes(f"base: {{{word}: 1}}\n")
+    assert "did you mean" not in message
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [
+        ("optimizer.step_size", "the size of an update; a schedule spans the run and has no steps"),
+        ("optimizer.min_lr", "its key `final` is the share of lr at the end: {name: cosine, final: 0.1}"),
+        ("optimizer.weight_decay_form", "adamw decays decoupled, adam coupled"),
+        ("model.layer_norm_eps", "the eps of a layer norm is 1e-5"),
+        ("model.rope", "a transformer's positions are a learned table, W_pos"),
+        ("model.attn_only", "0 is attention only"),
+        ("log.output_dir", "`grokjax run --out` names the directory"),
+        ("train.bf16", "numbers are float32 or float64"),
         ("optimizer.betas", "the pair is two keys, optimizer.b1 and optimizer.b2"),
         ("train.epochs", "steps are updates of the parameters: an epoch is one with train.batch null"),
         ("task.train_pct", "it is a share between 0 and 1, no percentage"),

@@ -126,6 +126,12 @@ class Manifest:
             raise Damaged(self.path, f"it makes no sense: {str(error)[:300]}") from None
 
 
+def _inside(folder: Path) -> str:
+    """'; there is a/b' where results directories lie in a folder that is none."""
+    found = sorted(str(plan.parent) for plan in folder.glob("*/plan.json"))
+    return f"; there is {', '.join(found[:3])}{', ...' * (len(found) > 3)}" if found else ""
+
+
 def read_manifest(out: Path) -> Manifest:
     """Raises SweepError if there is no plan.json, or it is not ours, and Damaged."""
     path = out / "plan.json"
@@ -135,7 +141,8 @@ def read_manifest(out: Path) -> Manifest:
         check_plan(raw)
         return manifest_of(path, raw)
     except FileNotFoundError:
-        raise SweepError([Mistake(str(out), 0, 0, "", "is no results directory: it has no plan.json")]) from None
+        what = f"is no results directory: it has no plan.json{_inside(out)}"
+        raise SweepError([Mistake(str(out), 0, 0, "", what)]) from None
     except NotADirectoryError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file, not a results directory")]) from None
     except NONSENSE as error:

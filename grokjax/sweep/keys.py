@@ -17,6 +17,7 @@ TOP = (
     "name", "base", "log", "events", "engine", "method", "run_cap", "random_seed", "parameters", "zip", "arms", "uses",
     "extends", "description",
 )  # fmt: skip
+GENERIC = {"method", "path", "run", "results", "select", "step", "params", "final"}  # elsewhere they mean other things
 RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
 SELECT = f"{FROM_RUN}.select"  # a value that is a mapping: its keys are columns, and hold dots
@@ -124,6 +125,8 @@ def _unknown_section(word: str, shown: str, families: Families) -> str:
 
 def _hint(word: str, above: str, fields: list[str], families: Families) -> str:
     """What was meant by a word that a section has not: what it is called there, or where it stands."""
+    if plain_word(word) == above.rpartition(".")[2] and "name" in fields:
+        return _meant("name", "")
     meaning = meaning_of(word)
     for key in meaning.keys if meaning else ():
         section, _, name = key.rpartition(".")
@@ -146,12 +149,12 @@ def suggest(
     """
     places = last_words(families)
     plain = plain_word(word)
-    if plain in places:
+    if plain in places and plain not in GENERIC:
         return f" (did you mean {prefix}{places[plain][0]}?)"
     meaning = meaning_of(word)
     if meaning and not meaning.keys:
         return f" ({meaning.remark})"
-    if meaning and (meaning.keys[0] in RUN_KEYS or "." in meaning.keys[0]):
+    if meaning and meaning.anywhere and (meaning.keys[0] in RUN_KEYS or "." in meaning.keys[0]):
         return _meant(f"{prefix}{meaning.keys[0]}", meaning.remark)
     if exact:
         return ""
