@@ -107,6 +107,7 @@ def test_a_family_s_values_are_checked_as_ours_are(tmp_path: Path):
 
 
 HINGE = (EXAMPLES / "loss.py").read_text().replace("import Loss, Positive", "import Hyper, Loss, Positive")
+PROBE = (EXAMPLES / "probe.py").read_text().replace("import Probe", "import Hyper, Positive, Probe")
 LION = (EXAMPLES / "optimizer.py").read_text()
 
 
@@ -119,7 +120,10 @@ LION = (EXAMPLES / "optimizer.py").read_text()
         ("x = 1\n", "has none of TASKS, MODELS, LOSSES, OPTIMIZERS"),
         ("OPTIMIZERS = {'lion': print}\n", "has 'lion', but no class"),
         (LION.replace('"lion"', '"adamw"'), "grokjax has a optimizer 'adamw' already"),
-        (HINGE.replace("margin: Positive", "margin: Hyper[Positive]"), "MulticlassHinge.margin is Hyper, and a loss's"),
+        (
+            PROBE.replace("    columns", "    scale: Hyper[Positive] = 1.0\n    columns"),
+            "Entropy.scale is Hyper, and a probe's",
+        ),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_mistake_at_its_line(content: str | None, said: str, tmp_path: Path):
@@ -131,6 +135,19 @@ def test_a_file_that_cannot_be_used_is_one_mistake_at_its_line(content: str | No
     (mistake,) = error.value.mistakes
     assert (mistake.line, mistake.key) == (2, "uses")
     assert said in mistake.what
+
+
+def test_a_number_of_a_loss_that_is_hyper_flows_into_one_program(tmp_path: Path):
+    (tmp_path / "setup.py").write_text(HINGE.replace("margin: Positive", "margin: Hyper[Positive]"))
+    (tmp_path / "sweep.yaml").write_text(
+        "name: x\nuses: setup.py\n"
+        "base: {task: {p: 5}, model: {name: mlp, widths: [8]}, loss: {name: multiclass_hinge}, train: {steps: 4}}\n"
+        "parameters: {loss.margin: {values: [0.5, 2.0]}}\n"
+    )
+    results = grokjax.run(tmp_path / "sweep.yaml", out=tmp_path / "out")
+    assert len(results.manifest.plan.buckets) == 1
+    first = results.curves("train/loss").query("step == 0")["train/loss"]
+    assert first.iloc[1] - first.iloc[0] == pytest.approx(1.5, abs=1e-5)  # all examples are within both margins
 
 
 def test_uses_stands_at_the_top_level_only(tmp_path: Path):

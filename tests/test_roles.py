@@ -11,7 +11,7 @@ from grokjax.spec.families import FAMILIES, validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.identity import program_key, run_id, tuning_key
 from grokjax.spec.own import BASES as BASES_OF_KINDS
-from grokjax.spec.own import WITH_NUMBERS
+from grokjax.spec.own import WITHOUT_NUMBERS
 from grokjax.spec.roles import role_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Section, kind_of
@@ -136,7 +136,7 @@ def test_hypers_stand_only_where_their_arrays_reach_a_function():
     """Of other kinds the function reads the spec, and one run's value would be compiled in for all."""
     for kind, families in FAMILIES.items():
         shared = set(BASES_OF_KINDS[kind].model_fields)
-        for cls in families.values() if kind not in WITH_NUMBERS else ():
+        for cls in families.values() if kind in WITHOUT_NUMBERS else ():
             flowing = {name for name, field in cls.model_fields.items() if role_of(field).flows}
             assert flowing <= shared, cls
 

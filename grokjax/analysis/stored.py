@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -17,6 +18,7 @@ from grokjax.results.derived import cached
 from grokjax.results.follow import follow
 from grokjax.results.origins import find_start
 from grokjax.results.read import Results
+from grokjax.spec.hypers import numbers_read
 from grokjax.spec.identity import program_key
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
@@ -98,12 +100,13 @@ def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Measures
 
 
 def by_program(snapshots: Iterable[Snapshot]) -> list[list[Snapshot]]:
-    """Those whose runs compile to the same program together."""
-    alike: dict[str, list[Snapshot]] = {}
-    keys = {}  # of runs: a key costs more than a look
+    """Those together whose runs compile to the same program, with the same numbers in its forward pass."""
+    alike: dict[tuple[str, str], list[Snapshot]] = {}
+    keys: dict[str, tuple[str, str]] = {}  # of runs: a key costs more than a look
     for snapshot in snapshots:
         if snapshot.run_id not in keys:
-            keys[snapshot.run_id] = program_key(snapshot.spec)
+            numbers = json.dumps(numbers_read(snapshot.spec), sort_keys=True)
+            keys[snapshot.run_id] = program_key(snapshot.spec), numbers
         alike.setdefault(keys[snapshot.run_id], []).append(snapshot)
     return list(alike.values())
 

@@ -17,7 +17,7 @@ from grokjax.probes.progress import progress
 from grokjax.probes.radial import radial
 from grokjax.probes.sharpness import sharpness
 from grokjax.probes.softmax import softmax
-from grokjax.spec.hypers import Hyper
+from grokjax.spec.hypers import Hyper, with_numbers
 from grokjax.spec.probes import Probe
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
@@ -41,6 +41,7 @@ OF_UPDATE = {"update_norm", "update", "proposed", "adam"}  # parts of names
 def observe(spec: RunSpec, view: View) -> Metrics:
     """What a record holds: name -> float32 scalar."""
     view = jax.lax.optimization_barrier(view)
+    spec = with_numbers(spec, view.hyper)
     metrics = core(spec, view)
     view = jax.lax.optimization_barrier(view)  # probes leave the bits of the other metrics as they are
     for probe in spec.log.probes:
@@ -51,6 +52,7 @@ def observe(spec: RunSpec, view: View) -> Metrics:
 
 def observe_evaluation(spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper) -> Metrics:
     """What a test evaluation holds: name -> scalar."""
+    spec = with_numbers(spec, hyper)
     metrics = evaluate(spec, params, train, test, hyper)
     for probe in spec.log.probes:
         if probe.at_evaluation:

@@ -24,6 +24,33 @@ def hyper_of(spec: RunSpec, prior_steps: int = 0) -> Hyper:
     return hyper | {"prior_steps": np.asarray(prior_steps, np.int32)}
 
 
+READ_OFF_THE_SPEC = ("task", "model", "loss")  # sections whose functions are given the spec, and no numbers apart
+
+
+def with_numbers(spec: RunSpec, hyper: Hyper) -> RunSpec:
+    """A run whose task, model and loss have the program's arrays for the numbers that flow, in place of its own: their
+    functions read a number off the spec, and are compiled once for all of its values."""
+    update = {}
+    for name in READ_OFF_THE_SPEC:
+        section = getattr(spec, name)
+        roles = roles_of(type(section))
+        flowing = {key: value for key, value in hyper.get(name, {}).items() if roles[key].flows}
+        update[name] = section.model_copy(update=flowing)
+    return spec.model_copy(update=update)
+
+
+def numbers_read(spec: RunSpec) -> Hyper:
+    """The numbers that flow of the sections of `READ_OFF_THE_SPEC`, but for the scale of the logits, which everything
+    is given apart. Runs of one program with equal ones have one forward pass."""
+    kept: Hyper = {}
+    for name in READ_OFF_THE_SPEC:
+        section = getattr(spec, name)
+        for key, role in roles_of(type(section)).items():
+            if role.flows and (name, key) != ("model", "logit_scale"):
+                kept[f"{name}.{key}"] = getattr(section, key)
+    return kept
+
+
 def _numbers(section: Section, names: list[str], precision: str) -> Hyper:
     numbers: Hyper = {}
     for name, role in roles_of(type(section)).items():

@@ -39,7 +39,7 @@ BASES: dict[str, type[Family]] = {
     "constraint": Constraint,
     "probe": Probe,
 }
-WITH_NUMBERS = ("optimizer", "schedule", "filter", "constraint")  # kinds whose functions are given their hypers
+WITHOUT_NUMBERS = ("probe",)  # kinds whose functions are given no hypers, apart or with the spec
 DICTIONARIES = {"LOSSES" if kind == "loss" else f"{kind.upper()}S": kind for kind in BASES}  # TASKS -> task
 
 
@@ -110,7 +110,7 @@ def _declared(module: ModuleType, kind: str, name: str, function: Any, dictionar
 
 def _check_roles(cls: type[Family], kind: str) -> None:
     """Refuse a hyper whose array would reach no function: one run's value would be compiled in for all."""
-    if kind in WITH_NUMBERS:
+    if kind not in WITHOUT_NUMBERS:
         return
     for name, field in cls.model_fields.items():
         if name not in BASES[kind].model_fields and role_of(field).kind == "hyper":

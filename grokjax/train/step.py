@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from grokjax.models.network import forward
 from grokjax.models.params import Params
 from grokjax.plan.cost import evaluation_block
-from grokjax.spec.hypers import Hyper
+from grokjax.spec.hypers import Hyper, with_numbers
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import scores
 from grokjax.train.batches import batch_at
@@ -65,6 +65,7 @@ def loss_and_logits(
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
     """One optimizer step. A run that has ended, or is not finite, comes back as it was."""
+    spec = with_numbers(spec, hyper)
     at = state.step + hyper["prior_steps"]  # of batches, warm-up and schedule
     batch = batch_at(train, hyper["seed"], at, spec.train.batch)
     logit_scale = hyper["model"]["logit_scale"]
@@ -113,6 +114,7 @@ def evaluate(
     spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper
 ) -> dict[str, Float[Array, ""]]:
     """Loss and scores on the test set; with minibatches on the whole train set too."""
+    spec = with_numbers(spec, hyper)
     sets = {"test": test} | ({"train_set": train} if spec.train.batch else {})
     return {
         f"{of}/{name}": value
