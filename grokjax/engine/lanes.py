@@ -21,7 +21,8 @@ from grokjax.plan.plan import Schedule
 from grokjax.probes.all import is_of_update, observe, observe_evaluation
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
-from grokjax.tasks.examples import Indices, Table
+from grokjax.tasks.all import chosen_examples
+from grokjax.tasks.examples import Indices, Own, Table
 from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, State
 from grokjax.train.step import apply_stop_rule, is_active, start, step
@@ -34,7 +35,7 @@ class Queue(NamedTuple):
     """The runs of a chunk, [R, ...]: all that a lane needs to begin one."""
 
     hyper: Hyper
-    indices: Indices
+    examples: Indices | Own  # rows of the task's table, or each run's own examples
     starts: Params | State  # unscaled values; or all that continues, of runs that go on where others were
     first: Params  # parameters at each run's own step 0, where a probe reads them; else empty
 
@@ -211,15 +212,8 @@ def _refill(spec: RunSpec, lanes: Lanes, queue: Queue) -> Lanes:
 
 def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, Examples, Examples]:
     """Hyperparameters, train and test examples of the run in each lane."""
-    hyper, indices = jax.tree.map(lambda value: value[run], (queue.hyper, queue.indices))
-    return hyper, *examples_of(table, indices)
-
-
-def examples_of(table: Table, indices: Indices) -> tuple[Examples, Examples]:
-    """The train and test examples at some rows of a task's table."""
-    inputs, targets = jnp.asarray(table.inputs), jnp.asarray(table.targets)
-    train, test = (Examples(inputs[rows], targets[rows]) for rows in (indices.train, indices.test))
-    return train, test
+    hyper, choice = jax.tree.map(lambda value: value[run], (queue.hyper, queue.examples))
+    return hyper, *chosen_examples(table, choice)
 
 
 def _blank(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.inputs import stack_hyper
-from grokjax.engine.lanes import Lanes, Queue, examples_of
+from grokjax.engine.lanes import Lanes, Queue
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.progress import Progress
 from grokjax.engine.records import segment_rows, with_close
@@ -22,6 +22,7 @@ from grokjax.probes.all import at_evaluation, at_record
 from grokjax.probes.core import Metrics
 from grokjax.results.segment import Rows
 from grokjax.spec.probes import Probe
+from grokjax.tasks.all import chosen_examples
 from grokjax.train.step import evaluate, step
 
 Record = dict[str, Any]
@@ -132,8 +133,8 @@ def _measure_separately(
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec
-    hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, lanes.state))
-    train, test = examples_of(program.table, indices)
+    hyper, choice, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.examples, lanes.state))
+    train, test = chosen_examples(program.table, choice)
     _, view = step(spec, state, hyper, train)
     view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
     metrics = evaluate(spec, state.params, train, test, hyper)

@@ -26,9 +26,14 @@ def step_flops(spec: RunSpec) -> float:
     return 3 * spec.batch_size * forward_flops(spec)
 
 
+def evaluates_train_set(spec: RunSpec) -> bool:
+    """Whether evaluations look at the train set too: with minibatches no step sees it whole."""
+    return spec.train.batch is not None and spec.task.train_size > 0
+
+
 def evaluated_examples(spec: RunSpec) -> int:
-    """Of one evaluation: the test set, and with minibatches the train set too, which no step sees whole."""
-    return spec.task.test_size + (spec.task.train_size if spec.train.batch else 0)
+    """Of one evaluation."""
+    return spec.task.test_size + (spec.task.train_size if evaluates_train_set(spec) else 0)
 
 
 def evaluation_block(spec: RunSpec) -> int:
@@ -55,11 +60,16 @@ def lane_bytes(spec: RunSpec) -> int:
     copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
     copies += sum(probe.copies for probe in spec.log.probes)
     parameters = copies * parameter_count(parameter_shapes(spec))
-    evaluated = max(spec.task.test_size, spec.task.train_size if spec.train.batch else 0)
+    evaluated = max(spec.task.test_size, spec.task.train_size if evaluates_train_set(spec) else 0)
     examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
     passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
     activations = passes * examples * spec.model.activations(spec.task)
-    return BYTES[spec.numerics.params] * (parameters + activations) + 16 * spec.task.examples
+    return BYTES[spec.numerics.params] * (parameters + activations) + example_bytes(spec)
+
+
+def example_bytes(spec: RunSpec) -> int:
+    """A run's examples, as a lane holds them."""
+    return 4 * spec.task.example_numbers * (spec.task.train_size + spec.task.test_size)
 
 
 def snapshot_bytes(spec: RunSpec) -> int:
@@ -69,16 +79,17 @@ def snapshot_bytes(spec: RunSpec) -> int:
 
 
 def queue_bytes(spec: RunSpec) -> int:
-    """Device memory of a run that waits: its starting values and its split."""
+    """Device memory of a run that waits: its starting values and its split, or examples of its own."""
     copies = 2 if spec.log.needs_start else 1
-    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * spec.task.examples
+    of_task = example_bytes(spec) if spec.task.is_drawn else 4 * (spec.task.train_size + spec.task.test_size)
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + of_task
 
 
 def metric_count(spec: RunSpec) -> int:
     """Columns of a record: five losses and accuracies (with minibatches seven), the total norm, three norms a
     parameter; and those of probes."""
     of_probes = sum(probe.column_count(spec) for probe in spec.log.probes)
-    of_train_set = 2 if spec.train.batch else 0
+    of_train_set = 2 if evaluates_train_set(spec) else 0
     return 6 + of_train_set + 3 * len(parameter_shapes(spec)) + of_probes
 
 

@@ -49,6 +49,11 @@ class Margin(Probe):
     columns: ClassVar[int] = 3
     steps: ClassVar[float] = 0.05
 
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.task.d_target:
+            return None
+        return f"margin compares the logits of classes, and the answers of {spec.task.name} are vectors: leave it out"
+
 
 class Radial(Probe):
     name: Literal["radial"] = "radial"

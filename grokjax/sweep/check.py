@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
+from grokjax.spec.losses import Loss
 from grokjax.spec.memo import Memo
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.run import FromRun, Init, Log, RunSpec
@@ -37,7 +38,7 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
     if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
         optimizer = memo.of(_without_decay, optimizer)
     update = {
-        "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
+        "task": memo.of(_with_split_seed, memo.of(_with_loss, memo.of(_resolved, spec.task), spec.loss), spec.seed),
         "model": memo.of(_resolved, spec.model),
         "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
         "log": memo.of(_resolved_log, spec.log),
@@ -52,6 +53,10 @@ def _resolved(family: Family) -> Any:
 
 def _without_decay(optimizer: Optimizer) -> Optimizer:
     return optimizer.model_copy(update={"weight_decay": 0.0})
+
+
+def _with_loss(task: Task, loss: Loss) -> Task:
+    return task.with_loss(loss)
 
 
 def _with_split_seed(task: Task, seed: int) -> Task:
