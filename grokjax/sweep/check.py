@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from grokjax.spec.losses import Loss
 from grokjax.spec.memo import Memo
 from grokjax.spec.optimizers import Optimizer
-from grokjax.spec.run import FromRun, Init, Log, RunSpec
+from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
 from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
 from grokjax.spec.tasks import Split, Task
@@ -43,6 +43,7 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
         "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
         "log": memo.of(_resolved_log, spec.log),
         "optimizer": optimizer,
+        "events": memo.of(_with_floor, spec.events, spec.loss.spike_floor),
     }
     return spec.model_copy(update=update)
 
@@ -57,6 +58,10 @@ def _without_decay(optimizer: Optimizer) -> Optimizer:
 
 def _with_loss(task: Task, loss: Loss) -> Task:
     return task.with_loss(loss)
+
+
+def _with_floor(events: Events, floor: float) -> Events:
+    return events if events.slingshot_floor is not None else events.model_copy(update={"slingshot_floor": floor})
 
 
 def _with_split_seed(task: Task, seed: int) -> Task:
