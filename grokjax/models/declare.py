@@ -40,7 +40,7 @@ def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
             return jnp.zeros(shape, jnp.float32)
         bound = fan_in("W" + name[1:], shapes) ** -0.5
         return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    embedding = name in ("W_E", "W_pos")
+    embedding = name.partition(".")[0] in ("W_E", "W_pos")
     if scheme == "torch_linear" and not embedding:
         bound = fan_in(name, shapes) ** -0.5
         return jax.random.uniform(key, shape, jnp.float32, -bound, bound)

@@ -17,6 +17,7 @@ from grokjax.models.transformer_lens import to_transformer_lens
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
 from grokjax.spec.shapes import Shapes, parameter_shapes
+from grokjax.spec.tasks import Task
 
 Inputs = Num[Array, "n L"]
 
@@ -40,13 +41,13 @@ class Network(NamedTuple):
     to_transformer_lens: Callable[..., Any] | None = None
 
 
-def _declared(module: Callable[[Any, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
+def _declared(module: Callable[[Any, Task, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
     """Starting values of a module whose parameters are declared by name."""
 
     def start(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
         shapes = parameter_shapes(spec)
         assert spec.init.scheme is not None, "a resolved spec has its scheme"
-        return initial_params(seed, module(spec.model, declare_with(seed, spec.init.scheme, shapes)), shapes)
+        return initial_params(seed, module(spec.model, spec.task, declare_with(seed, spec.init.scheme, shapes)), shapes)
 
     return start
 

@@ -56,6 +56,7 @@ Natural = Annotated[Int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ByMatrix = dict[str, NonNegative]
 RunId = Annotated[str, _form(_matches("[0-9a-f]{12}"), "12 hex digits, the run_id of a run of these results")]
@@ -69,4 +70,4 @@ Allowed = Annotated[
 LogSpaced = Annotated[
     str, _form(_matches("log:([1-9][0-9]{0,3}|10000)"), "null or log:N with N a whole number from 1 to 10000")
 ]
-Activation = Literal["relu", "gelu", "tanh", "square", "identity"]
+Activation = Literal["relu", "gelu", "tanh", "square", "identity", "leaky_relu"]

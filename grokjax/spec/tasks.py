@@ -77,6 +77,16 @@ class Task(Family):
         return self.classes
 
     @property
+    def outputs(self) -> int:
+        """Numbers that a network without tokens of its own to answer with puts out."""
+        return self.classes
+
+    @property
+    def d_input(self) -> int:
+        """Length of an input that is a vector; 0 where inputs are tokens."""
+        return 0
+
+    @property
     def operands(self) -> tuple[int, ...]:
         """Positions of the tokens that say what is asked; an MLP reads these only."""
         return tuple(range(self.n_ctx))

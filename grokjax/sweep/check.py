@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Protocol
 
 from grokjax.spec.memo import Memo
+from grokjax.spec.models import MODELS, Model
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.run import FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
@@ -38,7 +39,7 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
         optimizer = memo.of(_without_decay, optimizer)
     update = {
         "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
-        "model": memo.of(_resolved, spec.model),
+        "model": memo.of(_reading, memo.of(_resolved, spec.model), spec.task.n_ctx == 0),
         "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
         "log": memo.of(_resolved_log, spec.log),
         "optimizer": optimizer,
@@ -48,6 +49,10 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
 
 def _resolved(family: Family) -> Any:
     return family.resolved()
+
+
+def _reading(model: Model, vectors: bool) -> Model:
+    return model.reading(vectors)
 
 
 def _without_decay(optimizer: Optimizer) -> Optimizer:
@@ -100,6 +105,7 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         report("train.batch", what)
     if whole("task", "model", "init"):
         _tell(spec.model.problems(spec), report)
+        _check_scheme(spec, report)
         _check_size(spec, report)
     if whole("task", "model", "init", "optimizer"):
         _check_by_matrix(spec, report)
@@ -158,6 +164,14 @@ def _check_log(spec: RunSpec, report: Report) -> None:
     if spec.log.eval_every and spec.log.eval_every % spec.log.every:
         what = f"must be a multiple of log.every ({spec.log.every}), got {spec.log.eval_every}"
         report("log.eval_every", f"{what}: test metrics are read at records", "log.every")
+
+
+def _check_scheme(spec: RunSpec, report: Report) -> None:
+    scheme, model = spec.init.scheme, spec.model
+    if scheme is not None and scheme not in model.schemes:
+        takes = " or ".join(sorted(model.schemes)) or "none: its starting values are its own"
+        whose = next(name for name, other in MODELS.items() if scheme in other.schemes)
+        report("init.scheme", f"{scheme} is the {whose}'s; an {model.name} takes {takes}")
 
 
 def _check_size(spec: RunSpec, report: Report) -> None:
