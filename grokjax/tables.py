@@ -12,6 +12,7 @@ from grokjax.plan.remarks import remarks
 from grokjax.spec.identity import program_values
 from grokjax.spec.nulls import null_of
 from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.spec.walk import decisive, roles_of
 from grokjax.spec.wording import count_text, span
 from grokjax.sweep.keys import split_key
 from grokjax.sweep.nodes import shown
@@ -132,13 +133,18 @@ def section_text(bucket: Bucket, section: str) -> str:
         values = _values(run.spec, section)
         shared = {key: value for key, value in shared.items() if values[key] == value}
     # what is off says nothing, and a section within the section has no room in a line
-    shown = [f"{key} {_value_text(value)}" for key, value in shared.items() if value not in (None, "none", False)]
+    family = type(getattr(bucket.spec, section))
+    later = {name for name, role in roles_of(family).items() if role.later}  # are there only where they say something
+    is_off = {key for key, value in shared.items() if value in (None, "none", False)} - later
+    shown = [f"{key} {_value_text(value)}" for key, value in shared.items() if key not in is_off]
     return f"{name[1]} ({', '.join(shown)})" if shown else name[1]
 
 
 def _values(spec: Any, section: str) -> dict[str, Any]:
-    values = getattr(spec, section).model_dump()
-    return {key: value for key, value in values.items() if not isinstance(value, dict)}
+    """Without sections within it, and later fields that have their default."""
+    family = getattr(spec, section)
+    values, telling = family.model_dump(), {decision.name for decision, _ in decisive(family)}
+    return {key: value for key, value in values.items() if key in telling and not isinstance(value, dict)}
 
 
 def _value_text(value: Any, key: str = "") -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from grokjax.models import network, textbook
 from grokjax.spec import Task
-from grokjax.spec.models import MLP, Transformer, is_three_tokens
+from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.tasks import Modular
@@ -58,7 +58,7 @@ def weights(spec: RunSpec) -> dict[str, jax.Array]:
 def test_logits_at_every_scored_position_and_their_gradient_are_the_textbook_s(model: dict[str, Any]):
     with jax.enable_x64(True):
         spec = spec_of(Words(), **model)
-        assert not is_three_tokens(spec.task)
+        assert not spec.model.is_three_tokens(spec.task)
         params, tokens = weights(spec), jnp.asarray(RANDOM.integers(6, size=(7, 5)))
         targets = jnp.asarray(RANDOM.integers(6, size=(7, 2)))
 
@@ -79,8 +79,8 @@ def test_logits_at_every_scored_position_and_their_gradient_are_the_textbook_s(m
 def test_a_task_that_does_not_state_a_constant_last_token_gets_the_general_forward_which_is_the_same_function():
     with jax.enable_x64(True):
         fast, general = spec_of(Modular(p=5), layers=2), spec_of(Open(p=5), layers=2)
-        assert is_three_tokens(fast.task)
-        assert not is_three_tokens(general.task)
+        assert fast.model.is_three_tokens(fast.task)
+        assert not general.model.is_three_tokens(general.task)
         params = weights(fast)
         tokens = jnp.asarray([[a, b, 5] for a in range(5) for b in range(5)])
         np.testing.assert_allclose(

@@ -87,7 +87,7 @@ def test_what_flax_declares_is_what_the_sweep_plans_with(model: dict[str, Any]):
     network = transformer.Transformer if model["name"] == "transformer" else mlp.MLP
 
     def declare(seed):
-        return nnx.state(network(spec.model, declare_with(seed, str(spec.init.scheme), shapes)), nnx.Param)
+        return nnx.state(network(spec.model, spec.task, declare_with(seed, str(spec.init.scheme), shapes)), nnx.Param)
 
     declared = {}
     for path, variable in nnx.to_flat_state(jax.eval_shape(declare, jnp.uint32(0))):

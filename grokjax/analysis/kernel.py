@@ -38,6 +38,7 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.examples import Examples, some_of
+from grokjax.train.frozen import parted
 from grokjax.train.step import precision
 
 PARTS = ("train", "test", "all")
@@ -118,10 +119,12 @@ def _grams(results: Results, snapshots: list[Snapshot], sample: Sample) -> Itera
 
 
 def _of_run(spec: RunSpec, params: Params, tokens: Array, scale: Float[Array, ""]) -> dict[str, Array]:
-    def outputs(params: Params, tokens: Array) -> Float[Array, " v"]:
-        return forward(spec, params, tokens[None])[:, 0] * scale
+    trained, frozen = parted(spec, params)
 
-    return {"kernel": tangent_kernel(outputs, params, tokens)}
+    def outputs(params: Params, tokens: Array) -> Float[Array, " v"]:
+        return forward(spec, params | frozen, tokens[None])[:, 0] * scale
+
+    return {"kernel": tangent_kernel(outputs, trained, tokens)}
 
 
 def tangent_kernel(

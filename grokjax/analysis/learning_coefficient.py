@@ -33,6 +33,7 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.examples import Examples, some_of
+from grokjax.train.frozen import parted
 from grokjax.train.step import loss_and_logits
 
 MOST_RHAT = 1.1
@@ -186,12 +187,14 @@ def _chains(
     for number in entropy[1:]:
         key = jax.random.fold_in(key, number)
 
-    def loss(params: Params, key: Array) -> Float[Array, ""]:
+    trained, frozen = parted(spec, params)
+
+    def loss(trained: Params, key: Array) -> Float[Array, ""]:
         rows = batch_rows(key, n, size)
-        return loss_and_logits(spec, params, some_of(train, rows), scale)[0]
+        return loss_and_logits(spec, trained | frozen, some_of(train, rows), scale)[0]
 
     keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(sampling.chains, dtype=np.uint32))
-    losses = jax.vmap(lambda key: chain(loss, params, key, how))(keys)
+    losses = jax.vmap(lambda key: chain(loss, trained, key, how))(keys)
     return {"loss": loss_and_logits(spec, params, train, scale)[0], "losses": losses}
 
 

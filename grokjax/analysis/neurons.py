@@ -19,7 +19,7 @@ import pandas as pd
 from jaxtyping import Array, Float, Int
 
 from grokjax.analysis.stored import Snapshot, Steps, all_pairs_bytes, asked_snapshots, measured
-from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.activations import activate
 from grokjax.models.network import preactivations
 from grokjax.models.params import Params
 from grokjax.probes.fourier import share
@@ -64,10 +64,9 @@ def _explained(x: Float[Array, "m n"], y: Float[Array, "m n"]) -> Float[Array, "
 
 def fits(spec: RunSpec, tokens: Int[np.ndarray, "n 3"], params: Params) -> dict[str, Float[Array, " m"]]:
     """`LAYER/NAME` -> each neuron's number of that name in `Fit`."""
-    activation = ACTIVATIONS[spec.model.nonlinearity]
     numbers = {}
     for layer, x in preactivations(spec, params, jnp.asarray(tokens)).items():
-        fit = quadratic_fit(x, activation(x))
+        fit = quadratic_fit(x, activate(spec.model, x))
         numbers |= {f"{layer}/{name}": value for name, value in fit._asdict().items()}
     return numbers
 

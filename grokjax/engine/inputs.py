@@ -12,9 +12,11 @@ from safetensors.numpy import load_file
 
 from grokjax.engine.lanes import draw_params
 from grokjax.engine.states import Flat, flat_names, unflatten
+from grokjax.models.network import starting_numbers
 from grokjax.models.params import Params
 from grokjax.results.segment import Stored
 from grokjax.spec.hypers import Hyper, hyper_of
+from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.run import Run
 from grokjax.tasks.all import choice
@@ -58,7 +60,7 @@ class Starts:
 
     def __init__(self, find: Find = lambda run: None, find_first: Find = lambda run: None) -> None:
         self._find, self._find_first = find, find_first
-        self._draws: dict[str | None, Callable[[Any], Params]] = {}
+        self._draws: dict[tuple[Any, ...], Callable[[Any, Any], Params]] = {}
 
     def of(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, np.ndarray] | State:
         """Unscaled parameters [runs, ...]; or states, where some run goes on with its optimizer."""
@@ -100,20 +102,29 @@ class Starts:
                 flat = snapshots[run.run_id].flat
                 rows.append({name: flat[f"params/{name}"] for name in shapes})
             else:
-                rows.append(load_file(path) if path else drawn[run.spec.init.scheme, run.spec.seed])
+                rows.append(load_file(path) if path else drawn[_start_key(run.spec)])
         return {name: np.stack([row[name] for row in rows]).astype(dtype) for name in shapes}
 
-    def _drawn(self, runs: Sequence[Run]) -> dict[tuple[str | None, int], dict[str, np.ndarray]]:
-        """(scheme, seed) -> starting values."""
-        drawn: dict[tuple[str | None, int], dict[str, np.ndarray]] = {}
+    def _drawn(self, runs: Sequence[Run]) -> dict[tuple[Any, ...], dict[str, np.ndarray]]:
+        """Starting values by what decides them."""
+        drawn: dict[tuple[Any, ...], dict[str, np.ndarray]] = {}
         for run in runs:
-            scheme, seed = run.spec.init.scheme, run.spec.seed
-            if run.spec.init.from_file is not None or (scheme, seed) in drawn:
+            key = _start_key(run.spec)
+            if run.spec.init.from_file is not None or key in drawn:
                 continue
-            if scheme not in self._draws:
-                self._draws[scheme] = draw_params(run.spec)
-            drawn[scheme, seed] = jax.device_get(self._draws[scheme](np.uint32(seed)))
+            distribution = run.spec.init.distribution
+            kinds = tuple(sorted((name, *of) for name, of in distribution.items()))
+            program = run.spec.init.scheme, kinds
+            if program not in self._draws:
+                self._draws[program] = draw_params(run.spec)
+            drawn[key] = jax.device_get(self._draws[program](np.uint32(run.spec.seed), starting_numbers(run.spec)))
         return drawn
+
+
+def _start_key(spec: RunSpec) -> tuple[Any, ...]:
+    """What decides the starting values of runs of one program."""
+    numbers = sorted((name, *distribution.items()) for name, distribution in spec.init.distribution.items())
+    return spec.init.scheme, tuple(numbers), spec.seed
 
 
 def _continued_state(stored: Stored, hyper: Hyper, names: list[str]) -> Flat:

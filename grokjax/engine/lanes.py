@@ -68,9 +68,10 @@ class Close(NamedTuple):
     growth: dict[str, Float[Array, " B"]]  # norm over initial norm; 0 for what started at 0
 
 
-def draw_params(spec: RunSpec) -> Callable[[Any], Params]:
-    """Seed -> starting parameters; one at a time, so that a seed's bits and the program depend on no other."""
-    return jax.jit(partial(starting_params, spec=spec))
+def draw_params(spec: RunSpec) -> Callable[[Any, Any], Params]:
+    """(seed, numbers of distributions) -> starting parameters; one at a time, so that a seed's bits and the program
+    depend on no other."""
+    return jax.jit(lambda seed, numbers: starting_params(seed, spec, numbers))
 
 
 def empty_lanes(spec: RunSpec, queue: Queue, width: int, devices: int) -> Lanes:

@@ -8,23 +8,54 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
-from jaxtyping import Array, UInt32
+from jaxtyping import Array, Float, UInt32
 
+from grokjax.models.params import Params
 from grokjax.spec.shapes import Shapes, is_matrix
 
 Declare = Callable[[str], nnx.Param]
+Numbers = dict[str, Float[Array | np.ndarray, ""]]
 
 
 def declare_with(seed: UInt32[Array, ""], scheme: str, shapes: Shapes) -> Declare:
     """A function that declares a parameter by name. Draws are float32 whatever the precision of training."""
-    key = jax.random.key(seed, impl="threefry2x32")
 
     def declare(name: str) -> nnx.Param:
-        own = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        return nnx.Param(_draw(own, name, scheme, shapes))
+        return nnx.Param(_draw(_key(seed, name), name, scheme, shapes))
 
     return declare
+
+
+def distributed(seed: UInt32[Array, ""], kinds: dict[str, str], numbers: Numbers, shapes: Shapes) -> Params:
+    """The parameters that have a distribution of their own (`init.distribution`).
+
+    kinds: of these distributions, by parameter; numbers: theirs, which so are compiled once for all values.
+    """
+    return {name: _draw_of_kind(_key(seed, name), name, kind, numbers[name], shapes) for name, kind in kinds.items()}
+
+
+def _key(seed: UInt32[Array, ""], name: str) -> Array:
+    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), zlib.crc32(name.encode()))
+
+
+def _draw_of_kind(key: Array, name: str, kind: str, number: Float[Array | np.ndarray, ""], shapes: Shapes) -> Array:
+    shape = shapes[name]
+    if kind == "constant":
+        return jnp.full(shape, number, jnp.float32)
+    if kind == "uniform":
+        return jax.random.uniform(key, shape, jnp.float32, -1, 1) * number
+    inputs = {"normal": 1.0, "he": _summed(name, shapes) / 2, "fan_in": float(_summed(name, shapes))}[kind]
+    return jax.random.normal(key, shape, jnp.float32) * (number * jnp.float32(inputs**-0.5))
+
+
+def _summed(name: str, shapes: Shapes) -> int:
+    """`fan_in`, also of embeddings, which count their width, and of vectors, which count their matrix's."""
+    if is_embedding(name):
+        return shapes[name][1]
+    matrix = "W" + name[1:]
+    return fan_in(name if is_matrix(name) else matrix, shapes) if matrix in shapes else shapes[name][-1]
 
 
 def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
@@ -40,7 +71,7 @@ def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
             return jnp.zeros(shape, jnp.float32)
         bound = fan_in("W" + name[1:], shapes) ** -0.5
         return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    embedding = name in ("W_E", "W_pos")
+    embedding = is_embedding(name)
     if scheme == "torch_linear" and not embedding:
         bound = fan_in(name, shapes) ** -0.5
         return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
@@ -51,6 +82,11 @@ def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
     else:
         variance = 1 / shape[1] if embedding else 1 / fan_in(name, shapes)
     return normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+
+
+def is_embedding(name: str) -> bool:
+    """Whether rows are looked up in it."""
+    return name.partition(".")[0] in ("W_E", "W_pos")
 
 
 def fan_in(name: str, shapes: Shapes) -> int:

@@ -1,15 +1,17 @@
-"""An MLP on both operands side by side, as one-hot vectors or through one learned table.
+"""An MLP on the operands, as one-hot vectors or through learned tables, side by side or added; or on vectors.
 
 Activations are [features, examples].
 """
 
 from __future__ import annotations
 
+import functools
+
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Num
 
-from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.activations import activate
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
 from grokjax.models.params import Params
@@ -17,54 +19,63 @@ from grokjax.models.textbook import Record
 from grokjax.spec import models as spec
 from grokjax.spec.tasks import Task
 
-Tokens = Int[Array, "n L"]
+Inputs = Num[Array, "n L"]
 
 
 class Linear(nnx.Module):
     def __init__(self, model: spec.MLP, layer: int, declare: Declare):
         self.W = declare(f"W.{layer}")
-        if model.bias:
+        if model.has_bias(layer):
             self.b = declare(f"b.{layer}")
 
 
+class EachTable(nnx.Module):
+    """One operand's own."""
+
+    def __init__(self, place: int, declare: Declare):
+        self.W_E = declare(f"W_E.{place}")
+
+
 class MLP(nnx.Module):
-    def __init__(self, model: spec.MLP, declare: Declare):
-        if model.input == "embedded":
+    def __init__(self, model: spec.MLP, task: Task, declare: Declare):
+        if model.has_embedding and model.tables == "shared":
             self.W_E = declare("W_E")
+        if model.has_embedding and model.tables == "each":
+            self.tables = nnx.List([EachTable(place, declare) for place in range(len(task.operands))])
         self.blocks = nnx.List([Linear(model, layer, declare) for layer in range(len(model.widths) + 1)])
 
 
-def forward(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> Float[Array, "classes n"]:
+def forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "outputs n"]:
     """Logits before `logit_scale`. Reads the operands; an `=` token is the transformer's."""
-    return hidden_and_logits(params, tokens, model, task)[1]
+    return hidden_and_logits(params, inputs, model, task)[1]
 
 
 def hidden_and_logits(
-    params: Params, tokens: Tokens, model: spec.MLP, task: Task
-) -> tuple[Float[Array, "width n"], Float[Array, "classes n"]]:
+    params: Params, inputs: Inputs, model: spec.MLP, task: Task
+) -> tuple[Float[Array, "width n"], Float[Array, "outputs n"]]:
     """Neurons of the last hidden layer, after the activation, and the logits."""
-    _, hidden, logits = _layers(params, tokens, model, task)
+    _, hidden, logits = _layers(params, inputs, model, task)
     return hidden[-1], logits
 
 
-def features(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> Float[Array, "width n"]:
+def features(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "width n"]:
     """What the last matrix reads: the neurons of the last hidden layer."""
-    return _layers(params, tokens, model, task)[1][-1]
+    return _layers(params, inputs, model, task)[1][-1]
 
 
-def preactivations(params: Params, tokens: Tokens, model: spec.MLP, task: Task) -> dict[int, Float[Array, "_ n"]]:
+def preactivations(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> dict[int, Float[Array, "_ n"]]:
     """Hidden layer -> its neurons before the activation."""
-    return dict(enumerate(_layers(params, tokens, model, task)[0]))
+    return dict(enumerate(_layers(params, inputs, model, task)[0]))
 
 
 def recorded_forward(
-    params: Params, tokens: Tokens, model: spec.MLP, task: Task, record: Record
-) -> Float[Array, "n classes"]:
+    params: Params, inputs: Inputs, model: spec.MLP, task: Task, record: Record
+) -> Float[Array, "n outputs"]:
     """Logits before `logit_scale`, examples first; `record` is handed each hidden layer before and after the
-    activation, and the rows of W_E where there is one."""
-    before, after, logits = _layers(params, tokens, model, task)
-    if model.input == "embedded":
-        record("hook_embed", after[0].T.reshape(len(tokens), len(task.operands), -1))
+    activation, and each operand's row of a table where there is one."""
+    before, after, logits = _layers(params, inputs, model, task)
+    if model.has_embedding:
+        record("hook_embed", jnp.stack([row.T for row in _operands(params, inputs, model, task)], axis=1))
     for layer, (preactivation, hidden) in enumerate(zip(before, after[1:], strict=True)):
         record(f"blocks.{layer}.mlp.hook_pre", preactivation.T)
         record(f"blocks.{layer}.mlp.hook_post", hidden.T)
@@ -72,35 +83,54 @@ def recorded_forward(
 
 
 def _layers(
-    params: Params, tokens: Tokens, model: spec.MLP, task: Task
-) -> tuple[list[Float[Array, "_ n"]], list[Float[Array, "_ n"]], Float[Array, "classes n"]]:
-    """Every hidden layer before the activation; the input and every hidden layer after it; the logits."""
-    dtype = params["W.0"].dtype
-    operands = [one_hot(tokens[:, position], task.operand_values, dtype) for position in task.operands]
-    if model.input == "embedded":
-        operands = [linear(params["W_E"], operand) for operand in operands]
-    x = jnp.concatenate(operands)
+    params: Params, inputs: Inputs, model: spec.MLP, task: Task
+) -> tuple[list[Float[Array, "_ n"]], list[Float[Array, "_ n"]], Float[Array, "outputs n"]]:
+    """Every hidden layer before the activation; the input and every hidden layer after it; the outputs."""
+    x = _joined(params, inputs, model, task)
     before, after = [], [x]
     for layer in range(len(model.widths) + 1):
         if layer:
             before.append(x)
-            x = ACTIVATIONS[model.activation](x)
+            x = activate(model, x)
             after.append(x)
         x = linear(params[f"W.{layer}"], x)
-        if model.bias:
+        if model.has_bias(layer):
             x = x + params[f"b.{layer}"][:, None]
     return before, after, x
 
 
+def _joined(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "width n"]:
+    """What the first matrix reads."""
+    source = model.reads(task)
+    if source == "vector":
+        return inputs.T.astype(params["W.0"].dtype)
+    operands = _operands(params, inputs, model, task)
+    if source == "summed" or (source == "embedded" and model.combine == "sum"):
+        return functools.reduce(jnp.add, operands)
+    return jnp.concatenate(operands)
+
+
+def _operands(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> list[Float[Array, "width n"]]:
+    """Each operand as a one-hot vector, or as the row of its table."""
+    dtype = params["W.0"].dtype
+    operands = [one_hot(inputs[:, position], task.operand_values, dtype) for position in task.operands]
+    if not model.has_embedding:
+        return operands
+    tables = model.tables_of(len(operands))
+    return [linear(params[table], operand) for table, operand in zip(tables, operands, strict=True)]
+
+
 def input_weights(params: Params, model: spec.MLP) -> Float[Array, "operand_values columns"]:
-    """What first reads each operand: the weights of the first hidden layer on a and on b, side by side (W_E W.0 where
-    the input is embedded)."""
-    of_a, of_b = jnp.split(params["W.0"], 2)
-    if model.input == "embedded":
-        of_a, of_b = params["W_E"] @ of_a, params["W_E"] @ of_b
-    return jnp.concatenate([of_a, of_b], axis=1)
+    """What first reads each operand, of two: the weights of the first hidden layer on a and on b, side by side (W_E W.0
+    where the input is embedded). Where both are read alike, these once."""
+    W = params["W.0"]
+    of_a, of_b = (W, W) if model.input == "summed" or model.combine == "sum" else jnp.split(W, 2)
+    if model.has_embedding:
+        of_a, of_b = (params[table] @ part for table, part in zip(model.tables_of(2), (of_a, of_b), strict=True))
+    is_alike = model.input == "summed" or (model.combine == "sum" and model.tables == "shared")
+    return of_a if is_alike else jnp.concatenate([of_a, of_b], axis=1)
 
 
-def output_map(params: Params, model: spec.MLP) -> Float[Array, "width classes"]:
-    """Weight of each neuron of the last hidden layer on each logit: the last matrix."""
+def output_map(params: Params, model: spec.MLP) -> Float[Array, "width outputs"]:
+    """Weight of each neuron of the last hidden layer on each output: the last matrix."""
     return params[f"W.{len(model.widths)}"]

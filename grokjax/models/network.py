@@ -6,17 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Num, UInt32
 
 from grokjax.models import mlp, transformer
-from grokjax.models.declare import Declare, declare_with
+from grokjax.models.declare import Declare, Numbers, declare_with, distributed
 from grokjax.models.params import Params
 from grokjax.models.textbook import Record, unrecorded
 from grokjax.models.transformer_lens import to_transformer_lens
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
-from grokjax.spec.shapes import Shapes, parameter_shapes
+from grokjax.spec.shapes import Shapes, each_its_own, parameter_shapes
+from grokjax.spec.tasks import Task
 
 Inputs = Num[Array, "n L"]
 
@@ -40,13 +42,13 @@ class Network(NamedTuple):
     to_transformer_lens: Callable[..., Any] | None = None
 
 
-def _declared(module: Callable[[Any, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
+def _declared(module: Callable[[Any, Task, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
     """Starting values of a module whose parameters are declared by name."""
 
     def start(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
         shapes = parameter_shapes(spec)
         assert spec.init.scheme is not None, "a resolved spec has its scheme"
-        return initial_params(seed, module(spec.model, declare_with(seed, spec.init.scheme, shapes)), shapes)
+        return initial_params(seed, module(spec.model, spec.task, declare_with(seed, spec.init.scheme, shapes)), shapes)
 
     return start
 
@@ -92,9 +94,22 @@ def network(spec: RunSpec) -> Network:
     return implementation(NETWORKS, spec.model)
 
 
-def starting_params(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
-    """Unscaled float32 starting values as a flat dict in the order of the spec's shapes."""
-    return network(spec).start(seed, spec)
+def starting_params(seed: UInt32[Array, ""], spec: RunSpec, numbers: Numbers | None = None) -> Params:
+    """Unscaled float32 starting values as a flat dict in the order of the spec's shapes.
+
+    numbers: of `init.distribution`, by parameter, in place of the spec's, so that these are not compiled in.
+    """
+    numbers = starting_numbers(spec) if numbers is None else numbers
+    shapes = parameter_shapes(spec)
+    own = each_its_own(spec.init.distribution, list(shapes))
+    kinds = {name: next(iter(distribution)) for name, distribution in own.items()}
+    return network(spec).start(seed, spec) | distributed(seed, kinds, numbers, shapes)
+
+
+def starting_numbers(spec: RunSpec) -> Numbers:
+    """Those of a run, as `starting_params` takes them."""
+    own = each_its_own(spec.init.distribution, list(parameter_shapes(spec)))
+    return {name: np.array(number, np.float32) for name, of in own.items() for number in of.values()}
 
 
 def forward(spec: RunSpec, params: Params, inputs: Inputs) -> Float[Array, "v m"]:

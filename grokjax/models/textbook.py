@@ -6,14 +6,16 @@ gradient: tests hold them against these, and `grokjax bench` measures what the d
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
-from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.activations import activate
 from grokjax.models.params import Params
+from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
 
 EPS = 1e-5  # of a layer norm
@@ -36,13 +38,13 @@ def one_hot_product(table: Float[Array, "v d"], tokens: Int[Array, "*n"]) -> Flo
 
 
 def forward(
-    params: Params, tokens: Int[Array, "n L"], model: spec.Model, look_up: LookUp = gather
+    params: Params, inputs: Num[Array, "n L"], model: spec.Model, look_up: LookUp = gather
 ) -> Float[Array, "n v"]:
     """Logits at the last position, before `logit_scale`."""
     if isinstance(model, spec.Transformer):
-        return transformer(params, tokens, model, look_up)[:, -1]
+        return transformer(params, inputs, model, look_up)[:, -1]
     assert isinstance(model, spec.MLP), "a model of a user's has no textbook form"
-    return mlp(params, tokens, model, look_up)
+    return mlp(params, inputs, model, look_up)
 
 
 def transformer(
@@ -63,50 +65,80 @@ def see(
     look_up: LookUp = gather,
     record: Record = unrecorded,
 ) -> Float[Array, "n L d_model"]:
-    """What W_U reads at every position: the residual stream, after the last layer norm if there is one."""
-    embedded = look_up(params["W_E"], tokens)
-    record("hook_embed", embedded)
-    record("hook_pos_embed", jnp.broadcast_to(params["W_pos"], embedded.shape))
-    x = embedded + params["W_pos"]
+    """What W_U reads at every position: the residual stream, or only what the layers wrote to it, after the last layer
+    norm if there is one."""
+    x = look_up(params["W_E"], tokens)
+    record("hook_embed", x)
+    positions = position_vectors(params, model, tokens.shape[1])
+    if positions is not None:
+        record("hook_pos_embed", jnp.broadcast_to(positions, x.shape))
+        x = x + positions
+    written = []
     for layer in range(model.layers):
-        x = block(params, x, model, layer, record)
-    return layernorm(params, x, model, "ln_final", "", record)
+        x, by_layer = block(params, x, model, layer, record)
+        written += by_layer
+    if not model.direct_path:
+        x = functools.reduce(jnp.add, written)
+    return layernorm(params, x, model, "ln_final", "", record) if model.norms_inputs else x
 
 
 def block(
     params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record
-) -> Float[Array, "n L d"]:
-    """The residual stream after a layer."""
+) -> tuple[Float[Array, "n L d"], list[Float[Array, "n L d"]]]:
+    """The residual stream after a layer, and what its attention and its MLP wrote to it."""
     here = f"blocks.{layer}"
     record(f"{here}.hook_resid_pre", x)
-    attended = attention(params, layernorm(params, x, model, "ln1", f".{layer}", record), layer, record)
+    y = layernorm(params, x, model, "ln1", f".{layer}", record) if model.norms_inputs else x
+    attended = attention(params, y, model, layer, record)
     record(f"{here}.hook_attn_out", attended)
-    x = x + attended
+    x = (y if model.layernorm == "stream" else x) + attended
+    if model.layernorm == "post":
+        x = layernorm(params, x, model, "ln1", f".{layer}", record)
+    written = [attended]
     if model.d_mlp:
         record(f"{here}.hook_resid_mid", x)
-        y = layernorm(params, x, model, "ln2", f".{layer}", record)
-        preactivations = y @ params[f"W_in.{layer}"] + params[f"b_in.{layer}"]
-        record(f"{here}.mlp.hook_pre", preactivations)
-        hidden = ACTIVATIONS[model.activation](preactivations)
-        record(f"{here}.mlp.hook_post", hidden)
-        written = hidden @ params[f"W_out.{layer}"]
-        record(f"{here}.hook_mlp_out", written + params[f"b_out.{layer}"])
-        x = x + written + params[f"b_out.{layer}"]
+        y = layernorm(params, x, model, "ln2", f".{layer}", record) if model.norms_inputs else x
+        by_neurons = neurons(params, y, model, layer, record)
+        x, written = x + by_neurons, [attended, by_neurons]
+        if model.layernorm == "post":
+            x = layernorm(params, x, model, "ln2", f".{layer}", record)
     record(f"{here}.hook_resid_post", x)
-    return x
+    return x, written
+
+
+def neurons(
+    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record
+) -> Float[Array, "n L d"]:
+    """What a layer's MLP writes to the stream."""
+    here = f"blocks.{layer}"
+    preactivations = x @ params[f"W_in.{layer}"]
+    if model.bias:
+        preactivations = preactivations + params[f"b_in.{layer}"]
+    record(f"{here}.mlp.hook_pre", preactivations)
+    hidden = activate(model, preactivations)
+    record(f"{here}.mlp.hook_post", hidden)
+    written = hidden @ params[f"W_out.{layer}"]
+    if model.bias:
+        written = written + params[f"b_out.{layer}"]
+    record(f"{here}.hook_mlp_out", written)
+    return written
 
 
 def attention(
-    params: Params, x: Float[Array, "n L d"], layer: int, record: Record = unrecorded
+    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record = unrecorded
 ) -> Float[Array, "n L d"]:
     here = f"blocks.{layer}.attn"
     q, k, v = (jnp.einsum("nid,hde->nhie", x, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))
     for name, of_heads in (("q", q), ("k", k), ("v", v)):
         record(f"{here}.hook_{name}", of_heads.swapaxes(1, 2))
-    causal = jnp.tril(jnp.ones((x.shape[1], x.shape[1]), bool))
-    scores = jnp.where(causal, jnp.einsum("nhie,nhje->nhij", q, k) / q.shape[-1] ** 0.5, -jnp.inf)
+    seen = jnp.ones((x.shape[1], x.shape[1]), bool)
+    if model.mask == "causal":
+        seen = jnp.tril(seen)
+    scores = jnp.where(seen, jnp.einsum("nhie,nhje->nhij", q, k) / q.shape[-1] ** 0.5, -jnp.inf)
     record(f"{here}.hook_attn_scores", scores)
     weights = jax.nn.softmax(scores, axis=-1)
+    if model.attention_mix is not None:
+        weights = model.attention_mix * weights + (1 - model.attention_mix) * seen
     record(f"{here}.hook_pattern", weights)
     record(f"{here}.hook_z", jnp.einsum("nhij,nhje->nihe", weights, v))
     # not from z: what is multiplied first depends on the sizes
@@ -121,8 +153,6 @@ def layernorm(
     suffix: str,
     record: Record = unrecorded,
 ) -> Float[Array, "n L d"]:
-    if model.layernorm == "none":
-        return x
     here = f"blocks{suffix}.{name}" if suffix else name
     centered = x - x.mean(-1, keepdims=True)
     deviation = jnp.sqrt(jnp.square(centered).mean(-1, keepdims=True) + EPS)
@@ -133,14 +163,26 @@ def layernorm(
 
 
 def mlp(
-    params: Params, tokens: Int[Array, "n L"], model: spec.MLP, look_up: LookUp = gather
-) -> Float[Array, "n classes"]:
-    """Logits of an MLP on two operands, the first two tokens."""
-    if model.input == "embedded":
-        x = look_up(params["W_E"], tokens[:, :2]).reshape(len(tokens), -1)
-    else:
-        x = jax.nn.one_hot(tokens[:, :2], params["W.0"].shape[0] // 2).reshape(len(tokens), -1)
+    params: Params, inputs: Num[Array, "n L"], model: spec.MLP, look_up: LookUp = gather
+) -> Float[Array, "n outputs"]:
+    """Logits of an MLP on two operands, the first two tokens, or on vectors."""
+    x = mlp_input(params, inputs, model, look_up)
     for layer in range(len(model.widths) + 1):
-        x = x if layer == 0 else ACTIVATIONS[model.activation](x)
-        x = x @ params[f"W.{layer}"] + (params[f"b.{layer}"] if model.bias else 0)
+        x = x if layer == 0 else activate(model, x)
+        x = x @ params[f"W.{layer}"] + (params[f"b.{layer}"] if model.has_bias(layer) else 0)
     return x
+
+
+def mlp_input(params: Params, inputs: Num[Array, "n L"], model: spec.MLP, look_up: LookUp) -> Float[Array, "n width"]:
+    """What the first matrix reads."""
+    width = params["W.0"].shape[0]
+    match model.input:
+        case "vector":
+            return inputs.astype(params["W.0"].dtype)
+        case "embedded":
+            rows = [look_up(params[table], inputs[:, place]) for place, table in enumerate(model.tables_of(2))]
+            return rows[0] + rows[1] if model.combine == "sum" else jnp.concatenate(rows, axis=1)
+        case "summed":
+            return jax.nn.one_hot(inputs[:, :2], width, dtype=params["W.0"].dtype).sum(1)
+        case _:
+            return jax.nn.one_hot(inputs[:, :2], width // 2).reshape(len(inputs), -1)

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from grokjax.models.activations import ACTIVATIONS
+from grokjax.models.activations import activate
 from grokjax.models.features import linear, one_hot, spread, total
 from grokjax.models.params import Params
+from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
 
 
@@ -32,8 +33,8 @@ def hidden_and_features(
     x, hidden = _at_answer(params, tokens, model), None
     if model.d_mlp:
         hidden = _hidden(params, x, model, last)
-        x = x + linear(params[f"W_out.{last}"], hidden) + params[f"b_out.{last}"][:, None]
-    return hidden, _layernorm(params, x, model, "ln_final", "")
+        x = _after_neurons(params, x, hidden, model, last)
+    return hidden, _read(params, x, model, "ln_final", "")
 
 
 def preactivations(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "m n"] | None:
@@ -59,9 +60,9 @@ def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Tr
     """The stream after layer 0. Of one layer only the last position is needed, without its MLP; of more the
     others too."""
     deeper = model.layers > 1
-    tables = [params["W_E"].T + position[:, None] for position in params["W_pos"]]
-    x = [tables[0], tables[1], tables[2][:, -1:]]
-    y = [_layernorm(params, at, model, "ln1", ".0") for at in x]
+    x = _embedded(params, model)
+    y = [_read(params, at, model, "ln1", ".0") for at in x]
+    x = y if model.layernorm == "stream" else x
     k, v = ([_heads(params[f"{name}.0"], at) for at in y] for name in ("W_K", "W_V"))
     q = [_heads(params["W_Q.0"], at) for at in y[1:]] if deeper else [None, _heads(params["W_Q.0"], y[2])]
     # what each token says to the queries behind it, looked up at once: scores of the last query, values, ...
@@ -71,19 +72,28 @@ def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Tr
         of_second += [_scores(q[0], k[1]), q[0], x[1]]
     s20, v0, *rest_first = _look_up(of_first, sees[0])
     s21, v1, *rest_second = _look_up(of_second, sees[1])
-    z2 = _attend([s20, s21, _scores(q[1], k[2])], [v0, v1, v[2]])
+    z2 = _attend([s20, s21, _scores(q[1], k[2])], [v0, v1, v[2]], model)
     if not deeper:
         return [_after_attention(params, x[2], z2, model, 0)]
     (k0,), (s11, q1, x1) = rest_first, rest_second
-    z1 = _attend([_scores(q1, k0), s11], [v0, v1])
+    z1 = _attend([_scores(q1, k0), s11], [v0, v1], model)
     heard = zip([x[0], x1, x[2]], [v[0], z1, z2], strict=True)
     return [_after_attention(params, at, z, model, 0) for at, z in heard]
+
+
+def _embedded(params: Params, model: spec.Transformer) -> Stream:
+    """The stream at the start, a column a token at the first two positions."""
+    positions = position_vectors(params, model, 3)
+    table = params["W_E"].T
+    tables = [table] * 3 if positions is None else [table + position[:, None] for position in positions]
+    return [tables[0], tables[1], tables[2][:, -1:]]
 
 
 def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: spec.Transformer, layer: int) -> Stream:
     """The stream after a later layer: the first position a table, the others known for each example. Of the last layer
     only the last position, without its MLP."""
-    y = [_layernorm(params, at, model, "ln1", f".{layer}") for at in x]
+    y = [_read(params, at, model, "ln1", f".{layer}") for at in x]
+    x = y if model.layernorm == "stream" else x
     k, v = ([_heads(params[f"{name}.{layer}"], at) for at in y] for name in ("W_K", "W_V"))
     k0, v0 = _look_up([k[0], v[0]], sees[0])
     keys, values = [k0, *k[1:]], [v0, *v[1:]]
@@ -91,7 +101,7 @@ def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: sp
     after = [_after_attention(params, x[0], v[0], model, layer)] if deeper else []
     for position in (1, 2) if deeper else (2,):
         q = _heads(params[f"W_Q.{layer}"], y[position])
-        z = _attend([_scores(q, key) for key in keys[: position + 1]], values[: position + 1])
+        z = _attend([_scores(q, key) for key in keys[: position + 1]], values[: position + 1], model)
         after.append(_after_attention(params, x[position], z, model, layer))
     return after
 
@@ -112,13 +122,18 @@ def _look_up(tables: list[Float[Array, "... v"]], sees: Float[Array, "v n"]) -> 
     return [part.reshape(*table.shape[:-1], -1) for part, table in zip(found, tables, strict=True)]
 
 
-def _attend(scores: list[Float[Array, "h _"]], values: list[Float[Array, "h e _"]]) -> Float[Array, "h e n"]:
-    """The mean of the values under the softmax of the scores over positions; what is [.., 1] holds for all examples."""
+def _attend(
+    scores: list[Float[Array, "h _"]], values: list[Float[Array, "h e _"]], model: spec.Transformer
+) -> Float[Array, "h e n"]:
+    """The sum of the values, weighted by the softmax of the scores over positions, or by its mix with ones; what is
+    [.., 1] holds for all examples."""
     largest = jax.lax.stop_gradient(functools.reduce(jnp.maximum, scores))
     weights = [jnp.exp(score - largest) for score in scores]
     norm = functools.reduce(jnp.add, weights)
-    mixed = [_weigh(weight / norm, value) for weight, value in zip(weights, values, strict=True)]
-    return functools.reduce(jnp.add, mixed)
+    weights, mix = [weight / norm for weight in weights], model.attention_mix
+    if mix is not None:
+        weights = [mix * weight + (1 - mix) for weight in weights]
+    return functools.reduce(jnp.add, map(_weigh, weights, values))
 
 
 def _weigh(weight: Float[Array, "h n"], value: Float[Array, "h e _"]) -> Float[Array, "h e n"]:
@@ -133,28 +148,48 @@ def _after_attention(
     """The stream with what the heads wrote to it, and then, but in the last layer, the MLP."""
     W_O = params[f"W_O.{layer}"]
     x = x + linear(W_O.reshape(-1, W_O.shape[-1]), z.reshape(-1, z.shape[-1]))
+    x = _normed(params, x, model, "ln1", f".{layer}")
     if not model.d_mlp or layer == model.layers - 1:
         return x
-    hidden = _hidden(params, x, model, layer)
-    return x + linear(params[f"W_out.{layer}"], hidden) + params[f"b_out.{layer}"][:, None]
+    return _after_neurons(params, x, _hidden(params, x, model, layer), model, layer)
+
+
+def _after_neurons(
+    params: Params, x: Float[Array, "d m"], hidden: Float[Array, "d_mlp m"], model: spec.Transformer, layer: int
+) -> Float[Array, "d m"]:
+    """The stream with what the neurons wrote to it."""
+    x = x + linear(params[f"W_out.{layer}"], hidden)
+    if model.bias:
+        x = x + params[f"b_out.{layer}"][:, None]
+    return _normed(params, x, model, "ln2", f".{layer}")
 
 
 def _hidden(params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int) -> Float[Array, "d_mlp m"]:
-    return ACTIVATIONS[model.activation](_preactivations(params, x, model, layer))
+    return activate(model, _preactivations(params, x, model, layer))
 
 
 def _preactivations(
     params: Params, x: Float[Array, "d m"], model: spec.Transformer, layer: int
 ) -> Float[Array, "d_mlp m"]:
-    y = _layernorm(params, x, model, "ln2", f".{layer}")
-    return linear(params[f"W_in.{layer}"], y) + params[f"b_in.{layer}"][:, None]
+    values = linear(params[f"W_in.{layer}"], _read(params, x, model, "ln2", f".{layer}"))
+    return values + params[f"b_in.{layer}"][:, None] if model.bias else values
 
 
-def _layernorm(
+def _read(
     params: Params, x: Float[Array, "d m"], model: spec.Transformer, name: str, suffix: str
 ) -> Float[Array, "d m"]:
-    if model.layernorm == "none":
-        return x
+    """What a part of a layer is given of the stream."""
+    return _layernorm(params, x, name, suffix) if model.norms_inputs else x
+
+
+def _normed(
+    params: Params, x: Float[Array, "d m"], model: spec.Transformer, name: str, suffix: str
+) -> Float[Array, "d m"]:
+    """The stream after something was added to it."""
+    return _layernorm(params, x, name, suffix) if model.layernorm == "post" else x
+
+
+def _layernorm(params: Params, x: Float[Array, "d m"], name: str, suffix: str) -> Float[Array, "d m"]:
     d = x.shape[0]
     centered = x - spread(total(x) / d, d)
     scale = jax.lax.rsqrt(total(jnp.square(centered)) / d + 1e-5)

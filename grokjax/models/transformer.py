@@ -1,4 +1,4 @@
-"""A causal transformer, read where its task is scored.
+"""A transformer, read where its task is scored.
 
 `Transformer` declares names, shapes and starting values; the rest are plain functions of the flat dict, which take the
 fast path for three tokens where the task allows it. What they return is [features, n * scored], the positions that are
@@ -25,22 +25,25 @@ class Block(nnx.Module):
     """One layer: attention, then (where d_mlp > 0) an MLP."""
 
     def __init__(self, model: spec.Transformer, layer: int, declare: Declare):
-        if model.layernorm == "pre":
+        if model.layernorm != "none":
             self.ln1_w, self.ln1_b = declare(f"ln1_w.{layer}"), declare(f"ln1_b.{layer}")
         self.W_Q, self.W_K = declare(f"W_Q.{layer}"), declare(f"W_K.{layer}")
         self.W_V, self.W_O = declare(f"W_V.{layer}"), declare(f"W_O.{layer}")
         if model.d_mlp:
-            if model.layernorm == "pre":
+            if model.layernorm != "none":
                 self.ln2_w, self.ln2_b = declare(f"ln2_w.{layer}"), declare(f"ln2_b.{layer}")
-            self.W_in, self.b_in = declare(f"W_in.{layer}"), declare(f"b_in.{layer}")
-            self.W_out, self.b_out = declare(f"W_out.{layer}"), declare(f"b_out.{layer}")
+            self.W_in, self.W_out = declare(f"W_in.{layer}"), declare(f"W_out.{layer}")
+            if model.bias:
+                self.b_in, self.b_out = declare(f"b_in.{layer}"), declare(f"b_out.{layer}")
 
 
 class Transformer(nnx.Module):
-    def __init__(self, model: spec.Transformer, declare: Declare):
-        self.W_E, self.W_pos = declare("W_E"), declare("W_pos")
+    def __init__(self, model: spec.Transformer, task: Task, declare: Declare):
+        self.W_E = declare("W_E")
+        if model.positions == "learned":
+            self.W_pos = declare("W_pos")
         self.blocks = nnx.List([Block(model, layer, declare) for layer in range(model.layers)])
-        if model.layernorm == "pre":
+        if model.norms_inputs:
             self.ln_final_w, self.ln_final_b = declare("ln_final_w"), declare("ln_final_b")
         self.W_U = declare("W_U")
 
@@ -59,7 +62,8 @@ def hidden_and_logits(
 
 
 def features(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_model m"]:
-    """What W_U reads: the residual stream, after the last layer norm if there is one."""
+    """What W_U reads: the residual stream, or only what the layers wrote to it, after the last layer norm if there is
+    one."""
     return _hidden_and_features(params, tokens, model, task)[1]
 
 
@@ -70,7 +74,7 @@ def preactivations(
     if not model.d_mlp:
         return {}
     last = model.layers - 1
-    if spec.is_three_tokens(task):
+    if model.is_three_tokens(task):
         values = three_tokens.preactivations(params, tokens, model)
     else:
         values = _at_scored(_see(params, tokens, model)[0][f"blocks.{last}.mlp.hook_pre"], task)
@@ -88,7 +92,7 @@ def recorded_forward(
 def _hidden_and_features(
     params: Params, tokens: Tokens, model: spec.Transformer, task: Task
 ) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_model m"]]:
-    if spec.is_three_tokens(task):
+    if model.is_three_tokens(task):
         return three_tokens.hidden_and_features(params, tokens, model)
     activations, x = _see(params, tokens, model)
     hidden = activations.get(f"blocks.{model.layers - 1}.mlp.hook_post")
@@ -102,8 +106,12 @@ def _see(params: Params, tokens: Tokens, model: spec.Transformer) -> tuple[dict[
 
 
 def _at_scored(x: Float[Array, "n L d"], task: Task) -> Float[Array, "d m"]:
-    """[features, n * scored]"""
-    scored = jnp.stack([x[:, position] for position in task.scored], axis=1)  # an index's gradient would be a scatter
+    """[features, n * scored]. By slices: an index's gradient would be a scatter."""
+    first, last = task.scored[0], task.scored[-1]
+    if task.scored == tuple(range(first, last + 1)):
+        scored = x[:, first : last + 1]
+    else:
+        scored = jnp.stack([x[:, position] for position in task.scored], axis=1)
     return scored.reshape(-1, x.shape[-1]).T
 
 

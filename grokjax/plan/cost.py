@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from grokjax.spec.run import RunSpec
-from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.spec.shapes import parameter_count, parameter_shapes, trained_shapes
 
 BYTES = {"float32": 4, "float64": 8}
 BLOCK = 2**26  # activations of one evaluation that are held at once
@@ -59,7 +59,7 @@ def lane_bytes(spec: RunSpec) -> int:
     """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
     copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
     copies += sum(probe.copies for probe in spec.log.probes)
-    parameters = copies * parameter_count(parameter_shapes(spec))
+    parameters = copies * parameter_count(trained_shapes(spec)) + 2 * _frozen_count(spec)
     evaluated = max(spec.task.test_size, spec.task.train_size if evaluates_train_set(spec) else 0)
     examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
     passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
@@ -74,8 +74,12 @@ def example_bytes(spec: RunSpec) -> int:
 
 def snapshot_bytes(spec: RunSpec) -> int:
     """A run's parameters and the state of its optimizer."""
-    copies = 1 + spec.optimizer.state_copies
-    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec))
+    numbers = (1 + spec.optimizer.state_copies) * parameter_count(trained_shapes(spec)) + _frozen_count(spec)
+    return BYTES[spec.numerics.params] * numbers
+
+
+def _frozen_count(spec: RunSpec) -> int:
+    return parameter_count(parameter_shapes(spec)) - parameter_count(trained_shapes(spec))
 
 
 def queue_bytes(spec: RunSpec) -> int:

@@ -24,7 +24,7 @@ def adam(spec: RunSpec, view: View) -> Metrics:
     mean, squared = corrected_moments(view.hyper, view.opt_state)
     small = {name: jnp.sqrt(v) < numbers["eps"] for name, v in squared.items()}
     metrics = {"adam/eps_share/total": jnp.concatenate([value.ravel() for value in small.values()]).mean()}
-    for name in view.params:
+    for name in squared:
         if is_matrix(name):
             gain = 1 / (jnp.sqrt(squared[name]) + numbers["eps"])
             step = jnp.abs(mean[name] * gain)

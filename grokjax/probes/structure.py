@@ -61,15 +61,17 @@ def gradient_symmetricity(
     Needs a table W_E: the inputs of a one-hot MLP have no embedding of their own. A gradient that is 0 counts as 0.
     """
     a, b, c = triples(p)
-    m, table = len(a), params["W_E"]
-    tokens = np.stack([np.arange(m), m + np.arange(m), np.full(m, 2 * m)], axis=1)
+    m, own = len(a), "W_E.0" in params  # whether each operand has a table of its own
+    tokens = np.stack([np.arange(m), np.arange(m) + (0 if own else m), np.full(m, 2 * m)], axis=1)
 
-    def chosen(embedded: Float[Array, "both d"]) -> Float[Array, ""]:
-        rows = jnp.concatenate([embedded, table[-1:]])  # each example its own rows; the last is the transformer's `=`
-        logits = textbook.forward(params | {"W_E": rows}, jnp.asarray(tokens), model)
+    def chosen(of_a: Float[Array, "m d"], of_b: Float[Array, "m d"]) -> Float[Array, ""]:
+        """Each example reads rows of its own; the last one is the transformer's `=`."""
+        rows = {"W_E.0": of_a, "W_E.1": of_b} if own else {"W_E": jnp.concatenate([of_a, of_b, params["W_E"][-1:]])}
+        logits = textbook.forward(params | rows, jnp.asarray(tokens), model)
         return logit_scale * logits[np.arange(m), c].sum()
 
-    of_a, of_b = jax.grad(chosen)(table[np.concatenate([a, b])]).reshape(2, m, -1)
+    tables = (params["W_E.0"], params["W_E.1"]) if own else (params["W_E"], params["W_E"])
+    of_a, of_b = jax.grad(chosen, argnums=(0, 1))(tables[0][a], tables[1][b])
     of_a, of_b = (g / jnp.maximum(jnp.abs(g).max(1, keepdims=True), 1e-30) for g in (of_a, of_b))
     lengths = jnp.linalg.norm(of_a, axis=1) * jnp.linalg.norm(of_b, axis=1)
     return share((of_a * of_b).sum(1), lengths).mean()

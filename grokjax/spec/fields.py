@@ -49,6 +49,15 @@ def _is_allowed(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, str)) or (isinstance(value, float) and math.isfinite(value))
 
 
+def _is_distribution(value: Any) -> bool:
+    """One kind with its number, which a constant alone may have below 0."""
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    ((kind, number),) = value.items()
+    is_number = isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number)
+    return kind in DISTRIBUTIONS and is_number and (number >= 0 or kind == "constant")
+
+
 Int = Annotated[int, BeforeValidator(_whole)]
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 Count = Annotated[Int, Field(ge=1)]
@@ -56,6 +65,7 @@ Natural = Annotated[Int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, le=1)]
+ZeroToOne = Annotated[float, Field(ge=0, le=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
 ByMatrix = dict[str, NonNegative]
 RunId = Annotated[str, _form(_matches("[0-9a-f]{12}"), "12 hex digits, the run_id of a run of these results")]
@@ -66,7 +76,11 @@ Step = Annotated[
 Allowed = Annotated[
     Any, _form(_is_allowed, "null, true or false, a finite number or text, or a list of such, which is not empty")
 ]
+DISTRIBUTIONS = ("normal", "uniform", "he", "fan_in", "constant")
+Distribution = Annotated[
+    dict[str, float], _form(_is_distribution, f"{{KIND: number}} with KIND one of {', '.join(DISTRIBUTIONS)}")
+]
 LogSpaced = Annotated[
     str, _form(_matches("log:([1-9][0-9]{0,3}|10000)"), "null or log:N with N a whole number from 1 to 10000")
 ]
-Activation = Literal["relu", "gelu", "tanh", "square", "identity"]
+Activation = Literal["relu", "gelu", "tanh", "square", "identity", "leaky_relu"]

@@ -16,7 +16,7 @@ from grokjax.spec.origin import Origin
 from grokjax.spec.roles import Role
 from grokjax.spec.run import FromRun, RunSpec
 from grokjax.spec.section import Family, Section
-from grokjax.spec.shapes import by_matrix, is_bias, parameter_shapes
+from grokjax.spec.shapes import by_matrix, each_its_own, is_bias, parameter_shapes, trained_shapes
 from grokjax.spec.walk import decisive, dotted, plain
 
 
@@ -98,14 +98,15 @@ def trajectory(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = 
                 kept[decision.name] = dict(of_section)
         else:
             kept[decision.name] = value
-    names = list(parameter_shapes(spec))
-    kept["init"] |= _start(spec, names, origin)
+    kept["init"].pop("distribution", None)
+    kept["init"] |= _start(spec, list(parameter_shapes(spec)), origin)
+    names = list(trained_shapes(spec))
     for table in ("lr_by_matrix", "weight_decay_by_matrix"):
         if table in kept["optimizer"]:
             kept["optimizer"][table] = by_matrix(getattr(spec.optimizer, table), names)
     if spec.init.is_stored and spec.train.batch is None:
         del kept["seed"]  # the split carries its own
-    if spec.constraint.undoes_scale:
+    if spec.constraint.undoes_scale and not spec.init.frozen:
         del kept["init"]["scale"]
     if spec.stop.after_generalization is not None:
         rule = {"generalization": spec.events.generalization, "hold": spec.events.hold}
@@ -136,6 +137,9 @@ def _start(spec: RunSpec, names: list[str], origin: Origin | None) -> dict[str, 
     """What of `init` counts otherwise than as it stands."""
     init = spec.init
     start: dict[str, Any] = {}
+    distribution = {} if init.is_stored else each_its_own(init.distribution, names)
+    if distribution:
+        start["distribution"] = distribution
     if init.is_stored:
         start["scheme"] = None
     if init.from_file is not None:
@@ -145,7 +149,9 @@ def _start(spec: RunSpec, names: list[str], origin: Origin | None) -> dict[str, 
     biases_are_zero = not init.is_stored and init.scheme != "torch_linear"
     factors = by_matrix(init.scale_by_matrix, names)
     start["scale_by_matrix"] = {
-        name: factor for name, factor in factors.items() if not (biases_are_zero and is_bias(name))
+        name: factor
+        for name, factor in factors.items()
+        if name in distribution or not (biases_are_zero and is_bias(name))
     }
     return start
 

@@ -14,6 +14,7 @@ from grokjax.spec.fields import (
     Allowed,
     ByMatrix,
     Count,
+    Distribution,
     Int,
     LogSpaced,
     Natural,
@@ -28,7 +29,7 @@ from grokjax.spec.losses import CrossEntropy, Loss
 from grokjax.spec.models import Model, Transformer
 from grokjax.spec.optimizers import AdamW, Optimizer
 from grokjax.spec.probes import Probe
-from grokjax.spec.roles import HyperCount, Null, Observed, ObservedProgram, Role, Start
+from grokjax.spec.roles import HyperCount, Later, Null, Observed, ObservedProgram, Role, Start
 from grokjax.spec.section import Section, family_field
 from grokjax.spec.tasks import Modular, Task
 
@@ -53,6 +54,11 @@ class Init(Section):
     """Multiplies every parameter at the start (Omnigrok's alpha)."""
     scale_by_matrix: Annotated[ByMatrix, Role("hyper", times="scale")] = {}
     """Factors on scale, by matrix: `W_O` is every layer's, `W_O.0` the first layer's."""
+    distribution: Annotated[dict[str, Distribution], Role("hyper", is_number=False, later=True)] = {}
+    """By matrix, in place of the scheme, `{W_in: {normal: 0.1}}`: normal s, N(0, s^2); uniform a, U(-a, a); he c and
+    fan_in c, c times N(0, 2/fan_in) and N(0, 1/fan_in); constant c."""
+    frozen: Later[list[str]] = []
+    """Matrices that stay as they start, without gradient, optimizer state and decay, outside of a fixed norm."""
     from_file: Annotated[Start[str | None], Null("no file")] = None
     """A safetensors file of starting weights; scales apply to it too. Relative to the YAML."""
     from_run: Annotated[Start[FromRun | None], Null("no run")] = None

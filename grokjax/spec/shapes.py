@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from grokjax.spec.run import RunSpec
 
 Shapes = dict[str, tuple[int, ...]]
+T = TypeVar("T")
 OFF_PATH = ("W_Q", "W_K", "W_pos")  # these only move attention
 
 
 def parameter_shapes(spec: RunSpec) -> Shapes:
     """Name -> shape, in the order of the path from the input to the logits."""
     return spec.model.shapes(spec.task)
+
+
+def trained_shapes(spec: RunSpec) -> Shapes:
+    """Of the parameters that the optimizer changes: all but the frozen ones."""
+    frozen = spec.init.frozen
+    return {
+        name: shape for name, shape in parameter_shapes(spec).items() if not any(matches(key, name) for key in frozen)
+    }
 
 
 def parameter_count(shapes: Shapes) -> int:
@@ -43,6 +53,12 @@ def last_layer(names: list[str]) -> str:
 def matches(key: str, name: str) -> bool:
     """Whether a `*_by_matrix` key means parameter `name`: `W_O` is every layer, `W_O.0` one."""
     return key == name or key == name.rpartition(".")[0]
+
+
+def each_its_own(entries: Mapping[str, T], names: list[str]) -> dict[str, T]:
+    """Parameter -> the entry that means it; that of its own name comes before that of every layer."""
+    found = {name: entries.get(name, entries.get(name.rpartition(".")[0])) for name in names}
+    return {name: entry for name, entry in found.items() if entry is not None}
 
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:

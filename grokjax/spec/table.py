@@ -80,7 +80,7 @@ def values_text(field: FieldInfo) -> str:
 def _type_text(annotation: Any, metadata: list[Any]) -> str:
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Literal:
-        return ", ".join(map(str, arguments))
+        return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in arguments)
     picked = [item.kind for item in metadata if isinstance(item, PickFamily)]
     if picked:
         return _families_text(picked[0])

@@ -7,10 +7,11 @@ from typing import Any, Protocol
 
 from grokjax.spec.losses import Loss
 from grokjax.spec.memo import Memo
+from grokjax.spec.models import MODELS, Model
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
-from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
+from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes, trained_shapes
 from grokjax.spec.tasks import Split, Task
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
@@ -39,17 +40,29 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
         optimizer = memo.of(_without_decay, optimizer)
     update = {
         "task": memo.of(_with_split_seed, memo.of(_with_loss, memo.of(_resolved, spec.task), spec.loss), spec.seed),
-        "model": memo.of(_resolved, spec.model),
+        "model": memo.of(_reading, memo.of(_resolved, spec.model), spec.task.n_ctx == 0),
         "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
         "log": memo.of(_resolved_log, spec.log),
         "optimizer": optimizer,
         "events": memo.of(_with_floor, spec.events, spec.loss.spike_floor),
     }
-    return spec.model_copy(update=update)
+    spec = spec.model_copy(update=update)
+    return _with_names_of_frozen(spec) if spec.init.frozen else spec
+
+
+def _with_names_of_frozen(spec: RunSpec) -> RunSpec:
+    """`init.frozen` as names of parameters, so that `W_O` and `[W_O.0, W_O.1]` are one run."""
+    trained = trained_shapes(spec)
+    frozen = [name for name in parameter_shapes(spec) if name not in trained]
+    return spec.model_copy(update={"init": spec.init.model_copy(update={"frozen": frozen})})
 
 
 def _resolved(family: Family) -> Any:
     return family.resolved()
+
+
+def _reading(model: Model, vectors: bool) -> Model:
+    return model.reading(vectors)
 
 
 def _without_decay(optimizer: Optimizer) -> Optimizer:
@@ -110,9 +123,10 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         report("train.batch", what)
     if whole("task", "model", "init"):
         _tell(spec.model.problems(spec), report)
+        _check_scheme(spec, report)
         _check_size(spec, report)
     if whole("task", "model", "init", "optimizer"):
-        _check_by_matrix(spec, report)
+        _check_matrices(spec, report)
     if whole("task", "model", "init") and spec.init.from_file is not None:
         _check_file(spec, spec.init.from_file, report)
     if whole("init") and spec.init.from_run is not None:
@@ -162,6 +176,17 @@ def check_parents(spec: RunSpec, parents: Sequence[Parent], report: Report, brok
             theirs = f"{parent.spec.optimizer.name} of run {parent.run_id}"
             what = f"{ours.name} cannot go on with the moments of {theirs}; write optimizer: reset"
             report("init.from_run.optimizer", what, "optimizer.name")
+        _check_frozen(spec, parents, report, broken)
+
+
+def _check_frozen(spec: RunSpec, parents: Sequence[Parent], report: Report, broken: Collection[str]) -> None:
+    """Moments are of the parameters that are trained, and so is the norm that is held."""
+    if any(section in broken for section in ("task", "model", "init")):
+        return
+    ours = trained_shapes(spec).keys()
+    for parent in [parent for parent in parents if trained_shapes(parent.spec).keys() != ours][:1]:
+        what = f"run {parent.run_id} trains other matrices, so its moments are of others; write optimizer: reset"
+        report("init.frozen", f"{what} (lr_by_matrix 0 holds a matrix too, and keeps its moments)", "init.from_run")
 
 
 def _check_log(spec: RunSpec, report: Report) -> None:
@@ -170,27 +195,39 @@ def _check_log(spec: RunSpec, report: Report) -> None:
         report("log.eval_every", f"{what}: test metrics are read at records", "log.every")
 
 
+def _check_scheme(spec: RunSpec, report: Report) -> None:
+    scheme, model = spec.init.scheme, spec.model
+    if scheme is not None and scheme not in model.schemes:
+        takes = " or ".join(sorted(model.schemes)) or "none: its starting values are its own"
+        whose = next(name for name, other in MODELS.items() if scheme in other.schemes)
+        report("init.scheme", f"{scheme} is the {whose}'s; an {model.name} takes {takes}")
+
+
 def _check_size(spec: RunSpec, report: Report) -> None:
     if parameter_count(parameter_shapes(spec)) > MOST_PARAMETERS:
         what = f"more than {MOST_PARAMETERS:,} parameters: a lane would not fit any device"
         report("model", what, *(f"model.{key}" for key in ("widths", "d_model", "d_mlp", "layers", "d_head", "heads")))
 
 
-def _check_by_matrix(spec: RunSpec, report: Report) -> None:
+def _check_matrices(spec: RunSpec, report: Report) -> None:
+    """What is said of single matrices must be said of some that there are."""
     tables = {
+        "init.distribution": spec.init.distribution,
         "init.scale_by_matrix": spec.init.scale_by_matrix,
         "optimizer.lr_by_matrix": spec.optimizer.lr_by_matrix,
         "optimizer.weight_decay_by_matrix": spec.optimizer.weight_decay_by_matrix,
     }
-    if not any(tables.values()):
+    if not any(tables.values()) and not spec.init.frozen:
         return
     names = list(parameter_shapes(spec))
     known = list(dict.fromkeys(name.rpartition(".")[0] or name for name in names)) + names
-    for table, factors in tables.items():
-        for key in factors:
-            if not any(matches(key, name) for name in names):
-                what = f"this model has no matrix {shown(key)}{did_you_mean(key, known)}; it has {', '.join(names)}"
-                report(f"{table}.{key}", what)
+    keys = [(key, f"{table}.{key}") for table, entries in tables.items() for key in entries]
+    for key, place in [*keys, *((key, "init.frozen") for key in spec.init.frozen)]:
+        if not any(matches(key, name) for name in names):
+            what = f"this model has no matrix {shown(key)}{did_you_mean(key, known)}; it has {', '.join(names)}"
+            report(place, what)
+    if not trained_shapes(spec):
+        report("init.frozen", "every parameter is frozen, so nothing is trained; leave some out")
 
 
 def _check_file(spec: RunSpec, path: str, report: Report) -> None:

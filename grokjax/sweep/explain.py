@@ -38,6 +38,7 @@ def _explain(problem: Any, key: str) -> str:
     kind, context, got = problem["type"], problem.get("ctx", {}), problem.get("input")
     if kind == "literal_error":
         options = [option.strip("'\"") for option in context["expected"].replace(" or ", ", ").split(", ")]
+        options = [option.lower() if option in ("True", "False") else option for option in options]
         if key == "engine.lanes":
             return f"must be auto or a whole number from 1 on, got {describe(got)}"
         return f"must be one of {', '.join(options)}, got {describe(got)}{value_hint(key, got, options)}"

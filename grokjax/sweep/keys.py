@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pydantic.fields import FieldInfo
 
 from grokjax.spec.families import FAMILIES
+from grokjax.spec.fields import DISTRIBUTIONS
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families, Section, kind_of
 from grokjax.spec.walk import fields_of, section_of
@@ -23,6 +24,14 @@ FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis
 SELECT = f"{FROM_RUN}.select"  # a value that is a mapping: its keys are columns, and hold dots
 
 
+DISTRIBUTION = "init.distribution"
+
+
+def is_table(word: str) -> bool:
+    """Whether a key ends with a word whose keys below are names of matrices."""
+    return word.endswith("_by_matrix") or word == "distribution"
+
+
 def _family_paths(section: type[Section], prefix: str = "") -> Iterator[tuple[str, str]]:
     for name, field in section.model_fields.items():
         kind = kind_of(field)
@@ -36,13 +45,15 @@ FAMILY_PATHS = dict(_family_paths(RunSpec))  # where a `name` picks a family -> 
 
 def split_key(key: str) -> list[str]:
     """'init.scale_by_matrix.W_O.0' -> ['init', 'scale_by_matrix', 'W_O.0']: names of matrices keep their dots, and so
-    do the columns of `select`."""
+    do the columns of `select`. After a matrix of `init.distribution` may stand the kind, whose number is meant."""
     parts = key.split(".")
     if key.startswith(SELECT + "."):
         return [*SELECT.split("."), key.removeprefix(SELECT + ".")]
     for index, part in enumerate(parts):
-        if part.endswith("_by_matrix") and index + 1 < len(parts):
-            return [*parts[: index + 1], ".".join(parts[index + 1 :])]
+        if is_table(part) and index + 1 < len(parts):
+            has_kind = part == "distribution" and parts[-1] in DISTRIBUTIONS and index + 2 < len(parts)
+            end = len(parts) - has_kind
+            return [*parts[: index + 1], ".".join(parts[index + 1 : end]), *parts[end:]]
     return parts
 
 
@@ -74,7 +85,7 @@ def key_problem(
         section = section_of(having[0].model_fields[part].annotation)
         if section and not (key == FROM_RUN and index == 1):
             models = [section]
-        elif part.endswith("_by_matrix") or index == len(parts) - 1:
+        elif is_table(part) or index == len(parts) - 1:
             return None
         else:
             return key, _no_keys_below(path, ".".join(parts[index + 1 :]))

@@ -12,7 +12,7 @@ from typing import Any
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.memo import Memo
 from grokjax.spec.section import Families, Family
-from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, RUN_KEYS, SELECT, key_problem, split_key
+from grokjax.sweep.keys import DISTRIBUTION, FAMILY_PATHS, FROM_RUN, RUN_KEYS, SELECT, is_table, key_problem, split_key
 from grokjax.sweep.load import Document, Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
 
@@ -63,10 +63,10 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
         full = f"{prefix}.{key}" if prefix else key
         here = None if path is None else (*path, key)
         parts = split_key(full)
-        table = len(parts) == 2 and parts[1].endswith("_by_matrix")
+        table = len(parts) == 2 and is_table(parts[1])
         if table and path is None and isinstance(value, dict):
             inner = {full: Value(value, here, here)}  # --set replaces the whole table
-        elif full == SELECT:
+        elif full == SELECT or (len(parts) == 3 and full.startswith(f"{DISTRIBUTION}.")):
             inner = {full: Value(value, here, here)}
         elif full in SECTIONS or full == "task.split" or table or (isinstance(value, dict) and value):
             inner = flatten(value, here, mistakes, full)
@@ -93,9 +93,8 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
     rank: dict[str, int] = {}
     for index, layer in enumerate(layers):
         for key, value in _with_from_run(layer, merged, families).items():
-            if key.endswith("_by_matrix"):  # a whole table replaces the entries below
-                for entry in _below(key, merged):
-                    del merged[entry]
+            for entry in _replaced_by(key, merged):
+                del merged[entry]
             merged[key], rank[key] = value, index
     for path, kind in FAMILY_PATHS.items():
         named = merged.get(f"{path}.name")
@@ -106,6 +105,16 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
                 if _is_of_another(key.removeprefix(f"{path}."), families[kind], name):
                     del merged[key]
     return merged
+
+
+def _replaced_by(key: str, layer: Layer) -> list[str]:
+    """Keys that go where `key` is given: entries of a whole table, and the other distributions of a matrix."""
+    if is_table(key.rpartition(".")[2]):
+        return _below(key, layer)
+    if key.startswith(f"{DISTRIBUTION}."):
+        matrix = ".".join(split_key(key)[:3])
+        return [other for other in (matrix, *_below(matrix, layer)) if other in layer and other != key]
+    return []
 
 
 def _replaceable(layer: Layer, rank: dict[str, int], path: str, named_in: int) -> list[str]:

@@ -93,7 +93,10 @@ def _fields_of(key: str, fields: dict[str, list[FieldInfo]]) -> list[Any]:
     """The types that a key has, one for each family that has it."""
     if key in fields:
         return [field.annotation for field in fields[key]]
-    table = ".".join(split_key(key)[:-1])  # a matrix of a table
+    parts = split_key(key)
+    if len(parts) == 4:  # the number of a matrix's distribution
+        return [float]
+    table = ".".join(parts[:-1])  # a matrix of a table
     return [get_args(field.annotation)[1] for field in fields.get(table, []) if get_origin(field.annotation) is dict]
 
 

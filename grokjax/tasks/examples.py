@@ -154,7 +154,7 @@ def at_rows(table: Table, rows: Int[Either, "*lanes m"]) -> Examples:
     return Examples(jnp.asarray(table.inputs)[rows], jnp.asarray(table.targets)[rows], weights)
 
 
-def some_of(examples: Examples, rows: Int[Array, " m"]) -> Examples:
+def some_of(examples: Examples, rows: Int[Either, " m"]) -> Examples:
     """Some of a run's examples."""
     weights = None if examples.weights is None else examples.weights[rows]
     return Examples(examples.inputs[rows], examples.targets[rows], weights, examples.rule)

@@ -18,6 +18,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import fresh_examples, scores, wanted
 from grokjax.train.batches import batch_at
 from grokjax.train.constraints import projection
+from grokjax.train.frozen import parted
 from grokjax.train.losses import mean_loss
 from grokjax.train.noise import with_label_noise, with_update_noise, with_weight_noise
 from grokjax.train.optimizers import apply, optimizer
@@ -29,11 +30,12 @@ def start(spec: RunSpec, params: Params, hyper: Hyper) -> State:
     dtype = spec.numerics.params
     scale = hyper["init"]["scale_by_matrix"]
     scaled = {name: (value * scale[name]).astype(dtype) for name, value in params.items()}
+    trained, frozen = parted(spec, scaled)
     constraint = projection(spec.constraint)
-    radius = constraint.start(spec.constraint, hyper.get("constraint", {}), scaled)
-    projected = constraint.project(scaled, radius)
+    radius = constraint.start(spec.constraint, hyper.get("constraint", {}), trained)
+    projected = constraint.project(trained, radius)
     return State(
-        params=projected,
+        params=projected | frozen,
         opt_state=optimizer(spec.optimizer, hyper, jnp.int32(0)).init(projected),
         radius=radius,
         step=jnp.int32(0),
@@ -70,14 +72,15 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     at = state.step + hyper["prior_steps"]  # of batches, warm-up and schedule
     batch = with_label_noise(spec, _batch(spec, train, hyper, at), hyper, at)
     logit_scale = hyper["model"]["logit_scale"]
+    trained, frozen = parted(spec, state.params)
     (loss, logits), grads = jax.value_and_grad(
-        lambda params: loss_and_logits(spec, with_weight_noise(spec, params, hyper, at), batch, logit_scale),
+        lambda trained: loss_and_logits(spec, with_weight_noise(spec, trained, hyper, at) | frozen, batch, logit_scale),
         has_aux=True,
-    )(state.params)
-    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, state.params)
+    )(trained)
+    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, trained)
     updates = with_update_noise(spec, updates, hyper, at)  # pyright: ignore[reportArgumentType]
-    proposed = apply(state.params, updates)  # pyright: ignore[reportArgumentType]
-    updated = projection(spec.constraint).project(proposed, state.radius)
+    proposed = apply(trained, updates)  # pyright: ignore[reportArgumentType]
+    updated = projection(spec.constraint).project(proposed, state.radius) | frozen
     view = View(
         loss=loss,
         loss_max=jnp.maximum(state.loss_max, loss),
@@ -86,8 +89,8 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
         hyper=hyper,
         at=at,
         params=state.params,
-        grads=grads,
-        proposed=proposed,
+        grads=grads | jax.tree.map(jnp.zeros_like, frozen),
+        proposed=proposed | frozen,
         updated=updated,
         opt_state=opt_state,
         first={},
