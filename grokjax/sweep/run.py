@@ -72,6 +72,7 @@ def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> li
         if key in layer:
             layer[key] = _located(layer[key], mistakes)
     spec, broken = build(layer, mistakes)
+    spec = check.with_answers(spec, broken, mistakes.memo)
     wrong = set(broken)
 
     def report(key: str, what: str, *related: str) -> None:
