@@ -52,6 +52,17 @@ def test_the_split_s_seed_decides_the_examples_and_train_and_test_differ(task: A
 
 
 @BY_NAME
+def test_the_same_examples_are_drawn_at_every_precision(task: Any):
+    narrow = own_of(task)
+    with jax.enable_x64(True):
+        wide = own_of(task)
+    assert narrow.train.inputs.dtype == wide.train.inputs.dtype
+    assert narrow.train.targets.dtype == wide.train.targets.dtype
+    np.testing.assert_array_equal(narrow.train.inputs, wide.train.inputs)
+    np.testing.assert_array_equal(narrow.test.targets, wide.test.targets)
+
+
+@BY_NAME
 def test_a_step_s_fresh_examples_follow_from_the_seed_and_the_step_in_any_lane(task: Any):
     rule = own_of(task).train.rule
 
