@@ -23,7 +23,7 @@ def forward_flops(spec: RunSpec) -> float:
 
 def step_flops(spec: RunSpec) -> float:
     """FLOPs of a training step as it is computed."""
-    return 3 * spec.batch_size * forward_flops(spec)
+    return 3 * spec.batch_size * forward_flops(spec) * max(part.steps for part in spec.optimizer.parts)
 
 
 def evaluated_examples(spec: RunSpec) -> int:
@@ -52,20 +52,21 @@ def probe_shares(spec: RunSpec) -> dict[str, float]:
 
 def lane_bytes(spec: RunSpec) -> int:
     """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
-    copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
-    copies += sum(probe.copies for probe in spec.log.probes)
-    parameters = copies * parameter_count(parameter_shapes(spec))
+    copies = 3 + sum(probe.copies for probe in spec.log.probes)
+    shapes = parameter_shapes(spec)
+    state = spec.optimizer.state_numbers(shapes)
+    parameters = copies * parameter_count(shapes) + 2 * state  # both are there before and after the step
     evaluated = max(spec.task.test_size, spec.task.train_size if spec.train.batch else 0)
     examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
-    passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
+    passes = 3 * max(one.passes for one in (*spec.log.probes, *spec.optimizer.parts))
     activations = passes * examples * spec.model.activations(spec.task)
     return BYTES[spec.numerics.params] * (parameters + activations) + 16 * spec.task.examples
 
 
 def snapshot_bytes(spec: RunSpec) -> int:
     """A run's parameters and the state of its optimizer."""
-    copies = 1 + spec.optimizer.state_copies
-    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec))
+    shapes = parameter_shapes(spec)
+    return BYTES[spec.numerics.params] * (parameter_count(shapes) + spec.optimizer.state_numbers(shapes))
 
 
 def queue_bytes(spec: RunSpec) -> int:

@@ -72,7 +72,12 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     (loss, logits), grads = jax.value_and_grad(
         lambda params: loss_and_logits(spec, params, batch, logit_scale), has_aux=True
     )(state.params)
-    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, state.params)
+    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(
+        grads,
+        state.opt_state,
+        state.params,
+        obj_fn=lambda params: loss_and_logits(spec, params, batch, logit_scale)[0],
+    )
     proposed = apply(state.params, updates)  # pyright: ignore[reportArgumentType]
     updated = projection(spec.constraint).project(proposed, state.radius)
     view = View(
