@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -43,6 +44,12 @@ def last_layer(names: list[str]) -> str:
 def matches(key: str, name: str) -> bool:
     """Whether a `*_by_matrix` key means parameter `name`: `W_O` is every layer, `W_O.0` one."""
     return key == name or key == name.rpartition(".")[0]
+
+
+def split_matrix(words: Sequence[str]) -> tuple[str, list[str]]:
+    """A matrix's name at the beginning of a key's words, and what follows: of `W_O.0.lr`, `W_O.0` and [`lr`]."""
+    length = 2 if len(words) > 1 and words[1].isdecimal() else 1
+    return ".".join(words[:length]), list(words[length:])
 
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:

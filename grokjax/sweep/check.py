@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from grokjax.spec.memo import Memo
@@ -11,6 +12,7 @@ from grokjax.spec.run import FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
 from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes
 from grokjax.spec.tasks import Split, Task
+from grokjax.sweep.keys import split_key
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
 from grokjax.sweep.spelling import did_you_mean
@@ -36,6 +38,8 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
     optimizer = spec.optimizer
     if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
         optimizer = memo.of(_without_decay, optimizer)
+    if spec.constraint.replaces_decay and optimizer.groups:
+        optimizer = _without_decay_in_groups(optimizer, explicit)
     update = {
         "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
         "model": memo.of(_resolved, spec.model),
@@ -52,6 +56,14 @@ def _resolved(family: Family) -> Any:
 
 def _without_decay(optimizer: Optimizer) -> Optimizer:
     return optimizer.model_copy(update={"weight_decay": 0.0})
+
+
+def _without_decay_in_groups(optimizer: Optimizer, explicit: set[str]) -> Optimizer:
+    groups = {
+        key: group if f"optimizer.groups.{key}.weight_decay" in explicit else _without_decay(group)
+        for key, group in optimizer.groups.items()
+    }
+    return optimizer.model_copy(update={"groups": groups})
 
 
 def _with_split_seed(task: Task, seed: int) -> Task:
@@ -167,11 +179,16 @@ def _check_size(spec: RunSpec, report: Report) -> None:
 
 
 def _check_by_matrix(spec: RunSpec, report: Report) -> None:
-    tables = {
+    optimizer = spec.optimizer
+    tables: dict[str, Collection[str]] = {
         "init.scale_by_matrix": spec.init.scale_by_matrix,
-        "optimizer.lr_by_matrix": spec.optimizer.lr_by_matrix,
-        "optimizer.weight_decay_by_matrix": spec.optimizer.weight_decay_by_matrix,
+        "optimizer.lr_by_matrix": optimizer.lr_by_matrix,
+        "optimizer.weight_decay_by_matrix": optimizer.weight_decay_by_matrix,
+        "optimizer.groups": optimizer.groups,
     }
+    for key, group in optimizer.groups.items():
+        tables[f"optimizer.groups.{key}.lr_by_matrix"] = group.lr_by_matrix
+        tables[f"optimizer.groups.{key}.weight_decay_by_matrix"] = group.weight_decay_by_matrix
     if not any(tables.values()):
         return
     names = list(parameter_shapes(spec))
@@ -181,6 +198,32 @@ def _check_by_matrix(spec: RunSpec, report: Report) -> None:
             if not any(matches(key, name) for name in names):
                 what = f"this model has no matrix {shown(key)}{did_you_mean(key, known)}; it has {', '.join(names)}"
                 report(f"{table}.{key}", what)
+    if optimizer.groups:
+        _check_groups(optimizer, names, tables, report)
+
+
+def _check_groups(
+    optimizer: Optimizer, names: list[str], tables: Mapping[str, Collection[str]], report: Report
+) -> None:
+    """A matrix is in one group at most, and factors stand where they reach a matrix."""
+    taken: dict[str, str] = {}
+    for key in optimizer.groups:
+        for name in filter(partial(matches, key), names):
+            if name in taken:
+                what = f"{name} is in the group {taken[name]} too: a matrix has one optimizer; name layers one by one"
+                report(f"optimizer.groups.{key}", what)
+                break
+            taken[name] = key
+    for table, factors in tables.items():
+        words = split_key(table)
+        if words[0] != "optimizer" or len(words) not in (2, 4) or words[-1] == "groups":
+            continue
+        own = words[2] if len(words) == 4 else None
+        for key in factors:
+            inside = [name for name in names if matches(key, name)]
+            if inside and all(taken.get(name) != own for name in inside):
+                there = f"optimizer.groups.{taken[inside[0]]}" if inside[0] in taken else "optimizer"
+                report(f"{table}.{key}", f"without effect: {key} has its own optimizer, write {there}.{words[-1]}")
 
 
 def _check_file(spec: RunSpec, path: str, report: Report) -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from grokjax.spec.fields import BEFORE, EVENT_KINDS
-from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT
+from grokjax.sweep.keys import FROM_RUN, SELECT, kind_at
 from grokjax.sweep.layers import Layer, Mistakes, find, place_of
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.spelling import did_you_mean
@@ -22,7 +22,7 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
         parts.pop()
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
-    if problem["type"] == "family" and key in FAMILY_PATHS:
+    if problem["type"] == "family" and kind_at(key):
         return  # told where the name stands
     item, path = find(key, items), place_of(key, items)
     drawn = item is not None and item.from_axis and item.path is not None and item.path == item.key_path

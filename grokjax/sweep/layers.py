@@ -12,7 +12,7 @@ from typing import Any
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.memo import Memo
 from grokjax.spec.section import Families, Family
-from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, RUN_KEYS, SELECT, key_problem, split_key
+from grokjax.sweep.keys import BY_MATRIX, FROM_RUN, RUN_KEYS, SELECT, family_paths, key_problem, split_key
 from grokjax.sweep.load import Document, Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
 
@@ -63,7 +63,7 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
         full = f"{prefix}.{key}" if prefix else key
         here = None if path is None else (*path, key)
         parts = split_key(full)
-        table = len(parts) == 2 and parts[1].endswith("_by_matrix")
+        table = len(parts) > 1 and parts[-1].endswith("_by_matrix")
         if table and path is None and isinstance(value, dict):
             inner = {full: Value(value, here, here)}  # --set replaces the whole table
         elif full == SELECT:
@@ -93,11 +93,11 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
     rank: dict[str, int] = {}
     for index, layer in enumerate(layers):
         for key, value in _with_from_run(layer, merged, families).items():
-            if key.endswith("_by_matrix"):  # a whole table replaces the entries below
+            if key.endswith("_by_matrix") or key in BY_MATRIX:  # a whole table replaces the entries below
                 for entry in _below(key, merged):
                     del merged[entry]
             merged[key], rank[key] = value, index
-    for path, kind in FAMILY_PATHS.items():
+    for path, kind in family_paths(merged).items():
         named = merged.get(f"{path}.name")
         name = next(iter(families[kind])) if named is None else named.value
         if isinstance(name, str) and name in families[kind]:

@@ -19,7 +19,7 @@ from grokjax.tasks.all import scores
 from grokjax.train.batches import batch_at
 from grokjax.train.constraints import projection
 from grokjax.train.losses import mean_loss
-from grokjax.train.optimizers import apply, optimizer
+from grokjax.train.optimizers import apply, evaluated, optimizer
 from grokjax.train.state import Examples, State, View
 
 
@@ -105,6 +105,11 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
         loss_max=jnp.where(active, view.loss_max, state.loss_max),
     )
     return kept, view
+
+
+def tested_params(spec: RunSpec, state: State, hyper: Hyper) -> Params:
+    """What test metrics are of: the parameters, or the optimizer's average of them."""
+    return evaluated(spec.optimizer, hyper, state.params, state.opt_state)
 
 
 def is_active(state: State) -> Bool[Array, ""]:
