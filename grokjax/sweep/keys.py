@@ -146,6 +146,8 @@ def _options(path: str, names: Mapping[str, str | None], families: Families) -> 
 def _no_keys_below(path: str, rest: str) -> str:
     if path == SELECT:
         return f"unknown key: {SELECT} is one value, a mapping: write {SELECT}: {{{rest}: ...}}"
+    if _any_matrix(path).endswith(f".{ANY}.groups"):
+        return "a group has no groups of its own"
     return f"unknown key: {path} is a single value, it has no key {rest}"
 
 
