@@ -52,7 +52,7 @@ def ademamix(W, g, m, t, lr=0.01, b1=0.9, b2=0.999, b3=0.9999, alpha=5.0, eps=1e
 
 
 def adafactor(W, g, m, t, lr=0.01):
-    """Rows and columns of every matrix whose second largest side is at least 2; steps of at most the parameter's size."""
+    """Rows and columns of every matrix whose second largest side is at least 2; steps of the parameter's size."""
     memory, squares = 1 - float(t) ** -0.8, g**2 + 1e-30
     if W.ndim > 1 and sorted(W.shape)[-2] >= 2:
         rows, columns = (int(axis) for axis in np.argsort(W.shape, kind="stable")[-2:])

@@ -17,7 +17,7 @@ from grokjax.spec.optax_moments import MOMENTS
 from grokjax.spec.optimizers import ChosenDecay, Optimizer
 from grokjax.spec.roles import Hyper, HyperCount, Null, Role
 from grokjax.spec.section import Problem
-from grokjax.spec.shapes import Shapes, parameter_count
+from grokjax.spec.shapes import Shapes, parameter_count, sides_of
 
 if TYPE_CHECKING:
     from grokjax.spec.run import RunSpec
@@ -137,7 +137,16 @@ class Galore(ChosenDecay):
     scale: Hyper[NonNegative] = 1.0
     """A factor on the step."""
 
-    copies: ClassVar[int] = 3
+    def own_numbers(self, shapes: Shapes) -> int:
+        total = 0
+        for name, shape in shapes.items():
+            sides = sides_of(name, len(shape))
+            if sides is None:
+                total += 2 * math.prod(shape)
+                continue
+            short, long = sorted(math.prod(shape[axis] for axis in axes) for axes in sides)
+            total += min(self.rank, short) * (long + 2 * short)
+        return total
 
 
 class Lars(Coupled):

@@ -31,6 +31,15 @@ def is_bias(name: str) -> bool:
     return not is_matrix(name) and name.startswith("b")
 
 
+def sides_of(name: str, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The axes that a matrix reads and those that it writes, heads taken together; None of a vector."""
+    if not is_matrix(name):
+        return None
+    if axes == 3 and name.partition(".")[0] in ("W_Q", "W_K", "W_V"):
+        return (1,), (0, 2)
+    return tuple(range(axes - 1)), (axes - 1,)
+
+
 def is_on_path(name: str) -> bool:
     """Whether a matrix is a factor of the logits: all are but OFF_PATH."""
     return is_matrix(name) and name.partition(".")[0] not in OFF_PATH

@@ -17,12 +17,11 @@ from grokjax.models.params import Params
 from grokjax.spec import optax_moments as moments
 from grokjax.spec import optax_optimizers as spec
 from grokjax.spec.optimizers import ChosenDecay, Optimizer
-from grokjax.spec.shapes import is_matrix
+from grokjax.spec.shapes import is_matrix, sides_of
 from grokjax.train.parts import by_parts
 from grokjax.train.rates import Numbers, decay, scale, whole_step
 
 Make = Callable[..., optax.GradientTransformation]
-BY_INPUT = ("W_Q", "W_K", "W_V")  # [heads, d_model, d_head], and read their second side
 
 
 def arguments(family: Optimizer, numbers: Numbers) -> dict[str, Any]:
@@ -42,12 +41,18 @@ def with_rate(make: Make, family: Optimizer, numbers: Numbers) -> optax.Gradient
     return whole_step(family, numbers, make(learning_rate=numbers["rate"], **arguments(family, numbers)))
 
 
-def finds_rate(
-    make: Make, family: moments.Prodigy | moments.DAdaptAdamW, numbers: Numbers
-) -> optax.GradientTransformation:
-    """Decay counts by the rate that is found."""
+def finds_rate(make: Make, family: Optimizer, numbers: Numbers) -> optax.GradientTransformation:
+    """Where decay counts by the rate that is found. At a rate of 0 (a warm-up) there is no step, and no estimate."""
     b1, b2 = numbers["betas"]
-    step = make(learning_rate=numbers["rate"], **arguments(family, numbers))
+    made = make(learning_rate=numbers["rate"], **arguments(family, numbers))
+
+    def update(updates: Params, state: Any, params: Params) -> tuple[Params, Any]:
+        steps, after = made.update(updates, state, params)  # pyright: ignore[reportArgumentType]
+        moves = numbers["rate"] > 0
+        kept = {name: jnp.where(moves, u, 0) for name, u in steps.items()}  # pyright: ignore
+        return kept, after._replace(estim_lr=jnp.where(moves, after.estim_lr, state.estim_lr))  # pyright: ignore
+
+    step = optax.GradientTransformation(made.init, update)  # pyright: ignore[reportArgumentType]
 
     def found(state: Any) -> Float[Array, ""]:
         count = state.count + 1
@@ -68,7 +73,7 @@ def dog(family: spec.Dog, numbers: Numbers) -> optax.GradientTransformation:
 
 def galore(family: spec.Galore, numbers: Numbers) -> optax.GradientTransformation:
     def sides(params: Params) -> dict[str, contrib.GaLoreDimensionNumbers | None]:
-        found = {name: _sides(name, value) for name, value in params.items()}
+        found = {name: sides_of(name, value.ndim) for name, value in params.items()}
         return {name: contrib.GaLoreDimensionNumbers(*of) if of else None for name, of in found.items()}
 
     return contrib.galore(learning_rate=-1.0, weight_dimension_numbers=sides, **arguments(family, numbers))
@@ -91,7 +96,7 @@ def muon(family: moments.Muon, numbers: Numbers) -> optax.GradientTransformation
     rms = own.pop("consistent_rms")
 
     def sides(params: Params) -> dict[str, contrib.MuonDimensionNumbers]:
-        found = {name: _sides(name, value) for name, value in params.items()}
+        found = {name: sides_of(name, value.ndim) for name, value in params.items()}
         return {name: contrib.MuonDimensionNumbers(*of) for name, of in found.items() if of}
 
     orthogonal = _with_own(contrib.scale_by_muon(**own, weight_dimension_numbers=sides), ns_coeffs=own["ns_coeffs"])
@@ -111,15 +116,6 @@ def muon(family: moments.Muon, numbers: Numbers) -> optax.GradientTransformation
         "vectors": optax.chain(adam, decay(family, of_adam), scale(of_adam)),
     }
     return by_parts(parts, lambda name: "matrices" if is_matrix(name) else "vectors")
-
-
-def _sides(name: str, value: Array) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
-    """The axes that a matrix reads and those that it writes, heads taken together; None of a vector."""
-    if not is_matrix(name):
-        return None
-    if value.ndim == 3 and name.partition(".")[0] in BY_INPUT:
-        return (1,), (0, 2)
-    return tuple(range(value.ndim - 1)), (value.ndim - 1,)
 
 
 def noisy_sgd(family: spec.NoisySGD, numbers: Numbers) -> optax.GradientTransformation:
