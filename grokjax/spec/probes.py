@@ -91,6 +91,8 @@ class AdamProbe(Probe):
     flops: ClassVar[float] = 2e4  # sorting, for the quantiles, is slow
 
     def refusal(self, spec: RunSpec) -> str | None:
+        if spec.optimizer.groups:
+            return "adam reads the second moments of one optimizer, and optimizer.groups has several: leave one out"
         if spec.optimizer.has_second_moment:
             return None
         return f"adam reads second moments, which {spec.optimizer.name} has not: leave it out"
