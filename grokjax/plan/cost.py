@@ -22,8 +22,9 @@ def forward_flops(spec: RunSpec) -> float:
 
 
 def step_flops(spec: RunSpec) -> float:
-    """FLOPs of a training step as it is computed."""
-    return 3 * spec.batch_size * forward_flops(spec)
+    """FLOPs of a training step as it is computed: forward, the gradient of activations, and that of what is trained."""
+    share = parameter_count(trained_shapes(spec)) / parameter_count(parameter_shapes(spec))
+    return (2 + share) * spec.batch_size * forward_flops(spec)
 
 
 def evaluated_examples(spec: RunSpec) -> int:
@@ -51,15 +52,21 @@ def probe_shares(spec: RunSpec) -> dict[str, float]:
 
 
 def lane_bytes(spec: RunSpec) -> int:
-    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
+    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and activations: those that a
+    step keeps for its backward pass, or about half as many a test example, as a forward pass alone keeps none."""
     copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
     copies += sum(probe.copies for probe in spec.log.probes)
     parameters = copies * parameter_count(trained_shapes(spec)) + 2 * _frozen_count(spec)
     evaluated = max(spec.task.test_size, spec.task.train_size if spec.train.batch else 0)
-    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
-    passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
-    activations = passes * examples * spec.model.activations(spec.task)
-    return BYTES[spec.numerics.params] * (parameters + activations) + 16 * spec.task.examples
+    passes = max((probe.passes for probe in spec.log.probes), default=1)
+    examples = max(passes * spec.batch_size, passes * min(evaluated, evaluation_block(spec)) // 2)
+    activations = examples * spec.model.activations(spec.task)
+    return BYTES[spec.numerics.params] * (parameters + activations) + _row_bytes(spec) * spec.task.examples
+
+
+def _row_bytes(spec: RunSpec) -> int:
+    """Of an example: what goes in, and what is to come out."""
+    return 4 * (spec.task.n_ctx + spec.task.d_input + len(spec.task.scored))
 
 
 def snapshot_bytes(spec: RunSpec) -> int:
