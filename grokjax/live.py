@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from grokjax.analysis.events import Thresholds
+from grokjax.analysis.events import thresholds_of
 from grokjax.analysis.tally import DIVERGED, GENERALIZED, KINDS, SLINGSHOT, Tally
 from grokjax.plan.plan import Bucket, Chunk, Plan
 from grokjax.results.follow import listening
@@ -201,9 +201,8 @@ def long_work(console: Console | None = None) -> Iterator[None]:
 def line_of(bucket: Bucket, chunks: Iterable[Chunk], begun: Mapping[str, int]) -> Line:
     """What is to be trained of a bucket. begun: run id -> steps of a shorter run that it goes on with."""
     runs = [run for chunk in chunks for run in chunk.runs]
-    events = bucket.spec.events
     prior_steps = {run.run_id: run.origin.prior_steps for run in runs if run.origin}
-    tally = Tally(Thresholds(events.fit, events.generalization, events.hold), prior_steps)
+    tally = Tally(thresholds_of(bucket.spec), prior_steps)
     steps = {run.run_id: run.spec.train.steps - begun.get(run.run_id, 0) for run in runs}
     return Line(bucket, tally, steps, begun)
 

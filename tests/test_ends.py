@@ -17,7 +17,6 @@ from grokjax.spec.hypers import hyper_of
 from grokjax.spec.models import MLP
 from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Modular
-from grokjax.train.state import Examples
 from grokjax.train.step import evaluate
 
 SWEEP = """
@@ -100,7 +99,7 @@ def test_what_ended_so_is_intact(results):
 def test_an_evaluation_in_blocks_is_that_of_all_at_once(results, block: int, monkeypatch: pytest.MonkeyPatch):
     run_id = results.runs().query("batch_size == 8")["run_id"].iloc[0]
     spec = results.manifest.run(run_id).spec
-    train, test = (Examples(*map(jnp.asarray, examples)) for examples in examples_of(spec))
+    train, test = (jax.tree.map(jnp.asarray, examples) for examples in examples_of(spec))
     hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
     given = (on_device(results.params(run_id)), train, test, hyper)
     whole = jax.device_get(evaluate(spec, *given))

@@ -64,7 +64,8 @@ def test_no_synonym_hides_a_key_of_another_meaning():
     """A word that is also our own key's last part means that key."""
     for word, meaning in KEYS.items():
         own = [key for key in KNOWN if key.rpartition(".")[2] == word]
-        assert not own or set(own) & set(meaning.keys) or word in ("kind", "alpha", "schedule", "path", "dir")
+        others = ("kind", "alpha", "eta", "decay_rate", "schedule", "path", "dir")
+        assert not own or set(own) & set(meaning.keys) or word in others
 
 
 # section in which others write them -> what is meant -> their words: of PyTorch, Hugging Face, TransformerLens,
@@ -279,7 +280,7 @@ def test_values_of_others_have_ours(key, value, ours):
         ("task: {op: addition}", "(did you mean add?)"),
         ("task: {name: modular_addition}", "(did you mean modular?)"),
         ("optimizer: {name: AdamW}", "(did you mean adamw?)"),
-        ("optimizer: {name: nadam}", ""),
+        ("optimizer: {name: adamp}", ""),
         ("model: {activation: silu}", ""),
         ("loss: {name: MSE}", "(did you mean mse?)"),
     ],

@@ -39,8 +39,8 @@ from grokjax.probes.fourier import waves
 from grokjax.probes.progress import key_part, see
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
+from grokjax.tasks.all import scores
 from grokjax.tasks.cycle import cycle_of
-from grokjax.tasks.examples import accuracy
 from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
@@ -97,7 +97,7 @@ def logits_of(
     measures = {}
     for name, part in (("train", train), ("test", test)):
         loss, logits = loss_and_logits(spec, params, part, jnp.asarray(scale))
-        measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
+        measures |= {f"{name}/loss": loss, f"{name}/accuracy": scores(spec.task, logits, part)["accuracy"]}
         correct, margin = _correct(logits[: spec.task.classes], part.targets)
         if name == "train":
             measures |= {"logit/correct": correct, "logit/margin": margin}

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from grokjax.spec.losses import SPIKE_FLOOR
+from grokjax.spec.run import RunSpec
 from grokjax.spec.tasks import Sizes
 
 OUTCOMES = {  # of a run that has ended, the furthest first
@@ -30,7 +32,6 @@ MEANINGS = {  # of OUTCOMES, for who reads them for the first time
 SOME_WAY = 0.1  # from chance to the threshold of generalization
 ERRORS = 3.0  # standard errors of a guess
 SLINGSHOT_FROM = 200  # no slingshot before this step
-SLINGSHOT_FLOOR = 1e-5  # a spike's least train loss
 SLINGSHOT_RISE = 10.0  # over the median train loss of the window
 SLINGSHOT_WINDOW = 100  # steps before the record
 SLINGSHOT_FEWEST = 5  # records in the window, or else the last so many
@@ -39,11 +40,28 @@ SLINGSHOT_APART = 200  # hits at most this many steps apart are one event
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Accuracies from which on a run has fit and has generalized, and for how many records they must hold."""
+    """Accuracies from which on a run has fit and has generalized, for how many records they must hold, and the train
+    loss that a slingshot reaches at least.
+
+    is_online: every step has fresh examples: there is no train set, so that to fit is to generalize.
+    """
 
     fit: float = 0.99
     generalization: float = 0.99
     hold: int = 1
+    slingshot_floor: float = SPIKE_FLOOR
+    is_online: bool = False
+
+    def fit_by(self, recorded: Container[str]) -> tuple[str, float]:
+        """The metric that says whether a run has fit, and from which value on."""
+        return ("test/accuracy", self.generalization) if self.is_online else (fit_metric(recorded), self.fit)
+
+
+def thresholds_of(spec: RunSpec) -> Thresholds:
+    """Those of a resolved run."""
+    events = spec.events
+    floor = spec.loss.spike_floor if events.slingshot_floor is None else events.slingshot_floor
+    return Thresholds(events.fit, events.generalization, events.hold, floor, spec.task.is_online)
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,7 @@ class Event:
     value: float  # the accuracy; the spike's largest train loss; the last finite train loss before divergence
     norm_jump: float | None = None  # slingshot: relative change of the last layer's norm
     matrix: str | None = None  # divergence: what went first
+    floor: float | None = None  # slingshot: the train loss that it had to reach
 
 
 def first_holding(above: Bool[np.ndarray, " n"], hold: int) -> int | None:
@@ -84,13 +103,17 @@ def accuracy_events(
 
 
 def slingshot_hits(
-    step: Int[np.ndarray, " n"], loss: Float[np.ndarray, " n"], loss_max: Float[np.ndarray, " n"], prior_steps: int = 0
+    step: Int[np.ndarray, " n"],
+    loss: Float[np.ndarray, " n"],
+    loss_max: Float[np.ndarray, " n"],
+    prior_steps: int = 0,
+    floor: float = SPIKE_FLOOR,
 ) -> Int[np.ndarray, " hits"]:
-    """Indices of records at t >= 200 whose loss_max exceeds 1e-5 and 10 times the median train loss of the
+    """Indices of records at t >= 200 whose loss_max exceeds `floor` and 10 times the median train loss of the
     records in [t - 100, t), or of the last 5 before t if there are fewer.
 
     prior_steps: steps that the optimizer of a forked run had behind it at t = 0; only the 200 are counted with them."""
-    index = np.nonzero((step + prior_steps >= SLINGSHOT_FROM) & (loss_max > SLINGSHOT_FLOOR))[0]
+    index = np.nonzero((step + prior_steps >= SLINGSHOT_FROM) & (loss_max > floor))[0]
     index = index[index >= 1]
     begin = np.minimum(np.searchsorted(step, step[index] - SLINGSHOT_WINDOW), index - SLINGSHOT_FEWEST)
     begin = np.maximum(begin, 0)
@@ -109,14 +132,16 @@ def slingshots(
     loss_max: Float[np.ndarray, " n"],
     last_norm: Float[np.ndarray, " n"] | None,
     prior_steps: int = 0,
+    floor: float = SPIKE_FLOOR,
 ) -> list[Event]:
     """Hits at most 200 steps apart, as one event at the first of them."""
-    hits = slingshot_hits(step, loss, loss_max, prior_steps)
+    hits = slingshot_hits(step, loss, loss_max, prior_steps, floor)
     groups = np.split(hits, np.nonzero(np.diff(step[hits]) > SLINGSHOT_APART)[0] + 1) if len(hits) else []
     events = []
     for group in groups:
         t = int(step[group[0]])
-        events.append(Event("slingshot", t, float(loss_max[group].max()), _norm_jump(step, last_norm, t)))
+        value = float(loss_max[group].max())
+        events.append(Event("slingshot", t, value, _norm_jump(step, last_norm, t), floor=floor))
     return events
 
 
@@ -153,13 +178,15 @@ def find_events(
     empty = (np.zeros(0, np.int64), np.zeros(0, np.float32))
     step, loss = curves.get("train/loss", empty)
     norm = curves.get(f"norm/{last_layer}", empty)[1]
-    events = accuracy_events(*curves.get(fit_metric(curves), empty), thresholds.fit, thresholds.hold, "fit")
+    metric, fit = thresholds.fit_by(curves)
+    events = accuracy_events(*curves.get(metric, empty), fit, thresholds.hold, "fit")
     events += accuracy_events(
         *curves.get("test/accuracy", empty), thresholds.generalization, thresholds.hold, "generalization"
     )
     if len(step):
         loss_max = curves["train/loss_max"][1]
-        events += slingshots(step, loss, loss_max, norm if len(norm) == len(step) else None, prior_steps)
+        norms = norm if len(norm) == len(step) else None
+        events += slingshots(step, loss, loss_max, norms, prior_steps, thresholds.slingshot_floor)
     if divergence:
         finite = loss[np.isfinite(loss)]
         value = float(finite[-1]) if len(finite) else float("nan")
@@ -170,10 +197,10 @@ def find_events(
 def above_chance(sizes: Sizes, generalization: float) -> float:
     """The test accuracy above which a run has learned something of the rule.
 
-    Chance is one answer of all there are. It is passed by a tenth of the way from there to the threshold of
-    generalization, and by three standard errors of a guess on so many test examples.
+    Chance is one answer of all there are (0 where answers are vectors). It is passed by a tenth of the way from there
+    to the threshold of generalization, and by three standard errors of a guess on so many test examples.
     """
-    chance = 1 / sizes.classes
+    chance = 1 / sizes.classes if sizes.classes else 0.0
     error = math.sqrt(chance * (1 - chance) / sizes.test)
     return chance + max(SOME_WAY * (generalization - chance), ERRORS * error)
 

@@ -37,8 +37,8 @@ from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.tasks.examples import Examples, some_of
 from grokjax.train.frozen import parted
-from grokjax.train.state import Examples
 from grokjax.train.step import precision
 
 PARTS = ("train", "test", "all")
@@ -67,7 +67,7 @@ class Sample:
         both = jax.tree.map(lambda *parts: np.concatenate(parts), train, test)
         part = {"train": train, "test": test, "all": both}[self.part]
         rows = np.random.Generator(np.random.PCG64(self.seed)).permutation(len(part.targets))[: self.examples]
-        return Examples(part.inputs[rows], part.targets[rows])
+        return some_of(part, rows)
 
 
 def kernel(

@@ -29,7 +29,7 @@ from grokjax.analysis.stored import (
 from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
-from grokjax.tasks.examples import accuracy
+from grokjax.tasks.all import scores
 from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
@@ -91,7 +91,7 @@ def _along(
         measures = {}
         for name, part in (("train", train), ("test", test)):
             loss, logits = loss_and_logits(spec, scaled, part, logit_scale)
-            measures |= {f"{name}/loss": loss, f"{name}/accuracy": accuracy(logits, part.targets)}
+            measures |= {f"{name}/loss": loss, f"{name}/accuracy": scores(spec.task, logits, part)["accuracy"]}
         return measures
 
     return jax.lax.map(at, jnp.asarray(scales, spec.numerics.params))

@@ -32,8 +32,8 @@ from grokjax.models.params import Params
 from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.tasks.examples import Examples, some_of
 from grokjax.train.frozen import parted
-from grokjax.train.state import Examples
 from grokjax.train.step import loss_and_logits
 
 MOST_RHAT = 1.1
@@ -191,7 +191,7 @@ def _chains(
 
     def loss(trained: Params, key: Array) -> Float[Array, ""]:
         rows = batch_rows(key, n, size)
-        return loss_and_logits(spec, trained | frozen, Examples(train.inputs[rows], train.targets[rows]), scale)[0]
+        return loss_and_logits(spec, trained | frozen, some_of(train, rows), scale)[0]
 
     keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(sampling.chains, dtype=np.uint32))
     losses = jax.vmap(lambda key: chain(loss, trained, key, how))(keys)

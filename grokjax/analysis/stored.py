@@ -22,8 +22,7 @@ from grokjax.spec.hypers import numbers_read
 from grokjax.spec.identity import program_key
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.tasks.all import table
-from grokjax.tasks.examples import split
+from grokjax.tasks.all import choice, chosen_examples, table
 from grokjax.train.state import Examples, State
 from grokjax.train.step import precision, start
 
@@ -128,10 +127,9 @@ def asked_snapshots(
 
 def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
     """A run's train and test examples."""
-    inputs, targets = (np.asarray(column) for column in table(spec.task))
-    rows = split(spec.task, len(targets), spec.task.train_size)
-    train, test = (Examples(inputs[part], targets[part]) for part in (rows.train, rows.test))
-    return train, test
+    examples = table(spec.task)
+    train, test = chosen_examples(examples, choice(spec.task, examples))
+    return jax.tree.map(np.asarray, (train, test))
 
 
 def logit_scale(spec: RunSpec) -> np.ndarray:

@@ -11,9 +11,10 @@ from grokjax.analysis.cells import ENDED
 from grokjax.analysis.curve_batches import NO_CURVES, in_batches, read_curves
 from grokjax.analysis.events import Event, Thresholds, above_chance, find_events, outcome
 from grokjax.results.read import Results
+from grokjax.spec.losses import SPIKE_FLOOR
 from grokjax.spec.shapes import last_layer
 
-EVENT_COLUMNS = ["run_id", "kind", "step", "value", "norm_jump", "matrix"]
+EVENT_COLUMNS = ["run_id", "kind", "step", "value", "norm_jump", "matrix", "floor"]
 KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "divergence")
 
 
@@ -39,28 +40,40 @@ def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     last = {run_id: last_layer(results.parameters(run_id)) for run_id in runs["run_id"]}
     norms = [f"norm/{name}" for name in dict.fromkeys(last.values())]
     metrics = [name for name in [*names, *norms] if name in known]
-    rows = {row["run_id"]: row for row in runs.to_dict("records")}
+    rows: dict[str, Any] = {row["run_id"]: row for row in runs.to_dict("records")}
     for batch in in_batches(results, list(rows), len(metrics)):
         curves_of = read_curves(results, batch, metrics)
         for run_id in batch:
             row, end = rows[run_id], ends.get(run_id)
             curves = curves_of.get(run_id, NO_CURVES)
             recorded = {name: curves.of(name) for name in metrics if name in curves.values}
-            thresholds = Thresholds(row["events.fit"], row["events.generalization"], int(row["events.hold"]))
+            thresholds = _thresholds(row)
             divergence = (end["step"], end["matrix"]) if end and end["diverged"] else None
             events[run_id] = find_events(recorded, thresholds, last[run_id], divergence, prior_steps.get(run_id, 0))
     return {run_id: events[run_id] for run_id in rows}
 
 
+def _thresholds(run: dict[str, Any]) -> Thresholds:
+    """Those of a run, by its values; runs of earlier versions have no floor of their own, and are never online."""
+    floor, online = run.get("events.slingshot_floor"), run.get("task.online")
+    return Thresholds(
+        run["events.fit"],
+        run["events.generalization"],
+        int(run["events.hold"]),
+        SPIKE_FLOOR if floor is None or np.isnan(floor) else floor,
+        bool(online) if isinstance(online, (bool, np.bool_)) else False,
+    )
+
+
 def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
     """One row an event, as `Results.events` has them."""
     rows = [
-        (run_id, event.kind, event.step, event.value, event.norm_jump, event.matrix)
+        (run_id, event.kind, event.step, event.value, event.norm_jump, event.matrix, event.floor)
         for run_id, events in events_of.items()
         for event in events
     ]
     frame = pd.DataFrame(rows, columns=EVENT_COLUMNS)
-    types = {"step": "int64", "value": "float64", "norm_jump": "float64"}
+    types = {"step": "int64", "value": "float64", "norm_jump": "float64", "floor": "float64"}
     return frame.astype({"run_id": "str", "kind": "str"} | types)
 
 

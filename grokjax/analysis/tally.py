@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, fit_metric, slingshot_hits
+from grokjax.analysis.events import SLINGSHOT_WINDOW, Thresholds, first_holding, slingshot_hits
 from grokjax.analysis.summary import find_all
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Segment
@@ -28,7 +28,7 @@ class Tally:
         self._prior_steps = prior_steps or {}
         self._seen: dict[str, set[str]] = {}
         self._tail: dict[str, np.ndarray] = {}  # run -> [3, records]: step, loss, loss_max
-        self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, metric) -> the newest accuracies
+        self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, kind) -> the newest accuracies
 
     def counts(self) -> Counter[str]:
         """Kind -> how many runs have done it."""
@@ -50,7 +50,7 @@ class Tally:
             at = np.nonzero(rows.run == run)[0]
             run_id = segment.run_ids[run]
             seen = self._seen.setdefault(run_id, set())
-            self._accuracy(run_id, fit_metric(rows.metrics), self.thresholds.fit, FIT, rows, at, seen)
+            self._accuracy(run_id, *self.thresholds.fit_by(rows.metrics), FIT, rows, at, seen)
             self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, GENERALIZED, rows, at, seen)
             self._slingshots(run_id, rows, at, seen)
         for end in segment.ends:
@@ -71,10 +71,10 @@ class Tally:
             return
         at = at[rows.recorded[metric][at]] if metric in rows.recorded else at
         above = rows.metrics[metric][at] >= np.float32(threshold)
-        above = np.concatenate([self._held.get((run_id, metric), np.zeros(0, bool)), above])
+        above = np.concatenate([self._held.get((run_id, kind), np.zeros(0, bool)), above])
         if first_holding(above, self.thresholds.hold) is not None:
             seen.add(kind)
-        self._held[(run_id, metric)] = above[max(0, len(above) - self.thresholds.hold + 1) :]
+        self._held[(run_id, kind)] = above[max(0, len(above) - self.thresholds.hold + 1) :]
 
     def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray, seen: set[str]) -> None:
         if SLINGSHOT in seen:
@@ -82,7 +82,8 @@ class Tally:
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
         tail = self._tail.get(run_id, np.zeros((3, 0)))
         both = np.concatenate([tail, new], axis=1)
-        hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], self._prior_steps.get(run_id, 0))
+        prior_steps, floor = self._prior_steps.get(run_id, 0), self.thresholds.slingshot_floor
+        hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], prior_steps, floor)
         if (hits >= tail.shape[1]).any():  # the tail's own records were judged before, with all of theirs
             seen.add(SLINGSHOT)
         recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW

@@ -71,5 +71,5 @@ class Data:
         examples = table(chunk.bucket.spec.task)
         tokens, labels = np.asarray(examples.inputs), np.asarray(examples.targets)
         specs: list[RunSpec] = [run.spec for run in chunk.runs]
-        rows = np.stack([np.asarray(split(spec.task, len(labels), spec.task.train_size).train) for spec in specs])
+        rows = np.stack([split(spec.task, len(labels), spec.task.train_size).train for spec in specs])
         return Data(tokens[rows], labels[rows])

@@ -19,7 +19,8 @@ from grokjax.spec.hypers import Hyper, hyper_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.sweep.run import Run
-from grokjax.tasks.examples import Indices, split
+from grokjax.tasks.all import choice
+from grokjax.tasks.examples import Indices, Own, Table
 from grokjax.train.state import State
 from grokjax.train.step import start
 
@@ -41,10 +42,10 @@ def stack_hyper(runs: Sequence[Run], real: Sequence[bool] | np.ndarray) -> Hyper
     return jax.tree.map(lambda *values: np.stack(values), *rows)
 
 
-def stack_indices(runs: Sequence[Run], n: int) -> Indices:
-    """Train and test rows [runs, ...] of a table of n examples."""
-    rows = [split(run.spec.task, n, run.spec.task.train_size) for run in runs]
-    return Indices(np.stack([row.train for row in rows]), np.stack([row.test for row in rows]))
+def stack_examples(runs: Sequence[Run], table: Table) -> Indices | Own:
+    """What each run trains and tests on [runs, ...]: rows of the table, or examples of its own."""
+    choices = [choice(run.spec.task, table) for run in runs]
+    return jax.tree.map(lambda *values: np.stack(values), *choices)
 
 
 Find = Callable[[Run], Stored | None]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.devices import lane_mesh, over_lanes
-from grokjax.engine.inputs import Starts, stack_hyper, stack_indices
+from grokjax.engine.inputs import Starts, stack_examples, stack_hyper
 from grokjax.engine.lanes import (
     Close,
     Lanes,
@@ -182,9 +182,9 @@ def make_queue(program: Program, chunk: Chunk, queues: np.ndarray) -> Queue:
     order = queues.ravel()
     runs = [chunk.runs[max(index, 0)] for index in order]
     hyper = stack_hyper(runs, order >= 0)
-    indices, starts = stack_indices(runs, len(program.table.targets)), program.starts.of(runs, hyper)
+    examples, starts = stack_examples(runs, program.table), program.starts.of(runs, hyper)
     first = program.starts.first(runs, hyper) if chunk.bucket.spec.log.needs_start else {}
-    return Queue(*program.put((hyper, indices, starts, first)))
+    return Queue(*program.put((hyper, examples, starts, first)))
 
 
 def checkpoint_arrays(lanes: Lanes, queue: Queue, progress: Progress) -> Flat:

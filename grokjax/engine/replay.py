@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from grokjax.engine.inputs import stack_hyper
-from grokjax.engine.lanes import Lanes, Queue, examples_of
+from grokjax.engine.lanes import Lanes, Queue
 from grokjax.engine.loop import Program, begin_chunk
 from grokjax.engine.progress import Progress
 from grokjax.engine.records import segment_rows, with_close
@@ -22,7 +22,8 @@ from grokjax.probes.all import at_evaluation, at_record
 from grokjax.probes.core import Metrics
 from grokjax.results.segment import Rows
 from grokjax.spec.probes import Probe
-from grokjax.train.step import evaluate, step
+from grokjax.tasks.all import chosen_examples
+from grokjax.train.step import evaluate, step, tested_params
 
 Record = dict[str, Any]
 NOTHING = Rows(np.zeros(0, np.int32), np.zeros(0, np.int32), {}, {})
@@ -132,14 +133,15 @@ def _measure_separately(
     """Test metrics of the first lane, and probes of its next step, in a program of their own: the trajectory does not
     know of them."""
     spec = program.bucket.spec
-    hyper, indices, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.indices, lanes.state))
-    train, test = examples_of(program.table, indices)
+    hyper, choice, state = jax.tree.map(lambda value: value[0], (queue.hyper, queue.examples, lanes.state))
+    train, test = chosen_examples(program.table, choice)
     _, view = step(spec, state, hyper, train)
     view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
-    metrics = evaluate(spec, state.params, train, test, hyper)
+    tested = tested_params(spec, state, hyper)
+    metrics = evaluate(spec, tested, train, test, hyper)
     for probe in probes:
         if probe.at_evaluation:
-            metrics |= at_evaluation(probe, spec, state.params, train, hyper)
+            metrics |= at_evaluation(probe, spec, tested, train, hyper)
         else:
             metrics |= at_record(probe, spec, view)
     return metrics

@@ -24,12 +24,18 @@ def forward_flops(spec: RunSpec) -> float:
 def step_flops(spec: RunSpec) -> float:
     """FLOPs of a training step as it is computed: forward, the gradient of activations, and that of what is trained."""
     share = parameter_count(trained_shapes(spec)) / parameter_count(parameter_shapes(spec))
-    return (2 + share) * spec.batch_size * forward_flops(spec)
+    passes = max(part.steps for part in spec.optimizer.parts)
+    return passes * (2 + share) * spec.batch_size * forward_flops(spec)
+
+
+def evaluates_train_set(spec: RunSpec) -> bool:
+    """Whether evaluations look at the train set too: with minibatches no step sees it whole."""
+    return spec.train.batch is not None and spec.task.train_size > 0
 
 
 def evaluated_examples(spec: RunSpec) -> int:
-    """Of one evaluation: the test set, and with minibatches the train set too, which no step sees whole."""
-    return spec.task.test_size + (spec.task.train_size if spec.train.batch else 0)
+    """Of one evaluation."""
+    return spec.task.test_size + (spec.task.train_size if evaluates_train_set(spec) else 0)
 
 
 def evaluation_block(spec: RunSpec) -> int:
@@ -54,42 +60,42 @@ def probe_shares(spec: RunSpec) -> dict[str, float]:
 def lane_bytes(spec: RunSpec) -> int:
     """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and activations: those that a
     step keeps for its backward pass, or about half as many a test example, as a forward pass alone keeps none."""
-    copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
-    copies += sum(probe.copies for probe in spec.log.probes)
-    parameters = copies * parameter_count(trained_shapes(spec)) + 2 * _frozen_count(spec)
-    evaluated = max(spec.task.test_size, spec.task.train_size if spec.train.batch else 0)
-    passes = max((probe.passes for probe in spec.log.probes), default=1)
-    examples = max(passes * spec.batch_size, passes * min(evaluated, evaluation_block(spec)) // 2)
-    activations = examples * spec.model.activations(spec.task)
-    return BYTES[spec.numerics.params] * (parameters + activations) + _row_bytes(spec) * spec.task.examples
+    copies = 3 + sum(probe.copies for probe in spec.log.probes)
+    trained = trained_shapes(spec)
+    state = spec.optimizer.state_numbers(trained)
+    frozen = parameter_count(parameter_shapes(spec)) - parameter_count(trained)
+    # parameters and state are there before and after the step
+    parameters = copies * parameter_count(trained) + 2 * state + 2 * frozen
+    evaluated = max(spec.task.test_size, spec.task.train_size if evaluates_train_set(spec) else 0)
+    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)) // 2)
+    passes = max(one.passes for one in (*spec.log.probes, *spec.optimizer.parts))
+    activations = passes * examples * spec.model.activations(spec.task)
+    return BYTES[spec.numerics.params] * (parameters + activations) + example_bytes(spec)
 
 
-def _row_bytes(spec: RunSpec) -> int:
-    """Of an example: what goes in, and what is to come out."""
-    return 4 * (spec.task.n_ctx + spec.task.d_input + len(spec.task.scored))
+def example_bytes(spec: RunSpec) -> int:
+    """A run's examples, as a lane holds them."""
+    return 4 * spec.task.example_numbers * (spec.task.train_size + spec.task.test_size)
 
 
 def snapshot_bytes(spec: RunSpec) -> int:
     """A run's parameters and the state of its optimizer."""
-    numbers = (1 + spec.optimizer.state_copies) * parameter_count(trained_shapes(spec)) + _frozen_count(spec)
-    return BYTES[spec.numerics.params] * numbers
-
-
-def _frozen_count(spec: RunSpec) -> int:
-    return parameter_count(parameter_shapes(spec)) - parameter_count(trained_shapes(spec))
+    state = spec.optimizer.state_numbers(trained_shapes(spec))
+    return BYTES[spec.numerics.params] * (parameter_count(parameter_shapes(spec)) + state)
 
 
 def queue_bytes(spec: RunSpec) -> int:
-    """Device memory of a run that waits: its starting values and its split."""
+    """Device memory of a run that waits: its starting values and its split, or examples of its own."""
     copies = 2 if spec.log.needs_start else 1
-    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + 4 * spec.task.examples
+    of_task = example_bytes(spec) if spec.task.is_drawn else 4 * (spec.task.train_size + spec.task.test_size)
+    return copies * BYTES[spec.numerics.params] * parameter_count(parameter_shapes(spec)) + of_task
 
 
 def metric_count(spec: RunSpec) -> int:
     """Columns of a record: five losses and accuracies (with minibatches seven), the total norm, three norms a
     parameter; and those of probes."""
     of_probes = sum(probe.column_count(spec) for probe in spec.log.probes)
-    of_train_set = 2 if spec.train.batch else 0
+    of_train_set = 2 if evaluates_train_set(spec) else 0
     return 6 + of_train_set + 3 * len(parameter_shapes(spec)) + of_probes
 
 

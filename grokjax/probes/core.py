@@ -15,7 +15,7 @@ Metrics = dict[str, Float[Array, ""]]
 
 def core(spec: RunSpec, view: View) -> Metrics:
     """Metric name -> float32 scalar, of the parameters before the update (norms are Frobenius)."""
-    scored = scores(spec.task, view.logits, view.examples.targets)
+    scored = scores(spec.task, view.logits, view.examples)
     metrics: Metrics = {
         "train/loss": view.loss,
         "train/loss_max": view.loss_max,

@@ -18,8 +18,10 @@ def margin(spec: RunSpec, view: View) -> Metrics:
 
 
 def margins(logits: Float[Array, "v m"], targets: Int[Array, n * scored]) -> Float[Array, " m"]:
-    """z_y - max_{j != y} z_j of every scored position of every example."""
+    """z_y - max_{j != y} z_j of every scored position of every example; of one output y f, with y = 1 or -1."""
     labels = targets.reshape(-1)
+    if logits.shape[0] == 1:
+        return (2 * labels - 1) * logits[0]
     right = jnp.take_along_axis(logits, labels[None], axis=0)[0]
     largest_other = jnp.where(jnp.arange(logits.shape[0])[:, None] == labels, -jnp.inf, logits).max(0)
     return right - largest_other

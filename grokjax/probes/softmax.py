@@ -19,7 +19,6 @@ from grokjax.spec.shapes import last_layer, parameter_shapes
 from grokjax.train.constraints import norm
 from grokjax.train.losses import mean_loss
 from grokjax.train.state import View
-from grokjax.train.step import loss_dtype
 
 QUANTILES = {"q05": 0.05, "q50": 0.5, "q95": 0.95}
 
@@ -36,7 +35,8 @@ def softmax(spec: RunSpec, view: View) -> Metrics:
     |f' - f| / |f| over all examples.
     """
     targets, last = view.examples.targets, last_layer(list(parameter_shapes(spec)))
-    to_logits = jax.grad(lambda logits: mean_loss(spec.loss, logits, targets))(view.logits)
+    weights = view.examples.weights
+    to_logits = jax.grad(lambda logits: mean_loss(spec.loss, logits, targets, weights))(view.logits)
     of_each = to_logits * view.logits.shape[1]
     sums, size = jnp.abs(of_each.sum(0)).mean(), jnp.abs(of_each).sum(0).mean()
     of_classes = view.grads[last].mean(1)
@@ -44,7 +44,7 @@ def softmax(spec: RunSpec, view: View) -> Metrics:
     before, after = (features(spec, params, view.examples.inputs) for params in (view.params, view.updated))
     gaps = jnp.quantile(margins(view.logits, targets), jnp.array(list(QUANTILES.values())))
     metrics = {
-        "collapse": collapsed(view.logits.astype(loss_dtype(spec))).mean(),
+        "collapse": collapsed(view.logits.astype(spec.loss.softmax_dtype or spec.numerics.params)).mean(),
         **{f"margin_{name}": gap for name, gap in zip(QUANTILES, gaps, strict=True)},
         "logit_scale": jnp.sqrt(jnp.square(view.logits - view.logits.mean(0)).mean()),
         "grad_sum": sums,

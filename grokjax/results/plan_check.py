@@ -70,7 +70,7 @@ def _check_bucket(bucket: dict[str, Any]) -> None:
             raise ValueError("a run is of no parent")
     if type(bucket["schedule"]["round"]) is not int or bucket["schedule"]["round"] < 1:
         raise ValueError("a bucket has no schedule")
-    if not all(type(size) is int and size > 0 for size in bucket.get("sizes", {}).values()):
+    if not all(type(size) is int and size >= 0 for size in bucket.get("sizes", {}).values()):
         raise ValueError("a bucket has no examples")
     if not all(type(size) is int for shape in bucket["parameters"].values() for size in shape):
         raise ValueError("a bucket has no parameters")

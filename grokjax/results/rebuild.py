@@ -16,9 +16,11 @@ from grokjax.spec.origin import Origin
 from grokjax.spec.own import OPAQUE
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families
+from grokjax.spec.walk import roles_of
 from grokjax.sweep.keys import split_key
 
 Values = dict[str, Any]  # by dotted keys
+OF_EVERY_RUN = {name for name, role in roles_of(RunSpec).items() if not role.later}  # sections, whatever the version
 
 
 class SpecMaker:
@@ -38,7 +40,7 @@ class SpecMaker:
             sections = dict(shared_sections)
             for name, values in _by_section(row).items():
                 sections[name] = self._section(name, shared.get(name, {}) | values, families)
-            missing = RunSpec.model_fields.keys() - sections.keys() - {"uses"}
+            missing = OF_EVERY_RUN - sections.keys()
             if missing:
                 raise ValueError(f"a run has no {', '.join(sorted(missing))}")
             yield RunSpec.model_construct(**sections)

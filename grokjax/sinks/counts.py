@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from grokjax.analysis.curve_batches import CURVES, TOTAL
-from grokjax.analysis.events import Thresholds
+from grokjax.analysis.events import thresholds_of
 from grokjax.analysis.tally import KINDS, Tally
 from grokjax.analysis.thinning import evenly_spaced
 from grokjax.plan.plan import Bucket, Plan
@@ -41,9 +41,8 @@ class Counts:
 
     def update(self, bucket: Bucket, segment: Segment) -> None:
         if bucket.index not in self.tallies:
-            events = bucket.spec.events
             prior_steps = {run.run_id: run.origin.prior_steps for run in bucket.runs if run.origin}
-            self.tallies[bucket.index] = Tally(Thresholds(events.fit, events.generalization, events.hold), prior_steps)
+            self.tallies[bucket.index] = Tally(thresholds_of(bucket.spec), prior_steps)
         self.tallies[bucket.index].update(segment)
         self.ended |= {end.run_id for end in segment.ends}
         self.run_steps += segment.run_steps

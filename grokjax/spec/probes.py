@@ -49,6 +49,11 @@ class Margin(Probe):
     columns: ClassVar[int] = 3
     steps: ClassVar[float] = 0.05
 
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.task.d_target:
+            return None
+        return f"margin compares the logits of classes, and the answers of {spec.task.name} are vectors: leave it out"
+
 
 class Radial(Probe):
     name: Literal["radial"] = "radial"
@@ -86,6 +91,8 @@ class AdamProbe(Probe):
     flops: ClassVar[float] = 2e4  # sorting, for the quantiles, is slow
 
     def refusal(self, spec: RunSpec) -> str | None:
+        if spec.optimizer.groups:
+            return "adam reads the second moments of one optimizer, and optimizer.groups has several: leave one out"
         if spec.optimizer.has_second_moment:
             return None
         return f"adam reads second moments, which {spec.optimizer.name} has not: leave it out"

@@ -18,6 +18,7 @@ from grokjax.spec.fields import (
     Int,
     LogSpaced,
     Natural,
+    NonNegative,
     Positive,
     RunId,
     Seed,
@@ -83,6 +84,17 @@ class Train(Section):
     """Examples a step, drawn without replacement within an epoch; null is the full batch."""
 
 
+class Noise(Section):
+    """Drawn at every step, from the run's seed and the step."""
+
+    labels: Annotated[Share | None, Role("hyper", dtype="float32"), Null("none")] = None
+    """Probability that a label is replaced by one drawn from all classes."""
+    weights: Annotated[NonNegative | None, Role("hyper"), Null("none")] = None
+    """Standard deviation of what is added to every parameter where a step's gradient is taken."""
+    update: Annotated[NonNegative | None, Role("hyper"), Null("none")] = None
+    """Standard deviation of what is added to every number of the optimizer's direction, before the learning rate."""
+
+
 class Stop(Section):
     after_generalization: Annotated[Natural | None, Role("hyper", dtype="int32", null=-1), Null("never", most=True)] = (
         None
@@ -129,6 +141,8 @@ class Events(Section):
     """Test accuracy that counts as generalized."""
     hold: Annotated[Count, Role("observed", dtype="int32")] = 1
     """Records for which the accuracy must hold."""
+    slingshot_floor: Annotated[Observed[NonNegative | None], Null("the loss's own")] = None
+    """Train loss that a slingshot reaches at least; null: 1e-5, with hinge a hundredth of its margin."""
 
 
 class Engine(Section):
@@ -156,6 +170,7 @@ class RunSpec(Section):
     optimizer: Annotated[SerializeAsAny[Optimizer], *family_field("optimizer")] = AdamW()
     constraint: Annotated[SerializeAsAny[Constraint], *family_field("constraint")] = NoConstraint()
     train: Train = Train()
+    noise: Annotated[Noise, Role(later=True)] = Noise()
     stop: Stop = Stop()
     numerics: Numerics = Numerics()
     log: Log = Log()
@@ -165,5 +180,11 @@ class RunSpec(Section):
 
     @property
     def batch_size(self) -> int:
-        """Examples of a step."""
-        return self.train.batch or self.task.train_size
+        """Examples of a step. With `task.online`, and no batch yet, 1."""
+        return self.train.batch or self.task.train_size or 1
+
+    @property
+    def draws_in_steps(self) -> bool:
+        """Whether the seed decides more than how a run starts."""
+        noisy = self.noise != Noise() or any(part.draws for part in self.optimizer.parts)
+        return self.train.batch is not None or noisy

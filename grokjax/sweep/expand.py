@@ -167,12 +167,11 @@ def _is_key(key: str, runs: list[Run]) -> bool:
     *above, last = split_key(key)
     sections: list[Any] = [run.spec for run in runs]
     for part in above:
-        sections = [_inner(section, part) for section in sections]
+        inside = [
+            section.get(part) if isinstance(section, dict) else getattr(section, part, None) for section in sections
+        ]
+        sections = [section for section in inside if section is not None]
     return any(isinstance(section, dict) or hasattr(section, last) for section in sections)
-
-
-def _inner(section: Any, word: str) -> Any:
-    return section.get(word) if isinstance(section, dict) else getattr(section, word, None)
 
 
 def _check_used(settings: Settings, runs: Collection[Run], mistakes: Mistakes) -> None:

@@ -260,7 +260,7 @@ DISTRIBUTIONS = {
 }
 # names that mean something else than the one of ours that they look like
 OTHERS = frozenset([
-    "nadam", "radam", "adamax", "adagrad", "adabound", "adadelta", "sgdw", "lars", "lamb", "rprop", "adamp", "silu",
+    "adabound", "sgdw", "adamp", "silu",
     "selu", "celu", "elu", "swish", "relu6", "tanhshrink", "float16", "bfloat16", "half", "double", "tf32", "postln",
     "post_ln", "rmsnorm", "batchnorm", "cosh",
 ])  # fmt: skip

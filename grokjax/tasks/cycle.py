@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from grokjax.spec.tasks import Modular, Task, is_prime
+from grokjax.tasks.pairs import pair_tokens
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,7 @@ class Cycle:
     sign: the answer to the pair (i, j) is element i + j (1) or i - j (-1); 0: the answer follows no such law.
     """
 
-    p: int
+    task: Modular
     elements: Int[np.ndarray, " n"]  # the operand at each place of the circle
     sign: int
 
@@ -27,15 +28,15 @@ class Cycle:
         return len(self.elements)
 
     @cached_property
-    def tokens(self) -> Int[np.ndarray, "pairs 3"]:
-        """All n^2 pairs [a, b, =], row-major in the group's order."""
+    def tokens(self) -> Int[np.ndarray, "pairs L"]:
+        """All n^2 pairs as sequences, row-major in the group's order."""
         a, b = (grid.ravel() for grid in np.meshgrid(self.elements, self.elements, indexing="ij"))
-        return np.stack([a, b, np.full_like(a, self.p)], axis=1).astype(np.int32)
+        return pair_tokens(self.task, a, b)
 
     @cached_property
     def places(self) -> Int[np.ndarray, " p"]:
         """Where each operand lies on the circle; -1: it is not on it (0 under multiplication)."""
-        places = np.full(self.p, -1, np.int32)
+        places = np.full(self.task.p, -1, np.int32)
         places[self.elements] = np.arange(self.n)
         return places
 
@@ -68,10 +69,10 @@ def cycle_of(task: Task) -> Cycle:
         raise ValueError(f"task {task.name} is no modular arithmetic: it has no cyclic group, and no Fourier modes")
     p, op = task.p, task.op
     if op in ("add", "subtract"):
-        return Cycle(p, np.arange(p), 1 if op == "add" else -1)
+        return Cycle(task, np.arange(p), 1 if op == "add" else -1)
     if op in ("multiply", "divide") and is_prime(p) and p > 2:
-        return Cycle(p, _powers(p), 1 if op == "multiply" else -1)
-    return Cycle(p, np.arange(p), 0)
+        return Cycle(task, _powers(p), 1 if op == "multiply" else -1)
+    return Cycle(task, np.arange(p), 0)
 
 
 def _powers(p: int) -> Int[np.ndarray, " n"]:

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt32
 
-from grokjax.train.state import Examples
+from grokjax.tasks.examples import Examples, some_of
 
 
 def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], size: int | None) -> Examples:
@@ -19,4 +19,4 @@ def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], 
     bits = jax.random.bits(jax.random.fold_in(key, step // per_epoch), (n,), jnp.uint32)
     order = jnp.argsort(bits)  # stable, so ties (1 in 2^32 a pair) cannot differ between devices
     rows = jax.lax.dynamic_slice(order, ((step % per_epoch) * size,), (size,))
-    return Examples(examples.inputs[rows], examples.targets[rows])
+    return some_of(examples, rows)

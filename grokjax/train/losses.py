@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from grokjax.models.features import total
 from grokjax.spec import losses as spec
 from grokjax.spec.section import implementation
+from grokjax.tasks.examples import mean_of
 
 Logits = Float[Array, "v m"]
 Labels = Int[Array, " m"]
@@ -29,6 +30,8 @@ def cross_entropy(loss: spec.CrossEntropy, logits: Logits, labels: Labels) -> Fl
             return exact(logits, labels)
         case "float32":
             return log_softmax(logits.astype(jnp.float32), labels)  # the tail below 6e-8 is lost, on purpose
+        case "float16":
+            return log_softmax(logits.astype(jnp.float16), labels).astype(jnp.float32)
         case "float64":
             return log_softmax(logits.astype(jnp.float64), labels)  # needs `jax.enable_x64`
 
@@ -59,9 +62,40 @@ def log_softmax(logits: Logits, labels: Labels) -> Float[Array, " m"]:
     return -total(jnp.where(_is_label(logits, labels), jax.nn.log_softmax(logits, axis=0), 0))
 
 
-def mse(loss: spec.MSE, logits: Logits, labels: Labels) -> Float[Array, "v m"]:
-    """Squared distance to the one-hot label; the mean is that of torch.nn.MSELoss."""
-    return jnp.square(logits - _is_label(logits, labels))
+def mse(loss: spec.MSE, logits: Logits, labels: Labels | Float[Array, "v m"]) -> Terms:
+    """Squared distance to the one-hot label, to the sign of one output, or to a vector; the mean is that of
+    torch.nn.MSELoss."""
+    if labels.ndim == 2:
+        wanted = labels
+    elif logits.shape[0] == 1:
+        wanted = _signs(labels, logits)
+    else:
+        wanted = _is_label(logits, labels)
+    squared = jnp.square(logits - wanted)
+    return squared if loss.reduction == "mean" else squared.sum(0)
+
+
+def stablemax(loss: spec.StableMax, logits: Logits, labels: Labels) -> Float[Array, " m"]:
+    """-log s(z_y) + log sum_j s(z_j), s(z) = z + 1 for z >= 0, else 1 / (1 - z) (Prieto et al. 2025,
+    arXiv 2501.04697)."""
+    z = logits.astype(loss.precision)
+    below = jnp.where(z < 0, z, 0)  # keeps the branch that is not taken finite
+    s = jnp.where(z >= 0, z + 1, 1 / (1 - below))
+    at_label = total(jnp.where(_is_label(z, labels), s, 0))
+    return jnp.log(total(s)) - jnp.log(at_label)
+
+
+def hinge(loss: spec.Hinge, logits: Logits, labels: Labels) -> Terms:
+    return jnp.maximum(0, loss.margin - _signs(labels, logits) * logits)
+
+
+def logistic(loss: spec.Logistic, logits: Logits, labels: Labels) -> Terms:
+    return jax.nn.softplus(-_signs(labels, logits) * logits)
+
+
+def _signs(labels: Labels, logits: Logits) -> Float[Array, "1 m"]:
+    """1 of class 1, -1 of class 0."""
+    return (2 * labels[None] - 1).astype(logits.dtype)
 
 
 @jax.custom_vjp
@@ -77,19 +111,33 @@ def center_gradient(logits: Logits) -> Logits:
 center_gradient.defvjp(lambda logits: (logits, None), lambda _, grad: (grad - grad.mean(0),))
 
 
-LOSSES: dict[str, Callable[..., Terms]] = {"cross_entropy": cross_entropy, "mse": mse}
+LOSSES: dict[str, Callable[..., Terms]] = {
+    "cross_entropy": cross_entropy,
+    "mse": mse,
+    "stablemax": stablemax,
+    "hinge": hinge,
+    "logistic": logistic,
+}
+Targets = Num[Array, "n *scored"]  # classes; or vectors [n, d] of floats
 
 
-def terms(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Terms:
+def terms(loss: spec.Loss, logits: Logits, targets: Targets) -> Terms:
     """Terms of every scored position of every example."""
-    return implementation(LOSSES, loss)(loss, logits, targets.reshape(-1))
+    is_vector = jnp.issubdtype(targets.dtype, jnp.floating)
+    labels = targets.T.astype(logits.dtype) if is_vector else targets.reshape(-1)
+    return implementation(LOSSES, loss)(loss, logits, labels)
 
 
-def mean_loss(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Float[Array, ""]:
-    return terms(loss, logits, targets).mean()
+def mean_loss(
+    loss: spec.Loss, logits: Logits, targets: Targets, weights: Float[Array, n * at] | None = None
+) -> Float[Array, ""]:
+    """The mean over examples and scored positions, as they are weighted."""
+    if weights is None:
+        return terms(loss, logits, targets).mean()
+    return mean_of(each_loss(loss, logits, targets), weights)
 
 
-def each_loss(loss: spec.Loss, logits: Logits, targets: Num[Array, n * scored]) -> Float[Array, " m"]:
+def each_loss(loss: spec.Loss, logits: Logits, targets: Targets) -> Float[Array, " m"]:
     """Of every scored position of every example by itself."""
     values = terms(loss, logits, targets)
     return values.reshape(-1, values.shape[-1]).mean(0)

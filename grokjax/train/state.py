@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.params import Params
 from grokjax.spec.hypers import Hyper
-
-
-class Examples(NamedTuple):
-    """Rows of the task's table."""
-
-    inputs: Num[Array, "n L"]
-    targets: Num[Array, n * scored]
+from grokjax.tasks.examples import Examples
 
 
 class State(NamedTuple):

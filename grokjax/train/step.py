@@ -8,19 +8,20 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.network import forward
 from grokjax.models.params import Params
-from grokjax.plan.cost import evaluation_block
+from grokjax.plan.cost import evaluates_train_set, evaluation_block
 from grokjax.spec.hypers import Hyper, with_numbers
 from grokjax.spec.run import RunSpec
-from grokjax.tasks.all import scores
+from grokjax.tasks.all import fresh_examples, scores, wanted
 from grokjax.train.batches import batch_at
 from grokjax.train.constraints import projection
 from grokjax.train.frozen import parted
 from grokjax.train.losses import mean_loss
-from grokjax.train.optimizers import apply, optimizer
+from grokjax.train.noise import with_label_noise, with_update_noise, with_weight_noise
+from grokjax.train.optimizers import apply, evaluated, optimizer
 from grokjax.train.state import Examples, State, View
 
 
@@ -62,20 +63,27 @@ def loss_and_logits(
     spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""]
 ) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
     logits = forward(spec, params, examples.inputs) * logit_scale
-    return mean_loss(spec.loss, logits, examples.targets), logits
+    return mean_loss(spec.loss, logits, wanted(spec.task, examples), examples.weights), logits
 
 
 def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
     """One optimizer step. A run that has ended, or is not finite, comes back as it was."""
     spec = with_numbers(spec, hyper)
     at = state.step + hyper["prior_steps"]  # of batches, warm-up and schedule
-    batch = batch_at(train, hyper["seed"], at, spec.train.batch)
+    batch = with_label_noise(spec, _batch(spec, train, hyper, at), hyper, at)
     logit_scale = hyper["model"]["logit_scale"]
     trained, frozen = parted(spec, state.params)
     (loss, logits), grads = jax.value_and_grad(
-        lambda trained: loss_and_logits(spec, trained | frozen, batch, logit_scale), has_aux=True
+        lambda trained: loss_and_logits(spec, with_weight_noise(spec, trained, hyper, at) | frozen, batch, logit_scale),
+        has_aux=True,
     )(trained)
-    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, trained)
+    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(
+        grads,
+        state.opt_state,
+        trained,
+        obj_fn=lambda trained: loss_and_logits(spec, trained | frozen, batch, logit_scale)[0],
+    )
+    updates = with_update_noise(spec, updates, hyper, at)  # pyright: ignore[reportArgumentType]
     proposed = apply(trained, updates)  # pyright: ignore[reportArgumentType]
     updated = projection(spec.constraint).project(proposed, state.radius) | frozen
     view = View(
@@ -105,6 +113,19 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     return kept, view
 
 
+def _batch(spec: RunSpec, train: Examples, hyper: Hyper, at: Int[Array, ""]) -> Examples:
+    """What a step sees: fresh examples, or those of the train set that are due."""
+    if spec.task.is_online:
+        assert spec.train.batch is not None, "checked with the sweep"
+        return fresh_examples(spec.task, train.rule, hyper["seed"], at, spec.train.batch)
+    return batch_at(train, hyper["seed"], at, spec.train.batch)
+
+
+def tested_params(spec: RunSpec, state: State, hyper: Hyper) -> Params:
+    """What test metrics are of: the parameters, or the optimizer's average of them."""
+    return evaluated(spec.optimizer, hyper, state.params, state.opt_state)
+
+
 def is_active(state: State) -> Bool[Array, ""]:
     return state.finite & (state.step < state.end)
 
@@ -116,9 +137,9 @@ def all_finite(params: Params) -> Bool[Array, ""]:
 def evaluate(
     spec: RunSpec, params: Params, train: Examples, test: Examples, hyper: Hyper
 ) -> dict[str, Float[Array, ""]]:
-    """Loss and scores on the test set; with minibatches on the whole train set too."""
+    """Loss and scores on the test set; with minibatches on the whole train set too, where there is one."""
     spec = with_numbers(spec, hyper)
-    sets = {"test": test} | ({"train_set": train} if spec.train.batch else {})
+    sets = {"test": test} | ({"train_set": train} if evaluates_train_set(spec) else {})
     return {
         f"{of}/{name}": value
         for of, examples in sets.items()
@@ -131,21 +152,26 @@ def _on_all(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> 
     n, block = examples.targets.shape[0], evaluation_block(spec)
     if n <= block:
         return _on_block(spec, params, examples, hyper)
+    if examples.weights is not None:
+        examples = examples._replace(weights=examples.weights / examples.weights.mean())
+    columns, rule = examples._replace(rule=None), examples.rule
     whole = n - n % block
-    blocks = jax.tree.map(lambda value: value[:whole].reshape(-1, block, *value.shape[1:]), examples)
-    sums = jax.tree.map(
-        lambda means: means.sum() * block,
-        jax.lax.map(lambda part: _on_block(spec, params, part, hyper), blocks),
-    )
+    blocks = jax.tree.map(lambda value: value[:whole].reshape(-1, block, *value.shape[1:]), columns)
+
+    def sums_of(part: Examples) -> dict[str, Float[Array, ""]]:
+        means = _on_block(spec, params, part._replace(rule=rule), hyper)
+        return means if part.weights is None else {name: mean * part.weights.mean() for name, mean in means.items()}
+
+    sums = jax.tree.map(lambda means: means.sum() * block, jax.lax.map(sums_of, blocks))
     if whole < n:
-        rest = _on_block(spec, params, jax.tree.map(lambda value: value[whole:], examples), hyper)
+        rest = sums_of(jax.tree.map(lambda value: value[whole:], columns))
         sums = {name: value + rest[name] * (n - whole) for name, value in sums.items()}
     return {name: value / n for name, value in sums.items()}
 
 
 def _on_block(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
     loss, logits = loss_and_logits(spec, params, examples, hyper["model"]["logit_scale"])
-    return {"loss": loss} | scores(spec.task, logits, examples.targets)
+    return {"loss": loss} | scores(spec.task, logits, examples)
 
 
 def apply_stop_rule(spec: RunSpec, state: State, hyper: Hyper, test_accuracy: Float[Array, ""]) -> State:

@@ -1,0 +1,330 @@
+"""Tasks whose examples are drawn: a set for each run, from its split's seed, or fresh ones at every step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from grokjax.spec.fields import Count, Int, NonNegative, Positive
+from grokjax.spec.roles import Null
+from grokjax.spec.section import Problem
+from grokjax.spec.task import Task
+
+if TYPE_CHECKING:
+    from grokjax.spec.losses import Loss
+    from grokjax.spec.run import RunSpec
+
+
+class Drawn(Task):
+    """A task with a sampler."""
+
+    examples: Count = 1000  # pyright: ignore[reportIncompatibleMethodOverride]
+    """Examples to train on, drawn once from the split's seed; not read where `online`."""
+    test_examples: Count = 1000
+    """Examples to test on, drawn once from the split's seed."""
+    online: bool = False
+    """Fresh examples at every step, `train.batch` of them, from the run's seed and the step. There is no train set
+    then, so that fit is generalization."""
+
+    train_fraction: ClassVar[float] = 1.0  # pyright: ignore[reportIncompatibleVariableOverride]
+    train_examples: ClassVar[None] = None  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    @property
+    def is_drawn(self) -> bool:
+        return True
+
+    @property
+    def is_online(self) -> bool:
+        return self.online
+
+    @property
+    def train_size(self) -> int:
+        return 0 if self.online else self.examples
+
+    @property
+    def test_size(self) -> int:
+        return self.test_examples
+
+    def idle(self) -> set[str]:
+        return {"examples"} if self.online else set()
+
+    def problems(self, spec: RunSpec) -> Iterator[Problem]:
+        if self.online and spec.train.batch is None:
+            what = "online: true draws train.batch fresh examples at every step, so it needs one, for instance 64"
+            yield Problem("train.batch", what, ("task.online",))
+        if self.split.rows is not None:
+            yield Problem("task.split.rows", f"{self.name} draws its examples: there are no rows to choose from")
+
+
+class Parity(Drawn):
+    """The product of the first k of n bits that are 1 or -1 (sparse parity)."""
+
+    name: Literal["parity"] = "parity"
+    bits: Annotated[Int, Field(ge=1, le=4096)] = 40
+    """Bits of an input."""
+    k: Annotated[Int, Field(ge=1)] = 3
+    """Bits that count."""
+    answer: Annotated[Literal["sign", "classes"] | None, Null("as the loss reads it")] = None
+    """sign: the network has one output, whose sign is the answer (hinge, logistic). classes: two logits. null is what
+    the loss reads."""
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"the parity of {text_of('k')} of {text_of('bits')} bits"
+
+    @property
+    def n_ctx(self) -> int:
+        return 0
+
+    @property
+    def d_input(self) -> int:
+        return self.bits
+
+    @property
+    def d_vocab(self) -> int:
+        return 2
+
+    @property
+    def outputs(self) -> int:
+        return 1 if self.answer == "sign" else 2
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        return (0,)
+
+    def with_loss(self, loss: Loss) -> Self:
+        answer = self.answer or ("sign" if loss.of_signs else "classes")
+        return self.model_copy(update={"answer": answer})
+
+    def problems(self, spec: RunSpec) -> Iterator[Problem]:
+        if self.k > self.bits:
+            yield Problem("task.k", f"{self.k} bits count, and there are {self.bits}", ("task.bits",))
+        yield from super().problems(spec)
+
+
+class Addition(Drawn):
+    """Sums of two numbers, digit by digit: `12345 + 67890 = 080235`, scored at the answer's digits (Nanda et al.)."""
+
+    name: Literal["addition"] = "addition"
+    digits: Annotated[Int, Field(ge=1, le=64)] = 5
+    """Digits of a summand; the sum has one more."""
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"addition of numbers of {text_of('digits')} digits"
+
+    @property
+    def n_ctx(self) -> int:
+        return 3 * self.digits + 3
+
+    @property
+    def d_vocab(self) -> int:
+        return 12  # ten digits, + and =
+
+    @property
+    def classes(self) -> int:
+        return 10
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        """From `=` on: each position predicts the digit that follows."""
+        return tuple(range(2 * self.digits + 1, 3 * self.digits + 2))
+
+
+class Repeats(Drawn):
+    """Random tokens in which one subsequence stands several times; scored where a token can be known from an earlier
+    copy: the induction task of Nanda and Chan."""
+
+    name: Literal["repeats"] = "repeats"
+    vocabulary: Annotated[Int, Field(ge=2, le=65536)] = 128
+    """Tokens there are."""
+    length: Annotated[Int, Field(ge=2, le=4096)] = 85
+    """Tokens of a sequence."""
+    repeat: Count = 16
+    """Tokens of the subsequence."""
+    copies: Annotated[Int, Field(ge=2)] = 3
+    """How often it stands in a sequence."""
+    examples: Count = 512
+    """Examples to train on, drawn once from the split's seed; not read where `online`."""
+    test_examples: Count = 256
+    """Examples to test on, drawn once from the split's seed."""
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"a subsequence of {text_of('repeat')} tokens, repeated among {text_of('length')}"
+
+    @property
+    def n_ctx(self) -> int:
+        return self.length
+
+    @property
+    def d_vocab(self) -> int:
+        return self.vocabulary
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        return tuple(range(self.length - 1))
+
+    @property
+    def example_numbers(self) -> int:
+        return super().example_numbers + len(self.scored)  # weights: whether a token can be known
+
+    def problems(self, spec: RunSpec) -> Iterator[Problem]:
+        needed = self.repeat * self.copies
+        if needed > self.length:
+            what = f"{self.copies} copies of {self.repeat} tokens need {needed}, and a sequence has {self.length}"
+            yield Problem("task.length", what, ("task.repeat", "task.copies"))
+        yield from super().problems(spec)
+
+
+class SkipTrigrams(Drawn):
+    """Sequences with one trigger among random tokens: the last position predicts the trigger's class (A ... B C)."""
+
+    name: Literal["skip_trigrams"] = "skip_trigrams"
+    triggers: Annotated[Int, Field(ge=2, le=4096)] = 10
+    """Triggers, each with a class of its own."""
+    fillers: Count = 20
+    """Tokens that say nothing."""
+    length: Annotated[Int, Field(ge=2, le=4096)] = 16
+    """Tokens of a sequence; the last is always the same."""
+
+    ends_alike: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"skip trigrams of {text_of('triggers')} triggers"
+
+    @property
+    def n_ctx(self) -> int:
+        return self.length
+
+    @property
+    def d_vocab(self) -> int:
+        return self.triggers + self.fillers + 1
+
+    @property
+    def classes(self) -> int:
+        return self.triggers
+
+
+class SignalPairs(Drawn):
+    """Which two signals stand among noise, read off at the last token: the toy of attention-head superposition
+    (Greenspan and Wynroe 2023).
+
+    Trained on the exact expectation, every input with its probability, or on samples.
+    """
+
+    name: Literal["signal_pairs"] = "signal_pairs"
+    signals: Annotated[Int, Field(ge=1, le=64)] = 4
+    """Signal tokens, two of which (equal or not) stand in a sequence."""
+    noises: Annotated[Int, Field(ge=1, le=64)] = 7
+    """Noise tokens, two of which stand in a sequence."""
+    ordered: bool = False
+    """Whether a sequence has an order. Without positions a network sees none, and 280 sequences stand for 4,704."""
+    exact: bool = True
+    """Train and test on every sequence, weighted by its probability; else on samples."""
+
+    ends_alike: ClassVar[bool] = True
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"pairs of {text_of('signals')} signals among noise"
+
+    @property
+    def is_drawn(self) -> bool:
+        return not self.exact
+
+    @property
+    def tests_on_all(self) -> bool:
+        return self.exact
+
+    @property
+    def n_ctx(self) -> int:
+        return 5
+
+    @property
+    def d_vocab(self) -> int:
+        return 1 + self.signals + self.noises
+
+    @property
+    def classes(self) -> int:
+        return self.signals * (self.signals + 1) // 2
+
+    @property
+    def rows(self) -> int:
+        """Sequences there are."""
+        if self.ordered:
+            return math.comb(4, 2) * self.signals**2 * self.noises**2
+        return self.classes * (self.noises * (self.noises + 1) // 2)
+
+    @property
+    def train_size(self) -> int:
+        return self.rows if self.exact else super().train_size
+
+    @property
+    def test_size(self) -> int:
+        return self.rows if self.exact else super().test_size
+
+    @property
+    def example_numbers(self) -> int:
+        return super().example_numbers + 1  # its weight
+
+    def idle(self) -> set[str]:
+        return {"examples", "test_examples"} if self.exact else super().idle()
+
+    def problems(self, spec: RunSpec) -> Iterator[Problem]:
+        if self.exact and self.online:
+            yield Problem("task.online", "exact: true trains on every sequence; online needs exact: false")
+        if self.exact and spec.train.batch is not None:
+            yield Problem("train.batch", "exact: true is the exact expectation, so the batch is full: null")
+        if not self.exact:
+            yield from super().problems(spec)
+
+
+class TeacherStudent(Drawn):
+    """The outputs of a random tanh network on inputs N(0, 1) (Omnigrok); the teacher is drawn from the split's seed."""
+
+    name: Literal["teacher_student"] = "teacher_student"
+    inputs: Count = 5
+    """Numbers of an input."""
+    hidden: Annotated[list[Count], Field(min_length=1, max_length=64)] = [100, 100]
+    """Neurons of each hidden layer of the teacher."""
+    targets: Count = 5
+    """Numbers of an answer."""
+    activation: Literal["tanh", "relu"] = "tanh"
+    """Of the teacher's neurons."""
+    teacher_scale: Positive = 1.0
+    """Multiplies the teacher's weights and biases, drawn as `torch.nn.Linear` draws them."""
+    threshold: NonNegative = 1e-3
+    """Accuracy is the share of examples whose mean squared error is below it."""
+    examples: Count = 100
+    """Examples to train on, drawn once from the split's seed; not read where `online`."""
+    test_examples: Count = 100
+    """Examples to test on, drawn once from the split's seed."""
+
+    @classmethod
+    def describe(cls, text_of: Callable[[str], str]) -> str:
+        return f"the outputs of a random network of {text_of('inputs')} inputs"
+
+    @property
+    def n_ctx(self) -> int:
+        return 0
+
+    @property
+    def d_input(self) -> int:
+        return self.inputs
+
+    @property
+    def d_vocab(self) -> int:
+        return 0
+
+    @property
+    def d_target(self) -> int:
+        return self.targets
+
+    @property
+    def scored(self) -> tuple[int, ...]:
+        return (0,)

@@ -1,0 +1,61 @@
+"""Noise in a step, drawn from (seed, step) alone, so that resume, lane and width never change it."""
+
+from __future__ import annotations
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from grokjax.models.params import Params
+from grokjax.spec.hypers import Hyper
+from grokjax.spec.run import RunSpec
+from grokjax.tasks.examples import Examples
+from grokjax.train.rates import learning_rate
+
+KINDS = {"labels": 0, "weights": 1, "update": 2, "dropout": 3}
+NOISE = 0x0015E  # sets these draws apart from all others of a seed
+
+
+def noise_key(kind: str, hyper: Hyper, step: Int[Array, ""]) -> Array:
+    key = jax.random.fold_in(jax.random.key(hyper["seed"], impl="threefry2x32"), jnp.uint32(NOISE))
+    return jax.random.fold_in(jax.random.fold_in(key, KINDS[kind]), step)
+
+
+def with_label_noise(spec: RunSpec, examples: Examples, hyper: Hyper, step: Int[Array, ""]) -> Examples:
+    """Each label is replaced, with the probability of noise.labels, by one drawn from all."""
+    if spec.noise.labels is None:
+        return examples
+    of_choice, of_label = jax.random.split(noise_key("labels", hyper, step))
+    targets = examples.targets
+    is_replaced = jax.random.uniform(of_choice, targets.shape, jnp.float32) < hyper["noise"]["labels"]
+    drawn = jax.random.randint(of_label, targets.shape, 0, spec.task.classes, targets.dtype)
+    return examples._replace(targets=jnp.where(is_replaced, drawn, targets))
+
+
+def with_weight_noise(spec: RunSpec, params: Params, hyper: Hyper, step: Int[Array, ""]) -> Params:
+    """The parameters that a step's gradient is taken at: each with N(0, noise.weights^2) added."""
+    if spec.noise.weights is None:
+        return params
+    draws = normal_like(params, noise_key("weights", hyper, step))
+    return {name: value + hyper["noise"]["weights"] * draws[name] for name, value in params.items()}
+
+
+def with_update_noise(spec: RunSpec, updates: Params, hyper: Hyper, step: Int[Array, ""]) -> Params:
+    """An optimizer's updates with N(0, noise.update^2) in their direction, before the learning rate (openai/grok)."""
+    if spec.noise.update is None:
+        return updates
+    draws = normal_like(updates, noise_key("update", hyper, step))
+    size = learning_rate(spec.optimizer, hyper, step) * hyper["noise"]["update"]
+    factors = hyper["optimizer"]["lr_by_matrix"]
+    return {name: value - size * factors[name] * draws[name] for name, value in updates.items()}
+
+
+def normal_like(params: Params, key: Array) -> Params:
+    """N(0, 1) for every number; one key a parameter, drawn in float32 whatever the precision of training."""
+    keys = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in params}
+    return {
+        name: jax.random.normal(keys[name], value.shape, jnp.float32).astype(value.dtype)
+        for name, value in params.items()
+    }
