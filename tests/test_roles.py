@@ -56,6 +56,10 @@ def other_value(annotation: Any, value: Any) -> Any:
     """Another value of the same type."""
     if get_origin(annotation) is Literal:
         return next(option for option in get_args(annotation) if option != value)
+    if isinstance(value, str) and get_origin(literal := get_args(annotation)[0]) is Literal:
+        return next((option for option in get_args(literal) if option != value), 8)  # engine.lanes: auto
+    if isinstance(value, list):
+        return [*value, "W_E"]
     if value is None:
         inner = next(other for other in get_args(annotation) if other is not type(None))
         inner = get_args(inner)[0] if hasattr(inner, "__metadata__") else inner
@@ -72,7 +76,7 @@ def other_value(annotation: Any, value: Any) -> Any:
         return value + 10
     if isinstance(value, float):
         return value * 0.5 if value else 0.25
-    return 8  # engine.lanes: auto
+    raise AssertionError(f"no other value than {value!r} is known")
 
 
 def spec_with(base: str, section: str, field: str | None = None) -> RunSpec:

@@ -22,8 +22,10 @@ def forward_flops(spec: RunSpec) -> float:
 
 
 def step_flops(spec: RunSpec) -> float:
-    """FLOPs of a training step as it is computed."""
-    return 3 * spec.batch_size * forward_flops(spec) * max(part.steps for part in spec.optimizer.parts)
+    """FLOPs of a training step as it is computed: forward, the gradient of activations, and that of what is trained."""
+    share = parameter_count(trained_shapes(spec)) / parameter_count(parameter_shapes(spec))
+    passes = max(part.steps for part in spec.optimizer.parts)
+    return passes * (2 + share) * spec.batch_size * forward_flops(spec)
 
 
 def evaluates_train_set(spec: RunSpec) -> bool:
@@ -56,7 +58,8 @@ def probe_shares(spec: RunSpec) -> dict[str, float]:
 
 
 def lane_bytes(spec: RunSpec) -> int:
-    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
+    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and activations: those that a
+    step keeps for its backward pass, or about half as many a test example, as a forward pass alone keeps none."""
     copies = 3 + sum(probe.copies for probe in spec.log.probes)
     trained = trained_shapes(spec)
     state = spec.optimizer.state_numbers(trained)
@@ -64,8 +67,8 @@ def lane_bytes(spec: RunSpec) -> int:
     # parameters and state are there before and after the step
     parameters = copies * parameter_count(trained) + 2 * state + 2 * frozen
     evaluated = max(spec.task.test_size, spec.task.train_size if evaluates_train_set(spec) else 0)
-    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
-    passes = 3 * max(one.passes for one in (*spec.log.probes, *spec.optimizer.parts))
+    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)) // 2)
+    passes = max(one.passes for one in (*spec.log.probes, *spec.optimizer.parts))
     activations = passes * examples * spec.model.activations(spec.task)
     return BYTES[spec.numerics.params] * (parameters + activations) + example_bytes(spec)
 

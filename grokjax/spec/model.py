@@ -78,8 +78,8 @@ class Model(Family):
         return 0.0
 
     def activations(self, task: Task) -> int:
-        """Numbers that the backward pass keeps for one example."""
-        return max(1, task.n_ctx) * sum(shape[-1] for shape in self.shapes(task).values())
+        """Numbers that a step holds for one example: what the backward pass needs of the forward one."""
+        return 3 * max(1, task.n_ctx) * sum(shape[-1] for shape in self.shapes(task).values())
 
     def widest(self, task: Task) -> int:
         """Numbers of one example that a forward pass holds at once."""
