@@ -158,18 +158,18 @@ def test_a_synonym_leads_to_what_is_meant(word, meant):
 # what has no place here, or a meaning that depends: no key is named, and what is so is told where that is known
 NO_PLACE = {
     "optimizer": "amsgrad maximize foreach fused dampening eps_root gamma lr_gamma milestones lr_step last_epoch beta3"
-    " nu centered rho l1_reg window_size mask mu_dtype ema_decay trust_ratio noise_factor grad_accum",
+    " nu centered rho l1_reg window_size mu_dtype ema_decay trust_ratio grad_accum",
     "model": "dropout resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
     " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope pos_encoding positional_embedding_type"
-    " attention_dir causal mask n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
-    " weight_noise in_features compile kdim",
-    "task": "group path digits num_digits operand_length label_noise noise k n base shuffle data_dir root method",
-    "train": "grad_accum fp16 bf16 amp deterministic compile label_smoothing reduction time_limit method drop_last"
+    " attention_dir causal n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
+    " in_features compile kdim",
+    "task": "group path digits num_digits operand_length k n base shuffle data_dir root method",
+    "train": "grad_accum fp16 bf16 amp deterministic compile label_smoothing time_limit method drop_last"
     " target_accuracy eval_batch_size",
     "log": "wandb project entity tags run_name logdir output_dir dir path metrics verbose grad_norm weight_norm"
     " log_norms hessian eval_iters",
     "init": "method kaiming xavier zero_init mup run step results",
-    "loss": "label_smoothing reduction weight ignore_index l1 focal",
+    "loss": "label_smoothing weight ignore_index l1 focal",
     "constraint": "sphere max_norm projection method",
     "numerics": "fp16 bf16 deterministic compile device",
     "stop": "threshold target min_delta acc",

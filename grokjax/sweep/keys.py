@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.fields import DISTRIBUTIONS
+from grokjax.spec.roles import role_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families, Section, kind_by_matrix, kind_of
 from grokjax.spec.shapes import split_matrix
@@ -268,7 +269,7 @@ def run_keys(families: Families) -> dict[str, list[FieldInfo]]:
         for model in models:
             for name, field in model.model_fields.items():
                 path = f"{prefix}{name}"
-                if path == "uses":
+                if path == "uses" or role_of(field).filled:
                     continue
                 found.setdefault(path, []).append(field)
                 inner = section_of(field.annotation)

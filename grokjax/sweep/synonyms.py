@@ -52,6 +52,11 @@ KEYS: dict[str, Meaning] = {
     **_words("seeds random_seed random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
     **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
     # the task
+    **_words("label_noise noisy_labels label_corruption", "noise.labels", remark="drawn anew at every step; rows that stay"
+             " wrong are task.noisy"),
+    **_words("weight_noise weight_noise_std", "noise.weights"),
+    **_words("noise_factor update_noise", "noise.update"),
+    **_words("noise_level n_noisy", "task.noisy"),
     **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
     **_other("fn fn_name func function task_type dataset dataset_name", "task.op", "task.name",
              remark="task.op names the operation: add, subtract, multiply, ..."),
