@@ -57,7 +57,7 @@ def stepped(values: dict[str, Any], steps: int = STEPS, average: bool = False) -
             def loss(params: Any) -> Any:
                 return sum((CURVED[name] * W**2 / 2 + pull[name] * W).sum() for name, W in params.items())
 
-            made = optimizer(spec.optimizer, hyper, step)
+            made: Any = optimizer(spec.optimizer, hyper, step)
             updates, state = made.update(jax.grad(loss)(params), state, params, obj_fn=loss)
             return ({name: W + updates[name] for name, W in params.items()}, state), None
 

@@ -17,7 +17,6 @@ from optimizer_steps import CURVED, PULLS, SHAPES, START, Arrays, spec_of, stepp
 from grokjax.engine.states import flat_names
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.optax_optimizers import OF_OPTAX
-from grokjax.spec.optimizers import ChosenDecay, Optimizer
 from grokjax.spec.shapes import is_matrix, parameter_count
 from grokjax.train.optimizers import optimizer
 
@@ -70,9 +69,9 @@ def test_every_optimizer_of_optax_is_here_or_needs_more_than_gradients_state_and
 def test_keys_and_defaults_are_optax_s_arguments(name: str):
     family = OF_OPTAX[name]
     theirs = {key: value for key, value in arguments(name).items() if key not in OTHERWISE}
-    shared = (ChosenDecay if issubclass(family, ChosenDecay) else Optimizer).model_fields
-    ours = {key: field.default for key, field in family.model_fields.items() if key in theirs or key not in shared}
-    ours = {key: tuple(value) if isinstance(value, list) else value for key, value in ours.items() if key != "name"}
+    keys = [key for key in family.model_fields if key in theirs or key in family.own_keys()]
+    ours = {key: family.model_fields[key].default for key in keys}
+    ours = {key: tuple(value) if isinstance(value, list) else value for key, value in ours.items()}
     if name == "dog":
         ours["init_step"] = (ours["init_step"], ours.pop("init_step_value"))
     if name in ("nadam", "nadamw"):
@@ -113,14 +112,14 @@ def alone(name: str, lr: float, weight_decay: float, steps: int, **own: Any) -> 
     if name == "muon":
         own["muon_weight_dimension_numbers"] = lambda params: sides(params, contrib.MuonDimensionNumbers)
     if name == "sophia":
-        exact = optax.stateless(lambda updates, params: {key: jnp.asarray(CURVED[key]) for key in params})
+        exact = optax.stateless(lambda updates, params: {key: jnp.asarray(value) for key, value in CURVED.items()})
         own["hessian_diagonal_fn"] = exact
     if name == "noisy_sgd":
         own["key"] = 0
     decay = {key: weight_decay for key in ("weight_decay", "weight_decay_rate") if key in known}
     with jax.enable_x64(True), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = optax.with_extra_args_support(optax_s(name)(learning_rate=lr, **decay, **own))
+        made: Any = optax.with_extra_args_support(optax_s(name)(learning_rate=lr, **decay, **own))
         if not decay:
             assert weight_decay == 0
         params = {key: jnp.asarray(value) for key, value in START.items()}

@@ -162,7 +162,8 @@ def test_sophia_divides_by_the_diagonal_of_the_hessian():
 def test_schedule_free_adamw_steps_at_y_and_is_tested_at_its_average(warmup_steps: int):
     lr, b1, b2, decay = 0.02, 0.9, 0.999, 0.1
     z, x = ({name: value.copy() for name, value in START.items()} for _ in range(2))
-    nu, weights, largest = dict.fromkeys(START, 0.0), 0.0, 0.0
+    nu: dict[str, Any] = dict.fromkeys(START, 0.0)
+    weights, largest = 0.0, 0.0
     for step in range(STEPS):
         y = {name: (1 - b1) * z[name] + b1 * x[name] for name in START}
         grads = gradient(y, step)

@@ -206,6 +206,14 @@ class SkipTrigrams(Drawn):
         return self.triggers + self.fillers + 1
 
     @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        return tuple(range(self.triggers))
+
+    @property
+    def asking_token(self) -> int | None:
+        return self.triggers + self.fillers
+
+    @property
     def classes(self) -> int:
         return self.triggers
 
@@ -248,6 +256,14 @@ class SignalPairs(Drawn):
     @property
     def d_vocab(self) -> int:
         return 1 + self.signals + self.noises
+
+    @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + self.signals))
+
+    @property
+    def asking_token(self) -> int | None:
+        return 0
 
     @property
     def classes(self) -> int:

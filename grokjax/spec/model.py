@@ -60,6 +60,11 @@ class Model(Family):
         return {}
 
     @property
+    def attention_heads(self) -> int:
+        """Heads of a layer; 0 where it has no attention."""
+        return 0
+
+    @property
     def degree(self) -> int | None:
         """k where all parameters times c > 0 make logits times c^k; None where there is no such number."""
         return None

@@ -60,6 +60,11 @@ class Optimizer(Family):
         `inside`: its function decays."""
         return "decoupled"
 
+    @classmethod
+    def own_keys(cls) -> list[str]:
+        """Its keys that not every optimizer has."""
+        return [name for name in cls.model_fields if name not in Optimizer.model_fields]
+
     def own_numbers(self, shapes: Shapes) -> int:
         """Numbers that its own state holds for parameters of these shapes, about."""
         return self.copies * parameter_count(shapes)
@@ -148,6 +153,10 @@ class ChosenDecay(Optimizer):
 
     decay: Literal["coupled", "decoupled"] = "decoupled"
     """coupled: weight_decay * W is added to the gradient; decoupled: W loses lr * weight_decay * W a step."""
+
+    @classmethod
+    def own_keys(cls) -> list[str]:
+        return [name for name in super().own_keys() if name != "decay"]
 
     @property
     def decays(self) -> str:

@@ -98,6 +98,10 @@ class Pairs(Task):
         return self.elements
 
     @property
+    def asking_token(self) -> int | None:
+        return self.elements if self.format == "equals" else None
+
+    @property
     def scored(self) -> tuple[int, ...]:
         if self.scores == "answer_and_end":
             return (self.n_ctx - 2, self.n_ctx - 1)
@@ -182,6 +186,10 @@ class GroupTask(Pairs):
     def elements(self) -> int:
         return order_of(self.group)
 
+    @property
+    def group_name(self) -> str:
+        return self.group
+
 
 class Templates(Task):
     """Sums i + j of pairs with i <= j, each sum named by a random vector; the answer is the nearest of these (Liu et
@@ -214,6 +222,10 @@ class Templates(Task):
     @property
     def d_vocab(self) -> int:
         return self.p
+
+    @property
+    def sums_wrap(self) -> bool:
+        return self.modulus
 
     @property
     def classes(self) -> int:

@@ -133,6 +133,26 @@ class Task(Family):
         return self.d_vocab
 
     @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        """Tokens that the answer depends on."""
+        return tuple(range(self.operand_values))
+
+    @property
+    def asking_token(self) -> int | None:
+        """The token at the position that is read, where it is always the same."""
+        return None
+
+    @property
+    def sums_wrap(self) -> bool:
+        """Whether operands are added modulo how many there are."""
+        return True
+
+    @property
+    def group_name(self) -> str:
+        """The finite group that its operands are the elements of; "" where there is none."""
+        return ""
+
+    @property
     def scored(self) -> tuple[int, ...]:
         """Positions whose logits are scored."""
         return (self.n_ctx - 1,)

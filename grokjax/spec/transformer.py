@@ -71,6 +71,10 @@ class Transformer(Model):
         return self.layers
 
     @property
+    def attention_heads(self) -> int:
+        return self.heads
+
+    @property
     def has_neurons(self) -> bool:
         return self.d_mlp > 0
 

@@ -16,7 +16,7 @@ from optax import contrib
 from grokjax.models.params import Params
 from grokjax.spec import optax_moments as moments
 from grokjax.spec import optax_optimizers as spec
-from grokjax.spec.optimizers import ChosenDecay, Optimizer
+from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.shapes import is_matrix, sides_of
 from grokjax.train.parts import by_parts
 from grokjax.train.rates import Numbers, decay, scale, whole_step
@@ -26,9 +26,7 @@ Make = Callable[..., optax.GradientTransformation]
 
 def arguments(family: Optimizer, numbers: Numbers) -> dict[str, Any]:
     """The family's own keys: those that flow as the program's arrays, those that are null or static as they stand."""
-    shared = ChosenDecay.model_fields if isinstance(family, ChosenDecay) else Optimizer.model_fields
-    own = [name for name in type(family).model_fields if name not in shared and name != "name"]
-    return {name: numbers.get(name, getattr(family, name)) for name in own}
+    return {name: numbers.get(name, getattr(family, name)) for name in family.own_keys()}
 
 
 def direction(make: Make, family: Optimizer, numbers: Numbers) -> optax.GradientTransformation:
@@ -72,7 +70,7 @@ def dog(family: spec.Dog, numbers: Numbers) -> optax.GradientTransformation:
 
 
 def galore(family: spec.Galore, numbers: Numbers) -> optax.GradientTransformation:
-    def sides(params: Params) -> dict[str, contrib.GaLoreDimensionNumbers | None]:
+    def sides(params: Any) -> Any:
         found = {name: sides_of(name, value.ndim) for name, value in params.items()}
         return {name: contrib.GaLoreDimensionNumbers(*of) if of else None for name, of in found.items()}
 
@@ -86,7 +84,8 @@ def lamb(family: moments.Lamb, numbers: Numbers) -> optax.GradientTransformation
 
 def novograd(family: moments.Novograd, numbers: Numbers) -> optax.GradientTransformation:
     """optax's, as normalization, decay and momentum one after the other: so decay is by matrix here too."""
-    normalized = optax.scale_by_novograd(**(arguments(family, numbers) | {"b1": 0.0}))
+    own: dict[str, Any] = arguments(family, numbers) | {"b1": 0.0}
+    normalized = optax.scale_by_novograd(**own)
     return optax.chain(normalized, decay(family, numbers), optax.trace(numbers["b1"]))
 
 
@@ -95,7 +94,7 @@ def muon(family: moments.Muon, numbers: Numbers) -> optax.GradientTransformation
     own = {name: value for name, value in arguments(family, numbers).items() if not name.startswith("adam_")}
     rms = own.pop("consistent_rms")
 
-    def sides(params: Params) -> dict[str, contrib.MuonDimensionNumbers]:
+    def sides(params: Any) -> Any:
         found = {name: sides_of(name, value.ndim) for name, value in params.items()}
         return {name: contrib.MuonDimensionNumbers(*of) for name, of in found.items() if of}
 

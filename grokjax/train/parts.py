@@ -17,7 +17,7 @@ def by_parts(
 
     part_of: name of a parameter -> its part. A part without parameters has no state.
     """
-    made = {part: optax.with_extra_args_support(transform) for part, transform in transforms.items()}
+    made: dict[str, Any] = {part: optax.with_extra_args_support(each) for part, each in transforms.items()}
 
     def of_part(part: str, values: Params) -> Params:
         return {name: value for name, value in values.items() if part_of(name) == part}
