@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grokjax.cli.app import bad_value
+from grokjax.shipped import scripts, shipped_sweeps
 from grokjax.sweep.spelling import did_you_mean
 from grokjax.sweep.top import written_name
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
-CHECKOUT = Path(__file__).parents[2]
-SHARED = "share/grokjax/"  # where an installed grokjax has them
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 WANDB = "wandb"
 
@@ -130,26 +128,3 @@ def _companions(source: str | None) -> list[tuple[Path, str]]:
     path = _shipped(source)
     used = re.findall(r"^uses: (\S+\.py)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return [(Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used]
-
-
-def shipped_sweeps() -> dict[str, Path]:
-    """Name -> file of the sweeps that come with grokjax: `quickstart`, `questions/effective_lr`, ..."""
-    return _come_with_it("sweeps", ".yaml")
-
-
-def scripts() -> dict[str, Path]:
-    """Name -> file of the scripts that come with grokjax; an answer is called like its sweep."""
-    return _come_with_it("scripts", ".py")
-
-
-def _come_with_it(folder: str, suffix: str) -> dict[str, Path]:
-    """The files of a folder of the checkout, or else those that were installed."""
-    if (CHECKOUT / "pyproject.toml").exists():
-        root = CHECKOUT / folder
-        return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob(f"*{suffix}"))}
-    found = {}
-    for file in metadata.files("grokjax") or []:
-        _, shared, inside = file.as_posix().partition(f"{SHARED}{folder}/")
-        if shared and file.suffix == suffix:
-            found[inside.removesuffix(suffix)] = Path(str(file.locate())).resolve()
-    return found

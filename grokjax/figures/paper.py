@@ -1,0 +1,202 @@
+"""A paper's claims: the curves that matter, and what was measured against what was published."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from grokjax.analysis.cells import by_values, ordered_values
+from grokjax.analysis.claims import NOT_MEASURED, REPRODUCED, Judged
+from grokjax.analysis.claims_file import Picture
+from grokjax.analysis.keys import short_key, whole_key
+from grokjax.analysis.where import chosen_runs
+from grokjax.figures.bands import curve_bands
+from grokjax.figures.finish import finish
+from grokjax.figures.style import (
+    BLUE,
+    COLUMN,
+    GREY,
+    ORANGE,
+    drawn_at,
+    group_colors,
+    log_axis,
+    log_label,
+    log_upwards,
+    paper,
+    picture_width,
+    value_text,
+    write,
+    write_table,
+)
+from grokjax.results.read import Results
+
+CURVES, ROW = 1.6, 0.2  # inches: of the curves, of a claim
+MOST_DECADES = 2.0  # on both sides of what was published; what lies further away is drawn at the edge
+COLORS = {REPRODUCED: BLUE, NOT_MEASURED: GREY}
+
+
+@dataclass(frozen=True)
+class PaperData:
+    """bands: of the curves (see `over_runs`), by group; labels: of the groups; judged: the claims."""
+
+    title: str
+    metric: str
+    bands: pd.DataFrame
+    labels: tuple[str, ...]
+    numeric: bool
+    judged: tuple[Judged, ...]
+
+
+def make_paper(results: Results, title: str, asked: Picture, judged: Sequence[Judged], path: Path) -> list[Path]:
+    """Draw a paper, write it as PATH.png and PATH.svg, and its numbers as PATH.csv; return their paths."""
+    with drawn_at(COLUMN):
+        drawn = data(results, title, asked, judged)
+        picture = figure(drawn)
+    finish(picture)
+    return [*write(picture, path), write_table(table(drawn), path)]
+
+
+def data(results: Results, title: str, asked: Picture, judged: Sequence[Judged]) -> PaperData:
+    """One line an arm and value of the key that the paper's picture asks for. Raises ValueError for what is none."""
+    if asked.where is not None:
+        results = chosen_runs(results, asked.where)
+    runs = results.runs()
+    keys = [whole_key(asked.by, map(str, runs), results.path)] if asked.by else []
+    if runs["arm"].nunique() > 1:
+        keys = ["arm", *keys]
+    members = by_values(runs, keys)
+    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
+    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
+    group_of = {runs["run_id"].iloc[row]: group for group, values in enumerate(order) for row in members[values]}
+    bands, _ = curve_bands(results, group_of, [asked.metric])
+    labels = tuple(_label(keys, values) for values in order)
+    return PaperData(title, asked.metric, bands, labels, keys != ["arm"] and len(keys) == 1, tuple(judged))
+
+
+def _label(keys: Sequence[str], values: Sequence[Any]) -> str:
+    parts = [
+        str(value) if key == "arm" else f"{short_key(key)} {value_text(value, key)}"
+        for key, value in zip(keys, values, strict=True)
+    ]
+    return ", ".join(parts)
+
+
+def table(data: PaperData) -> pd.DataFrame:
+    """Rows of two kinds. claim: name, what, published, criterion, measured (inf: a median that was not reached), low,
+    high, runs, verdict, why. curve: name (of the line), metric, step, median, low, high, runs."""
+    claims = [
+        {
+            "row": "claim",
+            "name": each.claim.name,
+            "what": each.claim.what,
+            "published": each.claim.published,
+            "criterion": each.claim.criterion,
+            "measured": each.measured.value if each.measured else None,
+            "low": each.measured.low if each.measured else None,
+            "high": each.measured.high if each.measured else None,
+            "runs": each.measured.runs if each.measured else None,
+            "verdict": each.verdict,
+            "why": each.why,
+        }
+        for each in data.judged
+    ]
+    curves = data.bands[["group", "metric", "step", "median", "low", "high", "runs"]]
+    names = [data.labels[int(group)] or "all runs" for group in curves["group"]]
+    curves = curves.drop(columns="group").assign(row="curve", name=names)
+    return pd.concat([pd.DataFrame(claims), curves], ignore_index=True)
+
+
+@paper()
+def figure(data: PaperData) -> Figure:
+    """Two panels at column width: the curves, and below them a row a claim."""
+    rows = ROW * (len(data.judged) + 1.5)
+    legend = 0.13 * len(data.labels) if any(data.labels) else 0.0
+    picture = Figure(figsize=(picture_width(COLUMN), CURVES + legend + rows + 0.75), layout="constrained")
+    upper, lower = picture.subplots(2, 1, height_ratios=[CURVES + legend, rows])
+    _draw_curves(upper, data)
+    _draw_claims(lower, data.judged)
+    picture.suptitle(data.title, fontsize=7.5)
+    return picture
+
+
+def _draw_curves(axes: Axes, data: PaperData) -> None:
+    colors = group_colors(data.numeric, len(data.labels))
+    for group, (label, color) in enumerate(zip(data.labels, colors, strict=True)):
+        band = data.bands[data.bands["group"] == group]
+        axes.plot(band["step"], band["median"], color=color, label=label or None)
+        axes.fill_between(band["step"], band["low"], band["high"], color=color, alpha=0.18, linewidth=0)
+    log_axis(axes, data.bands["step"])
+    axes.set_xlabel(log_label(data.bands["step"]))
+    axes.set_ylabel(data.metric.replace("/", " "))
+    if "loss" in data.metric:
+        axes.set_yscale("log")
+        log_upwards(axes)
+    if any(data.labels):
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=6, ncols=1, borderpad=0, labelspacing=0.2)
+
+
+def _draw_claims(axes: Axes, judged: Sequence[Judged]) -> None:
+    """Each claim over its published number, or, hollow, over the bound that counts; what is accepted lies in grey."""
+    limit = 10**MOST_DECADES
+    axes.set_xscale("log")
+    for row, each in enumerate(judged):
+        unit = _unit(each)
+        color = COLORS.get(each.verdict, ORANGE)
+        low, high = (_place(bound / unit if unit else math.nan, limit) for bound in each.claim.accepted)
+        if unit:
+            axes.fill_betweenx([row - 0.36, row + 0.36], low, high, color="#E4E4E4", linewidth=0)
+        if each.measured is None or not unit:
+            axes.text(1.0, row, _text(each), ha="center", va="center", fontsize=5.5, color=color)
+            continue
+        _draw_measured(axes, row, each, unit, color, limit)
+    axes.axvline(1.0, color="0.3", linewidth=0.6, zorder=0.5)
+    axes.set(xlim=(1 / limit, limit), ylim=(len(judged) - 0.4, -0.6))
+    axes.set_yticks(range(len(judged)), [each.claim.name for each in judged])
+    axes.tick_params(axis="y", length=0, labelsize=6)
+    axes.set_xlabel("measured / published (hollow: / the bound that counts)")
+    mark: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.4}
+    names = {BLUE: "reproduced", ORANGE: "not reproduced"}
+    handles = [Line2D([], [], color=color, label=name, **mark) for color, name in names.items()]
+    axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=6, borderpad=0)
+
+
+def _draw_measured(axes: Axes, row: int, each: Judged, unit: float, color: str, limit: float) -> None:
+    """The value with its interval; an arrow where a median is later than the runs went, or beyond the edge."""
+    measured = each.measured
+    assert measured is not None
+    value = measured.value if measured.is_known else measured.least
+    at = _place(value / unit, limit)
+    ends = [_place(end / unit, limit) for end in (measured.low, measured.high)]
+    if measured.is_known and not np.isnan(ends).any():
+        axes.plot(ends, [row, row], color=color, linewidth=1.0)
+    beyond = not measured.is_known or value / unit > limit
+    marker = ">" if beyond else "<" if value / unit < 1 / limit else "o"
+    face = color if each.claim.published is not None else "white"
+    axes.plot([at], [row], marker=marker, markersize=3.6, color=color, markerfacecolor=face, clip_on=False)
+
+
+def _unit(each: Judged) -> float:
+    """What the row is divided by: the published number, or the bound; 0: it cannot be."""
+    bounds = [bound for bound in (each.claim.at_least, each.claim.at_most) if bound is not None]
+    unit = each.claim.published if each.claim.published is not None else bounds[0]
+    return unit if unit > 0 else 0.0
+
+
+def _place(value: float, limit: float) -> float:
+    return value if math.isnan(value) else min(max(value, 1 / limit), limit)
+
+
+def _text(each: Judged) -> str:
+    """What stands in a row that has no place on the axis."""
+    if each.measured is None:
+        return each.verdict
+    return f"{each.verdict}: {each.measured.value:.3g}, {each.claim.criterion}"
