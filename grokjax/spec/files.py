@@ -89,11 +89,11 @@ def stored_rows(path: str, examples: int, stamp: tuple[int, int] | None) -> tupl
     for name, rows in (("train", train), ("test", test)):
         if rows is not None and (rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows)):
             raise FileError(f"{path}: {name} must be row numbers [n], got {rows.dtype} of shape {list(rows.shape)}")
+    given = np.concatenate([train, train[:0] if test is None else test]).astype(np.int64)
+    if given.min() < 0 or given.max() >= examples:
+        raise FileError(f"{path}: rows are 0 to {examples - 1:,}, and it has {given.min():,} to {given.max():,}")
     if test is None:
         test = np.setdiff1d(np.arange(examples), train)
-    both = np.concatenate([train, test]).astype(np.int64)
-    if both.min() < 0 or both.max() >= examples:
-        raise FileError(f"{path}: rows are 0 to {examples - 1:,}, and it has {both.min():,} to {both.max():,}")
     if not len(test):
         raise FileError(f"{path} trains on every example, and leaves none to test on")
     return train.astype(np.int32), test.astype(np.int32), digest

@@ -39,7 +39,7 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
     if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
         optimizer = memo.of(_without_decay, optimizer)
     update = {
-        "task": memo.of(_with_split_seed, memo.of(_with_loss, memo.of(_resolved, spec.task), spec.loss), spec.seed),
+        "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
         "model": memo.of(_reading, memo.of(_resolved, spec.model), spec.task.n_ctx == 0),
         "init": memo.of(_with_scheme, spec.init, spec.model.schemes),
         "log": memo.of(_resolved_log, spec.log),
@@ -67,6 +67,13 @@ def _reading(model: Model, vectors: bool) -> Model:
 
 def _without_decay(optimizer: Optimizer) -> Optimizer:
     return optimizer.model_copy(update={"weight_decay": 0.0})
+
+
+def with_answers(spec: RunSpec, broken: Collection[str], memo: Memo) -> RunSpec:
+    """With what a task's answers are where its loss says it: shapes follow from that, so it comes first."""
+    if "task" in broken or "loss" in broken:
+        return spec
+    return spec.model_copy(update={"task": memo.of(_with_loss, spec.task, spec.loss)})
 
 
 def _with_loss(task: Task, loss: Loss) -> Task:

@@ -20,7 +20,8 @@ from grokjax.sweep.keys import FROM_RUN
 from grokjax.sweep.layers import Layer, Mistakes, Value, overlay, place_of
 from grokjax.sweep.parents import Answer, Lookup, Parent, ParentError, origin_of
 
-PATHS = ("init.from_file", f"{FROM_RUN}.results")
+OF_TASK = ("file", "targets", "test_file", "test_targets", "split.rows")
+PATHS = ("init.from_file", f"{FROM_RUN}.results", *(f"task.{word}" for word in OF_TASK))
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> li
         if key in layer:
             layer[key] = _located(layer[key], mistakes)
     spec, broken = build(layer, mistakes)
+    spec = check.with_answers(spec, broken, mistakes.memo)
     wrong = set(broken)
 
     def report(key: str, what: str, *related: str) -> None:
