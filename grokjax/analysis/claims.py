@@ -149,11 +149,20 @@ def _times(what: Measure, results: Results, runs: pd.DataFrame) -> tuple[np.ndar
     if what.of in TIMES:
         start = runs["fit_step"].astype(float).fillna(np.inf) if what.of == "delay" else 0.0
         return runs[what.of].to_numpy(float), np.maximum(0.0, until - np.where(np.isinf(start), until, start))
-    curves = results.curves(_recorded(results, what.of))
-    values = curves[what.of].to_numpy(float)
-    there = values >= what.passes if what.passes is not None else values <= what.falls_to
-    first = curves[there].groupby("run_id")["step"].min()
+    curves = results.curves(_recorded(results, what.of)).dropna(subset=[what.of])
+    if what.passes is not None:
+        there = curves[curves[what.of] >= what.passes]
+    else:
+        after = curves[curves["step"] >= curves["run_id"].map(_peaks(curves, what.of))]
+        there = after[after[what.of] <= what.falls_to]
+    first = there.groupby("run_id")["step"].min()
     return runs["run_id"].map(first).to_numpy(float), until
+
+
+def _peaks(curves: pd.DataFrame, metric: str) -> pd.Series:
+    """run id -> the step at which a metric is largest."""
+    ordered = curves.sort_values(metric, kind="stable").drop_duplicates("run_id", keep="last")
+    return ordered.set_index("run_id")["step"]
 
 
 def _of_times(what: Measure, times: np.ndarray, until: np.ndarray) -> Measured:

@@ -51,7 +51,7 @@ class Measure(Section):
     passes: float | None = None
     """The first step at which the metric is at least this."""
     falls_to: float | None = None
-    """The first step at which the metric is at most this."""
+    """The first step, from where the metric is largest on, at which it is at most this."""
     where: Condition | None = None
     """The runs that count."""
 
@@ -151,12 +151,12 @@ class Claims(Section):
     arxiv: Annotated[str, Field(pattern=r"^\d{4}\.\d{4,5}$")] | None = None
     source: Source
     """Where the numbers are from, but for claims that say another."""
-    remarks: list[Text] = []
+    remarks: tuple[Text, ...] = ()
     """On the setup: where paper and code differ, and what is not known."""
-    needs: dict[str, Text] = {}
+    needs: dict[str, Text] = Field(default_factory=dict)
     """Keys of files of the user's that the sweep needs, and what these are."""
     picture: Picture = Picture()
-    claims: Annotated[list[Claim], Field(min_length=1)]
+    claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -175,8 +175,7 @@ def read_claims(path: Path) -> Claims:
     document = read_sweep(path)
     found = set(document.mistakes)
     try:
-        values = {key: _tupled(value) for key, value in document.data.items()}
-        claims = Claims.model_validate(values)
+        claims = Claims.model_validate(_tupled(document.data))
     except ValidationError as error:
         found.update(_mistake(document, problem) for problem in error.errors(include_url=False))
     else:
@@ -186,15 +185,10 @@ def read_claims(path: Path) -> Claims:
 
 
 def _tupled(value: Any) -> Any:
-    """YAML's lists as what the strict model takes: `sizes` is a tuple."""
+    """YAML's lists as the strict model takes them."""
     if isinstance(value, list):
-        return [_tupled(item) for item in value]
-    if isinstance(value, dict):
-        return {
-            key: tuple(item) if key == "sizes" and isinstance(item, list) else _tupled(item)
-            for key, item in value.items()
-        }
-    return value
+        return tuple(_tupled(item) for item in value)
+    return {key: _tupled(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _mistake(document: Document, problem: Any) -> Mistake:

@@ -46,10 +46,12 @@ COLORS = {REPRODUCED: BLUE, NOT_MEASURED: GREY}
 
 @dataclass(frozen=True)
 class PaperData:
-    """bands: of the curves (see `over_runs`), by group; labels: of the groups; judged: the claims."""
+    """bands: of the curves (see `over_runs`), by group; labels: of the groups; judged: the claims. beside: the same on
+    the train set, where the metric is the test set's; else empty."""
 
     title: str
     metric: str
+    beside: str
     bands: pd.DataFrame
     labels: tuple[str, ...]
     numeric: bool
@@ -77,9 +79,17 @@ def data(results: Results, title: str, asked: Picture, judged: Sequence[Judged])
     ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
     order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
     group_of = {runs["run_id"].iloc[row]: group for group, values in enumerate(order) for row in members[values]}
-    bands, _ = curve_bands(results, group_of, [asked.metric])
+    beside = _beside(results, asked.metric)
+    bands, _ = curve_bands(results, group_of, [asked.metric, *([beside] if beside else [])])
     labels = tuple(_label(keys, values) for values in order)
-    return PaperData(title, asked.metric, bands, labels, keys != ["arm"] and len(keys) == 1, tuple(judged))
+    return PaperData(title, asked.metric, beside, bands, labels, keys != ["arm"] and len(keys) == 1, tuple(judged))
+
+
+def _beside(results: Results, metric: str) -> str:
+    """What a metric of the test set is on the train set, of the whole of it where that was recorded."""
+    part, _, rest = metric.partition("/")
+    recorded = results.metrics()
+    return next((name for name in (f"train_set/{rest}", f"train/{rest}") if part == "test" and name in recorded), "")
 
 
 def _label(keys: Sequence[str], values: Sequence[Any]) -> str:
@@ -131,12 +141,15 @@ def figure(data: PaperData) -> Figure:
 def _draw_curves(axes: Axes, data: PaperData) -> None:
     colors = group_colors(data.numeric, len(data.labels))
     for group, (label, color) in enumerate(zip(data.labels, colors, strict=True)):
-        band = data.bands[data.bands["group"] == group]
+        bands = data.bands[data.bands["group"] == group]
+        band, beside = (bands[bands["metric"] == metric] for metric in (data.metric, data.beside))
+        axes.plot(beside["step"], beside["median"], color=color, linewidth=0.7, linestyle=(0, (3, 1.5)))
         axes.plot(band["step"], band["median"], color=color, label=label or None)
         axes.fill_between(band["step"], band["low"], band["high"], color=color, alpha=0.18, linewidth=0)
     log_axis(axes, data.bands["step"])
     axes.set_xlabel(log_label(data.bands["step"]))
-    axes.set_ylabel(data.metric.replace("/", " "))
+    words = [data.metric.replace("/", " "), *(["(dashed: train)"] if data.beside else [])]
+    axes.set_ylabel("\n".join(words))
     if "loss" in data.metric:
         axes.set_yscale("log")
         log_upwards(axes)
