@@ -106,7 +106,8 @@ def answer(chosen: Paper, results: Results, overrides: Mapping[str, Any]) -> tup
     judged = judge(chosen.claims, results, chosen.size)
     verdict = overall(judged)
     title = f"{chosen.claims.citation}, {chosen.size} size: {verdict}"
-    paths = make_paper(results, title, chosen.claims.picture, judged, results.path / "paper")
+    drawn = [each for each in judged if chosen.size in each.claim.sizes]
+    paths = make_paper(results, title, chosen.claims.picture, drawn, results.path / "paper")
     changed = {key: value for key, value in overrides.items() if key not in chosen.claims.needs}
     told = [f"note: with {key}={value}, which is not the paper's setup" for key, value in changed.items()]
     lines = [*lines_of(chosen.claims), *told, *table_lines(judged)]

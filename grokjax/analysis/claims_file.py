@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -56,7 +56,7 @@ class Measure(Section):
     """The runs that count."""
 
     @model_validator(mode="after")
-    def _is_whole(self) -> Self:
+    def _is_whole(self) -> Measure:
         given = [name for name in ("at", "passes", "falls_to") if getattr(self, name) is not None]
         if len(given) > 1:
             raise _wrong(f"{' and '.join(given)} cannot go together: each is another measure")
@@ -99,7 +99,7 @@ class Claim(Section):
     """The sizes of the sweep that it can be held against."""
 
     @model_validator(mode="after")
-    def _says_what_counts(self) -> Self:
+    def _says_what_counts(self) -> Claim:
         near = [name for name in ("within", "tolerance") if getattr(self, name) is not None]
         bounds = [name for name in ("at_least", "at_most") if getattr(self, name) is not None]
         if len(near) > 1 or (near and bounds) or not (near or bounds):
@@ -159,7 +159,7 @@ class Claims(Section):
     claims: Annotated[tuple[Claim, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
-    def _names_differ(self) -> Self:
+    def _names_differ(self) -> Claims:
         names = [claim.name for claim in self.claims]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:

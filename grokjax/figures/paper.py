@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from grokjax.analysis.cells import by_values, ordered_values
 from grokjax.analysis.claims import NOT_MEASURED, REPRODUCED, Judged
@@ -39,8 +40,9 @@ from grokjax.figures.style import (
 )
 from grokjax.results.read import Results
 
-CURVES, ROW = 1.6, 0.2  # inches: of the curves, of a claim
-MOST_DECADES = 2.0  # on both sides of what was published; what lies further away is drawn at the edge
+CURVES, ROW = 1.5, 0.3  # inches: of the curves, of a claim
+MOST_DECADES = 3.0  # on both sides of what was published; what lies further away is drawn at the edge
+MOST_LETTERS = 24  # of a label, two of which stand side by side
 COLORS = {REPRODUCED: BLUE, NOT_MEASURED: GREY}
 
 
@@ -128,8 +130,8 @@ def table(data: PaperData) -> pd.DataFrame:
 @paper()
 def figure(data: PaperData) -> Figure:
     """Two panels at column width: the curves, and below them a row a claim."""
-    rows = ROW * (len(data.judged) + 1.5)
-    legend = 0.13 * len(data.labels) if any(data.labels) else 0.0
+    rows = ROW * len(data.judged)
+    legend = 0.13 * math.ceil(len(data.labels) / _legend_columns(data.labels)) if any(data.labels) else 0.0
     picture = Figure(figsize=(picture_width(COLUMN), CURVES + legend + rows + 0.75), layout="constrained")
     upper, lower = picture.subplots(2, 1, height_ratios=[CURVES + legend, rows])
     _draw_curves(upper, data)
@@ -154,47 +156,70 @@ def _draw_curves(axes: Axes, data: PaperData) -> None:
         axes.set_yscale("log")
         log_upwards(axes)
     if any(data.labels):
-        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=6, ncols=1, borderpad=0, labelspacing=0.2)
+        columns = _legend_columns(data.labels)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), fontsize=6, ncols=columns, borderpad=0, labelspacing=0.2)
+
+
+def _legend_columns(labels: Sequence[str]) -> int:
+    """Two where there are many and they have room."""
+    return 2 if len(labels) > 3 and max(map(len, labels)) <= MOST_LETTERS else 1
 
 
 def _draw_claims(axes: Axes, judged: Sequence[Judged]) -> None:
     """Each claim over its published number, or, hollow, over the bound that counts; what is accepted lies in grey."""
-    limit = 10**MOST_DECADES
+    limit = _limit(judged)
     axes.set_xscale("log")
+    axes.set(xlim=(1 / limit, limit), ylim=(len(judged) - 0.3, -0.55))
     for row, each in enumerate(judged):
-        unit = _unit(each)
-        color = COLORS.get(each.verdict, ORANGE)
-        low, high = (_place(bound / unit if unit else math.nan, limit) for bound in each.claim.accepted)
+        unit, color = _unit(each), COLORS.get(each.verdict, ORANGE)
+        axes.text(0.01, row - 0.3, each.claim.name, transform=axes.get_yaxis_transform(), va="center", fontsize=6)
         if unit:
-            axes.fill_betweenx([row - 0.36, row + 0.36], low, high, color="#E4E4E4", linewidth=0)
+            low, high = (_place(bound / unit, limit) for bound in each.claim.accepted)
+            axes.fill_betweenx([row - 0.06, row + 0.3], low, high, color="#E4E4E4", linewidth=0)
         if each.measured is None or not unit:
-            axes.text(1.0, row, _text(each), ha="center", va="center", fontsize=5.5, color=color)
-            continue
-        _draw_measured(axes, row, each, unit, color, limit)
+            style: dict[str, Any] = {"va": "center", "fontsize": 5.5, "color": color}
+            axes.text(0.01, row + 0.12, _text(each), transform=axes.get_yaxis_transform(), **style)
+        else:
+            _draw_measured(axes, row + 0.12, each, unit, color, limit)
     axes.axvline(1.0, color="0.3", linewidth=0.6, zorder=0.5)
-    axes.set(xlim=(1 / limit, limit), ylim=(len(judged) - 0.4, -0.6))
-    axes.set_yticks(range(len(judged)), [each.claim.name for each in judged])
-    axes.tick_params(axis="y", length=0, labelsize=6)
-    axes.set_xlabel("measured / published (hollow: / the bound that counts)")
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    if limit < 10:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("measured / published (hollow: / bound)")
     mark: dict[str, Any] = {"linestyle": "", "marker": "o", "markersize": 3.4}
     names = {BLUE: "reproduced", ORANGE: "not reproduced"}
     handles = [Line2D([], [], color=color, label=name, **mark) for color, name in names.items()]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, fontsize=6, borderpad=0)
 
 
-def _draw_measured(axes: Axes, row: int, each: Judged, unit: float, color: str, limit: float) -> None:
+def _limit(judged: Sequence[Judged]) -> float:
+    """How far the axis reaches on both sides of 1: to all that was measured, and half a decade at least."""
+    decades = 0.5
+    for each in judged:
+        unit = _unit(each)
+        if each.measured is None or not unit:
+            continue
+        ends = [each.measured.least, each.measured.low, each.measured.high]
+        logs = [abs(math.log10(end / unit)) for end in ends if end > 0 and math.isfinite(end)]
+        decades = max([decades, *(1.15 * log for log in logs)])
+    return 10 ** min(decades, MOST_DECADES)
+
+
+def _draw_measured(axes: Axes, row: float, each: Judged, unit: float, color: str, limit: float) -> None:
     """The value with its interval; an arrow where a median is later than the runs went, or beyond the edge."""
     measured = each.measured
     assert measured is not None
-    value = measured.value if measured.is_known else measured.least
-    at = _place(value / unit, limit)
+    ratio = measured.least / unit
     ends = [_place(end / unit, limit) for end in (measured.low, measured.high)]
     if measured.is_known and not np.isnan(ends).any():
         axes.plot(ends, [row, row], color=color, linewidth=1.0)
-    beyond = not measured.is_known or value / unit > limit
-    marker = ">" if beyond else "<" if value / unit < 1 / limit else "o"
+    marker = ">" if not measured.is_known or ratio > limit else "<" if ratio < 1 / limit else "o"
     face = color if each.claim.published is not None else "white"
-    axes.plot([at], [row], marker=marker, markersize=3.6, color=color, markerfacecolor=face, clip_on=False)
+    style: dict[str, Any] = {"marker": marker, "markersize": 3.6, "markerfacecolor": face, "clip_on": False}
+    axes.plot([_place(ratio, limit)], [row], color=color, **style)
 
 
 def _unit(each: Judged) -> float:
