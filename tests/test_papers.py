@@ -1,4 +1,4 @@
-"""Claims of papers: what is measured of told runs, which verdict follows, and that every shipped paper can be judged."""
+"""Claims of papers: what is measured of told runs, which verdict follows, that every shipped paper can be judged."""
 
 from __future__ import annotations
 

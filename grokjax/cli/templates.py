@@ -55,7 +55,7 @@ def init(
     if file is not None and path.resolve() == file.resolve():
         raise ValueError(f"{file} is the W&B file itself: give the sweep another NAME")
     text = wandb_text(name, file) if file is not None else sweep_text(name, source)
-    for beside, content in [*_companions(source), (path, text)]:
+    for beside, content in [*_companions(source, name), (path, text)]:
         _write(beside, content, force)
     typer.echo(f"{path}; what it would train: grokjax plan {path}")
     if source in (known := scripts()):
@@ -98,6 +98,7 @@ def sweep_text(name: str, source: str | None = None) -> str:
     text = re.sub(rf"(?<![\w/]){re.escape(path.stem)}\.yaml", f"{name}.yaml", text)
     text = re.sub(rf"runs/{re.escape(before)}(?![\w-])", f"runs/{name}", text)
     text = re.sub(r"results: (\.\./)+runs/", "results: runs/", text)
+    text = re.sub(r"^extends: \S+$", f"extends: {_beside(name)}", text, count=1, flags=re.MULTILINE)
     return re.sub(r"grokjax run sweeps/([\w/]+)\.yaml", _first_the_parents, text)
 
 
@@ -121,10 +122,20 @@ def _shipped(source: str) -> Path:
     return shipped[source]
 
 
-def _companions(source: str | None) -> list[tuple[Path, str]]:
-    """The files of own families that a shipped sweep uses, to be written beside it."""
+def _companions(source: str | None, name: str) -> list[tuple[Path, str]]:
+    """What a shipped sweep needs beside it: its file of own families, and the sweep that it extends."""
     if source is None or source == WANDB:
         return []
     path = _shipped(source)
-    used = re.findall(r"^uses: (\S+\.py)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return [(Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used]
+    text = path.read_text(encoding="utf-8")
+    used = re.findall(r"^uses: (\S+\.py)$", text, re.MULTILINE)
+    extended = re.findall(r"^extends: (\S+\.yaml)$", text, re.MULTILINE)
+    return [
+        *((Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used),
+        *((Path(_beside(name)), (path.parent / each).read_text(encoding="utf-8")) for each in extended),
+    ]
+
+
+def _beside(name: str) -> str:
+    """The file of the sweep that a copy called `name` extends."""
+    return f"{name}-extended.yaml"
