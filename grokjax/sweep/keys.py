@@ -23,7 +23,7 @@ TOP = (
 # elsewhere they mean other things
 GENERIC = {
     "method", "path", "run", "results", "select", "step", "params", "final", "threshold", "rank", "decay", "beta",
-    "gamma", "eta", "rho", "rate", "factor", "adaptive",
+    "gamma", "eta", "rho", "rate", "factor", "adaptive", "weights", "betas",
 }  # fmt: skip
 RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
