@@ -52,11 +52,12 @@ KEYS: dict[str, Meaning] = {
     **_words("seeds random_seed random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
     **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
     # the task
-    **_words("label_noise noisy_labels corrupt_labels label_corruption", "noise.labels", remark="drawn anew at every step; rows that stay"
-             " wrong are task.noisy"),
+    **_words("label_noise noisy_labels corrupt_labels label_corruption", "noise.labels",
+             remark="drawn anew at every step; rows that stay wrong are task.noisy"),
     **_words("weight_noise weight_noise_std", "noise.weights"),
     **_words("noise_factor update_noise", "noise.update"),
     **_words("noise_level n_noisy", "task.noisy"),
+    **_words("drop_rate dropout_rate p_drop p_dropout dropout_prob mlp_dropout hidden_dropout_prob", "noise.dropout"),
     **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
     **_other("fn fn_name func function task_type dataset dataset_name", "task.op", "task.name",
              remark="task.op names the operation: add, subtract, multiply, ..."),
@@ -181,9 +182,8 @@ KEYS: dict[str, Meaning] = {
              remark="runs trained at once; auto, or a number"),
     **_words("type kind", "name"),
     # what is not there
-    **_none("dropout p_dropout dropout_rate dropout_prob attn_dropout attn_pdrop resid_dropout resid_pdrop embd_pdrop"
-            " mlp_dropout weight_dropout attention_dropout attention_probs_dropout_prob hidden_dropout_prob",
-            "no network here has dropout"),
+    **_none("attn_dropout attn_pdrop resid_dropout resid_pdrop embd_pdrop weight_dropout attention_dropout"
+            " attention_probs_dropout_prob", "only MLPs have dropout, noise.dropout"),
     **_none("n_ctx block_size seq_len max_len context_length n_positions max_seq_len max_context_len context_len"
             " max_position_embeddings", "the length of a sequence follows from the task"),
     **_none("input_dim in_features out_features", "what goes in and comes out follows from the task"),
