@@ -26,7 +26,7 @@ TASKS: list[Any] = [
     Repeats(vocabulary=50, length=20, repeat=4, copies=3, examples=40, test_examples=30),
     SkipTrigrams(triggers=4, fillers=5, length=6, examples=40, test_examples=30),
     SignalPairs(exact=False, examples=40, test_examples=30),
-    TeacherStudent(hidden=[7], examples=40, test_examples=30),
+    TeacherStudent(widths=[7], examples=40, test_examples=30),
 ]
 BY_NAME = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -166,7 +166,7 @@ def test_the_hand_made_solution_of_signal_pairs_has_its_known_loss(scale: int, l
 
 
 def test_a_teacher_s_answers_are_its_network_s():
-    own = own_of(TeacherStudent(inputs=3, hidden=[6, 4], targets=2, teacher_scale=2.0))
+    own = own_of(TeacherStudent(inputs=3, widths=[6, 4], targets=2, teacher_scale=2.0))
     x = own.test.inputs
     for layer, (W, b) in enumerate(own.train.rule):
         x = (np.tanh(x) if layer else x) @ W + b

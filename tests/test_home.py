@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from grokjax.cli.train import _show_plan
+from grokjax.cli.train import show_plan
 from grokjax.home import OTHERS, can_be_made, make_room_for_others
 from grokjax.planning import plan_sweep
 from grokjax.sweep.expand import sweep_of_values
@@ -71,7 +71,7 @@ def test_nothing_is_said_by_others(no_home, code):
 
 def test_what_it_costs_is_told_once(no_home, capsys):
     sweep = sweep_of_values({"name": "a", "base": {"task": {"p": 7}, "train": {"steps": 3}}})
-    _show_plan(plan_sweep(sweep))
+    show_plan(plan_sweep(sweep))
     told = capsys.readouterr().out
     assert told.count("cannot be written") == 1
     assert f"{no_home}/home/.cache/grokjax cannot be written, so what is compiled is not kept" in told

@@ -117,7 +117,7 @@ def test_a_hinge_has_a_floor_of_its_own_scale_for_slingshots():
 # --- trained --------------------------------------------------------------------------------------------------
 
 PARITY = {"name": "parity", "bits": 6, "k": 2, "examples": 40, "test_examples": 10}
-TEACHER = {"name": "teacher_student", "inputs": 4, "hidden": [5], "targets": 3, "examples": 30, "test_examples": 10}
+TEACHER = {"name": "teacher_student", "inputs": 4, "widths": [5], "targets": 3, "examples": 30, "test_examples": 10}
 TRAINED = {
     "parity hinge": (PARITY, {"name": "hinge", "margin": 1.5}, hinge, 1),
     "parity logistic": (PARITY, {"name": "logistic"}, logistic, 1),

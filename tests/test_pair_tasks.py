@@ -196,4 +196,4 @@ def test_templates_are_a_run_s_own_and_the_nearest_is_its_answer():
     outputs[:, 0] = own.test.rule[(own.test.targets[0] + 1) % 4]
     assert float(scores(task, jnp.asarray(outputs), own.test)["accuracy"]) == pytest.approx(0.75)
     assert len(choice(Templates(p=4, tests_on="all", split=Split(seed=1)), table(task)).test.targets) == 10
-    assert Templates(p=4, modulus=False).classes == 7
+    assert Templates(p=4, wraps=False).classes == 7

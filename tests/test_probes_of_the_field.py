@@ -47,7 +47,7 @@ def test_waves_are_circles_and_noise_is_not(n: int, frequencies: tuple[int, int]
 
 def test_a_line_has_every_parallelogram_and_noise_has_none():
     spec = run_of(
-        task={"name": "templates", "p": 6, "modulus": False},
+        task={"name": "templates", "p": 6, "wraps": False},
         model={"name": "mlp", "input": "embedded", "combine": "sum", "d_model": 1, "widths": [4]},
         loss={"name": "mse"},
     )

@@ -22,7 +22,7 @@ SECTIONS = ("init", "train", "noise", "stop", "numerics", "log", "events", "engi
 # values that are read otherwise than as they stand, or that no generic rule can vary
 BY_HAND = {
     "init.from_file", "init.from_run", "task.split", "optimizer.schedule", "optimizer.filters", "optimizer.groups",
-    "log.probes", "model.widths", "task.hidden",
+    "log.probes", "model.widths", "task.widths",
 }  # fmt: skip
 NEED_FILES = ("arrays",)  # families that cannot be made without a file; tests/test_arrays.py has them
 OTHERS = {"task.op": "aba", "task.group": "C7", "task.split.rows": "rows.npz"}  # values of a form of their own

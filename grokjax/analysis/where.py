@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -40,23 +40,39 @@ class Clause(NamedTuple):
     value: Any
 
 
+class NoSuchRuns(ValueError):
+    """No run meets a condition."""
+
+
 def chosen_runs(results: Results, where: str) -> Results:
     """The results of the runs that meet a condition alone; see `FORM`. Axes of one value that is left are none.
 
-    Raises ValueError for what is no condition, an unknown key, an order of what is no number, and where no run is left.
+    Raises ValueError for what is no condition, an unknown key and an order of what is no number, and NoSuchRuns.
     """
-    clauses, runs = parsed(where), results.runs()
+    is_chosen = np.ones(0, bool)
+    for column, is_chosen in _narrowed(results, where):
+        if not is_chosen.any():
+            values = list(dict.fromkeys(plain_value(value) for value in results.runs()[column]))
+            shown = ", ".join(_text(value) for value in values[:MOST]) + (", ..." if len(values) > MOST else "")
+            raise NoSuchRuns(f"no run of {results.path} has {where}; {column} is {shown} there")
+    return restricted(results, list(results.runs().loc[is_chosen, "run_id"]))
+
+
+def meets(results: Results, where: str) -> np.ndarray:
+    """Which rows of runs() meet a condition; none may. Raises ValueError for a condition that is none."""
+    return list(_narrowed(results, where))[-1][1]
+
+
+def _narrowed(results: Results, where: str) -> Iterator[tuple[str, np.ndarray]]:
+    """The column of each comparison, and the rows that meet it and those before it."""
+    runs = results.runs()
     varied = dict.fromkeys(axis for axes in results.manifest.axes.values() for axis in axes)
     told = f"; the sweep varies {', '.join(varied) or 'nothing'}, and any column of runs() can be compared"
-    is_chosen = np.ones(len(runs), bool)
-    for clause in clauses:
+    met = np.ones(len(runs), bool)
+    for clause in parsed(where):
         column = whole_key(clause.key, map(str, runs), results.path, told)
-        is_chosen &= np.array([_meets(plain_value(value), clause) for value in runs[column]], bool)
-        if not is_chosen.any():
-            values = list(dict.fromkeys(plain_value(value) for value in runs[column]))
-            shown = ", ".join(_text(value) for value in values[:MOST]) + (", ..." if len(values) > MOST else "")
-            raise ValueError(f"no run of {results.path} has {where}; {column} is {shown} there")
-    return restricted(results, list(runs.loc[is_chosen, "run_id"]))
+        met = met & np.array([_meets(plain_value(value), clause) for value in runs[column]], bool)
+        yield column, met
 
 
 def parsed(where: str) -> list[Clause]:

@@ -10,6 +10,7 @@ import typer
 
 from grokjax.cli import compare as comparing
 from grokjax.cli import keep, measure, templates, train, view
+from grokjax.cli import paper as papers
 from grokjax.cli.app import INTERRUPTED, exit_codes
 from grokjax.cli.figures import figure_group
 from grokjax.cli.groups import HELP_NAMES, OneLineErrors
@@ -25,6 +26,7 @@ COMMANDS: dict[str, dict[Callable | str, str]] = {
         train.plan: "plan sweeps/quickstart.yaml --set train.steps=2000",
         train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
         templates.init: "init mine --from nanda",
+        papers.paper: "paper merrill",
     },
     LOOK: {
         view.status: "status runs/quickstart",

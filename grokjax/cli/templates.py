@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import re
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from grokjax.cli.app import bad_value
+from grokjax.shipped import scripts, shipped_sweeps
 from grokjax.sweep.spelling import did_you_mean
 from grokjax.sweep.top import written_name
 
 TEMPLATE = Path(__file__).parent / "template.yaml"
-CHECKOUT = Path(__file__).parents[2]
-SHARED = "share/grokjax/"  # where an installed grokjax has them
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}"
 WANDB = "wandb"
 
@@ -57,7 +55,7 @@ def init(
     if file is not None and path.resolve() == file.resolve():
         raise ValueError(f"{file} is the W&B file itself: give the sweep another NAME")
     text = wandb_text(name, file) if file is not None else sweep_text(name, source)
-    for beside, content in [*_companions(source), (path, text)]:
+    for beside, content in [*_companions(source, name), (path, text)]:
         _write(beside, content, force)
     typer.echo(f"{path}; what it would train: grokjax plan {path}")
     if source in (known := scripts()):
@@ -100,6 +98,7 @@ def sweep_text(name: str, source: str | None = None) -> str:
     text = re.sub(rf"(?<![\w/]){re.escape(path.stem)}\.yaml", f"{name}.yaml", text)
     text = re.sub(rf"runs/{re.escape(before)}(?![\w-])", f"runs/{name}", text)
     text = re.sub(r"results: (\.\./)+runs/", "results: runs/", text)
+    text = re.sub(r"^extends: \S+$", f"extends: {_beside(name)}", text, count=1, flags=re.MULTILINE)
     return re.sub(r"grokjax run sweeps/([\w/]+)\.yaml", _first_the_parents, text)
 
 
@@ -123,33 +122,20 @@ def _shipped(source: str) -> Path:
     return shipped[source]
 
 
-def _companions(source: str | None) -> list[tuple[Path, str]]:
-    """The files of own families that a shipped sweep uses, to be written beside it."""
+def _companions(source: str | None, name: str) -> list[tuple[Path, str]]:
+    """What a shipped sweep needs beside it: its file of own families, and the sweep that it extends."""
     if source is None or source == WANDB:
         return []
     path = _shipped(source)
-    used = re.findall(r"^uses: (\S+\.py)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return [(Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used]
+    text = path.read_text(encoding="utf-8")
+    used = re.findall(r"^uses: (\S+\.py)$", text, re.MULTILINE)
+    extended = re.findall(r"^extends: (\S+\.yaml)$", text, re.MULTILINE)
+    return [
+        *((Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used),
+        *((Path(_beside(name)), (path.parent / each).read_text(encoding="utf-8")) for each in extended),
+    ]
 
 
-def shipped_sweeps() -> dict[str, Path]:
-    """Name -> file of the sweeps that come with grokjax: `quickstart`, `questions/effective_lr`, ..."""
-    return _come_with_it("sweeps", ".yaml")
-
-
-def scripts() -> dict[str, Path]:
-    """Name -> file of the scripts that come with grokjax; an answer is called like its sweep."""
-    return _come_with_it("scripts", ".py")
-
-
-def _come_with_it(folder: str, suffix: str) -> dict[str, Path]:
-    """The files of a folder of the checkout, or else those that were installed."""
-    if (CHECKOUT / "pyproject.toml").exists():
-        root = CHECKOUT / folder
-        return {path.relative_to(root).with_suffix("").as_posix(): path for path in sorted(root.rglob(f"*{suffix}"))}
-    found = {}
-    for file in metadata.files("grokjax") or []:
-        _, shared, inside = file.as_posix().partition(f"{SHARED}{folder}/")
-        if shared and file.suffix == suffix:
-            found[inside.removesuffix(suffix)] = Path(str(file.locate())).resolve()
-    return found
+def _beside(name: str) -> str:
+    """The file of the sweep that a copy called `name` extends."""
+    return f"{name}-extended.yaml"

@@ -79,7 +79,7 @@ def run(
     where = out or Path("runs") / loaded.name
     screen = LiveScreen(Console(highlight=False))
     shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
-    results = train(loaded, where, shown, other_device, typer.echo, _show_plan, leaving(screen))
+    results = train(loaded, where, shown, other_device, typer.echo, show_plan, leaving(screen))
     typer.echo(outcome_text(results))
     typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")
     if report:
@@ -90,7 +90,8 @@ def run(
         sync_or_tell(results, to_wandb, typer.echo)
 
 
-def _show_plan(plan: Plan) -> None:
+def show_plan(plan: Plan) -> None:
+    """Say what is about to be trained, and what is to be known of it."""
     from grokjax.plan.plan import of_arms_asked_for
     from grokjax.plan.remarks import remarks
     from grokjax.planning import machine_notes

@@ -46,8 +46,20 @@ def _draw_of_kind(key: Array, name: str, kind: str, number: Float[Array | np.nda
         return jnp.full(shape, number, jnp.float32)
     if kind == "uniform":
         return jax.random.uniform(key, shape, jnp.float32, -1, 1) * number
+    if kind == "line":
+        return _along_a_line(key, shape, number)
     inputs = {"normal": 1.0, "he": _summed(name, shapes) / 2, "fan_in": float(_summed(name, shapes))}[kind]
     return jax.random.normal(key, shape, jnp.float32) * (number * jnp.float32(inputs**-0.5))
+
+
+def _along_a_line(key: Array, shape: tuple[int, ...], mixed: Float[Array | np.ndarray, ""]) -> Array:
+    """mixed U(-1, 1) + (1 - mixed) line, whose rows have -1 to 1 in the first column, in equal steps, and U(-0.3, 0.3)
+    in the others: the latents of Omnigrok's landscape. mixed: 0 is the line."""
+    cloud = jax.random.uniform(key, shape, jnp.float32, -1, 1)
+    beside = jax.random.uniform(jax.random.fold_in(key, 1), shape, jnp.float32, -0.3, 0.3)
+    places = jnp.linspace(-1, 1, shape[-2], dtype=jnp.float32)
+    line = beside.at[..., 0].set(jnp.broadcast_to(places, shape[:-1]))
+    return mixed * cloud + (1 - mixed) * line
 
 
 def _summed(name: str, shapes: Shapes) -> int:

@@ -306,7 +306,7 @@ class TeacherStudent(Drawn):
     name: Literal["teacher_student"] = "teacher_student"
     inputs: Count = 5
     """Numbers of an input."""
-    hidden: Annotated[list[Count], Field(min_length=1, max_length=64)] = [100, 100]
+    widths: Annotated[list[Count], Field(min_length=1, max_length=64)] = [100, 100]
     """Neurons of each hidden layer of the teacher."""
     targets: Count = 5
     """Numbers of an answer."""

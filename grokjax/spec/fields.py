@@ -76,7 +76,7 @@ Step = Annotated[
 Allowed = Annotated[
     Any, _form(_is_allowed, "null, true or false, a finite number or text, or a list of such, which is not empty")
 ]
-DISTRIBUTIONS = ("normal", "uniform", "he", "fan_in", "constant")
+DISTRIBUTIONS = ("normal", "uniform", "he", "fan_in", "constant", "line")
 Distribution = Annotated[
     dict[str, float],
     _form(_is_distribution, f"one of {', '.join(DISTRIBUTIONS)} with its number (from 0 on, but for constant)"),

@@ -198,7 +198,7 @@ class Templates(Task):
     name: Literal["templates"] = "templates"
     p: Annotated[Int, Field(ge=2, le=256)] = 10
     """Values that i and j may have."""
-    modulus: bool = True
+    wraps: bool = True
     """Whether sums are taken mod p; else there are 2p - 1 of them."""
     d_template: Count = 30
     """Numbers of a vector, each N(0, 1)."""
@@ -225,11 +225,11 @@ class Templates(Task):
 
     @property
     def sums_wrap(self) -> bool:
-        return self.modulus
+        return self.wraps
 
     @property
     def classes(self) -> int:
-        return self.p if self.modulus else 2 * self.p - 1
+        return self.p if self.wraps else 2 * self.p - 1
 
     @property
     def d_target(self) -> int:

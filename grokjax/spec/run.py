@@ -56,7 +56,8 @@ class Init(Section):
     """Factors on scale, by matrix: `W_O` is every layer's, `W_O.0` the first layer's."""
     distribution: Annotated[dict[str, Distribution], Role("hyper", is_number=False, later=True)] = {}
     """By matrix, in place of the scheme, `{W_in: {normal: 0.1}}`: normal s, N(0, s^2); uniform a, U(-a, a); he c and
-    fan_in c, c times N(0, 2/fan_in) and N(0, 1/fan_in); constant c."""
+    fan_in c, c times N(0, 2/fan_in) and N(0, 1/fan_in); constant c; line m, m U(-1, 1) + (1 - m) times rows evenly
+    along a line, from -1 to 1 in the first column and U(-0.3, 0.3) in the others."""
     frozen: Later[list[str]] = []
     """Matrices that stay as they start, without gradient, optimizer state and decay, outside of a fixed norm."""
     from_file: Annotated[Start[str | None], Null("no file")] = None

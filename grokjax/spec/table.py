@@ -44,6 +44,8 @@ def keys_of(section: type[Section], prefix: str = "") -> Iterator[Key]:
         if name in ("name", "uses"):
             continue
         path, kind = f"{prefix}{name}", kind_of(field)
+        if role_of(field).filled:
+            continue
         inner = section_of(field.annotation)
         if kind and isinstance(field.annotation, type):
             yield Key(path, _families_text(kind), _default(field), "program", _meaning(field))

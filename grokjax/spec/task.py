@@ -37,7 +37,7 @@ class Split(Section):
     rows: Annotated[Observed[str | None], Null("drawn by seed")] = None
     """A file of stored indices: an .npz or .safetensors with `train`, and `test` (without it, all other rows). Relative
     to the YAML. method and seed are then not read."""
-    stored: Annotated[Rows | None, Role("static", later=True)] = None
+    stored: Annotated[Rows | None, Role("static", later=True, filled=True)] = None
     """What was found in `rows`; filled in."""
 
 

@@ -250,6 +250,10 @@ def _check_matrices(spec: RunSpec, report: Report) -> None:
         if not any(matches(key, name) for name in names):
             what = f"this model has no matrix {shown(key)}{did_you_mean(key, known)}; it has {', '.join(names)}"
             report(place, what)
+    shapes = parameter_shapes(spec)
+    for key, kind in spec.init.distribution.items():
+        if "line" in kind and any(matches(key, name) and len(shape) < 2 for name, shape in shapes.items()):
+            report(f"init.distribution.{key}", "a line is of a matrix's rows, and this parameter is a vector")
     if not trained_shapes(spec):
         report("init.frozen", "every parameter is frozen, so nothing is trained; leave some out")
     if optimizer.groups:

@@ -64,7 +64,8 @@ def _explain(problem: Any, key: str) -> str:
     if kind == "form":
         return f"must be {context['what']}, got {describe(got)}{_form_hint(key, got)}"
     if kind == "missing":
-        return "is missing: init.from_run needs results, a directory, and run or select"
+        needed = ": init.from_run needs results, a directory, and run or select" if key.startswith(FROM_RUN) else ""
+        return f"is missing{needed}"
     words = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
     for word, phrase in words.items():
         if word in context:

@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.fields import DISTRIBUTIONS
+from grokjax.spec.roles import role_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families, Section, kind_by_matrix, kind_of
 from grokjax.spec.shapes import split_matrix
@@ -22,7 +23,7 @@ TOP = (
 # elsewhere they mean other things
 GENERIC = {
     "method", "path", "run", "results", "select", "step", "params", "final", "threshold", "rank", "decay", "beta",
-    "gamma", "eta", "rho", "rate", "factor", "adaptive",
+    "gamma", "eta", "rho", "rate", "factor", "adaptive", "weights", "betas",
 }  # fmt: skip
 RUN_KEYS = tuple(name for name in RunSpec.model_fields if name != "uses")  # that file is the whole sweep's
 FROM_RUN = "init.from_run"  # the one section that may be null, and that an axis may take as a whole
@@ -268,7 +269,7 @@ def run_keys(families: Families) -> dict[str, list[FieldInfo]]:
         for model in models:
             for name, field in model.model_fields.items():
                 path = f"{prefix}{name}"
-                if path == "uses":
+                if path == "uses" or role_of(field).filled:
                     continue
                 found.setdefault(path, []).append(field)
                 inner = section_of(field.annotation)
