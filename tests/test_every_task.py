@@ -24,12 +24,13 @@ NOISE = {"labels": 0.1, "weights": 0.01, "update": 0.1, "dropout": 0.1}
 ARMS: dict[str, dict[str, Any]] = {
     "openai": {
         "task": {"name": "group", "group": "S3", "op": "aba^-1", "format": "openai", "scores": "answer_and_end"},
-        "model": TINY,
+        "model": TINY | {"layernorm": "post", "positions": "sinusoidal", "bias": False},
         "noise": NOISE,
     },
     "parity": {
         "task": {"name": "parity", "bits": 6, "k": 2, "examples": 30, "test_examples": 20},
         "model": MLP,
+        "init": {"distribution": {"W.0": {"normal": 0.3}, "b": {"uniform": 0.1}}},
         "loss": {"name": "hinge"},
         "train": {"batch": 7},
     },
@@ -40,20 +41,20 @@ ARMS: dict[str, dict[str, Any]] = {
     },
     "repeats": {
         "task": {"name": "repeats", "vocabulary": 5, "length": 8, "repeat": 2, "examples": 20, "test_examples": 9},
-        "model": TINY | {"d_mlp": 0, "layers": 2},
+        "model": TINY | {"d_mlp": 0, "layers": 2, "direct_path": False},
         "loss": {"name": "stablemax", "precision": "float32"},
         "train": {"batch": 7},
     },
     "skip_trigrams": {
         "task": {"name": "skip_trigrams", "triggers": 3, "fillers": 3, "length": 5, "online": True},
-        "model": TINY,
+        "model": TINY | {"mask": "none", "attention_mix": 0.5},
         "loss": {"precision": "float16"},
         "train": {"batch": 7},
     },
     "signal_pairs": {"task": {"name": "signal_pairs"}, "model": TINY | {"d_mlp": 0, "positions": "none"}},
     "teacher_student": {
-        "task": {"name": "teacher_student", "widths": [6], "examples": 20, "test_examples": 9, "online": True},
-        "model": MLP,
+        "task": {"name": "teacher_student", "hidden": [6], "examples": 20, "test_examples": 9, "online": True},
+        "model": MLP | {"activation": "leaky_relu", "bias": "last"},
         "loss": {"name": "mse", "reduction": "sum_classes"},
         "train": {"batch": 7},
     },
