@@ -64,7 +64,7 @@ def test_no_synonym_hides_a_key_of_another_meaning():
     """A word that is also our own key's last part means that key."""
     for word, meaning in KEYS.items():
         own = [key for key in KNOWN if key.rpartition(".")[2] == word]
-        others = ("kind", "alpha", "eta", "decay_rate", "schedule", "path", "dir")
+        others = ("kind", "alpha", "betas", "eta", "decay_rate", "schedule", "path", "dir")
         assert not own or set(own) & set(meaning.keys) or word in others
 
 
