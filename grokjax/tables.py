@@ -155,6 +155,8 @@ def _value_text(value: Any, key: str = "") -> str:
         return "-".join(map(str, value))
     if isinstance(value, float):
         return f"{value:g}"
+    if isinstance(value, dict):
+        return shown(value)
     return shown(value) if value is None or isinstance(value, bool) else str(value)
 
 

@@ -11,7 +11,8 @@ import itertools
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,28 @@ Array = np.ndarray
 # --- networks -------------------------------------------------------------------------------------------------
 
 
-def activate(name: str, x: Array) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class Form:
+    """What is not to be read off a network's parameters, in the words of a sweep file."""
+
+    activation: str = "relu"
+    negative_slope: float = 0.01
+    layernorm: str = "pre"  # where there are layer norms: pre | post | stream
+    sinusoidal: bool = False
+    mask: str = "causal"
+    attention_mix: float | None = None
+    direct_path: bool = True
+    summed: bool = False  # of an mlp: the operands are added
+    vector: bool = False
+
+
+def activate(name: str, x: Array, negative_slope: float = 0.01) -> tuple[Array, Array]:
     """Value and slope."""
     if name == "relu":
         return np.where(x > 0, x, 0.0), np.where(x > 0, 1.0, 0.0)
+    if name == "leaky_relu":
+        slope = np.where(x > 0, 1.0, negative_slope)
+        return slope * x, slope
     if name == "tanh":
         return np.tanh(x), 1 - np.tanh(x) ** 2
     if name == "square":
@@ -36,23 +55,42 @@ def activate(name: str, x: Array) -> tuple[Array, Array]:
     return x, np.ones_like(x)
 
 
-def network(params: Params, tokens: Array, activation: str) -> tuple[Array, Callable[[Array], Params]]:
-    """Logits [n, v] at the answer, and the function from their gradient to the parameters'."""
+def network(params: Params, inputs: Array, form: Form | str = "relu") -> tuple[Array, Callable[[Array], Params]]:
+    """Logits [n, v] at the answer, and the function from their gradient to the parameters'.
+
+    form: a text is the activation of a network that is else the usual one.
+    """
     forward = _transformer if "W_U" in params else _mlp
-    return forward(params, tokens, activation)
+    return forward(params, inputs, Form(form) if isinstance(form, str) else form)
 
 
-def _transformer(params: Params, tokens: Array, activation: str):
+def sinusoids(length: int, width: int) -> Array:
+    """Positions of Power et al.'s code, number by number."""
+    rows = [
+        [
+            math.cos(t / 10000 ** ((i - 1) / width)) if i % 2 else math.sin(t / 10000 ** (i / width))
+            for i in range(width)
+        ]
+        for t in range(length)
+    ]
+    return np.array(rows)
+
+
+def _transformer(params: Params, tokens: Array, form: Form):
     layers = sum(name.startswith("W_Q.") for name in params)
-    x = params["W_E"][tokens] + params["W_pos"]
-    backs = []
+    x = params["W_E"][tokens]
+    if form.sinusoidal:
+        x = x + sinusoids(tokens.shape[1], x.shape[-1])
+    elif "W_pos" in params:
+        x = x + params["W_pos"]
+    backs, written = [], np.zeros_like(x)
     for layer in range(layers):
-        x, back = _attention(params, x, layer)
-        backs.append(back)
-        if f"W_in.{layer}" in params:
-            x, back = _mlp_block(params, x, layer, activation)
-            backs.append(back)
-    y, norm_back = _layernorm(params, x, "ln_final", "")
+        for part in (_attention, _mlp_block):
+            if part is _attention or f"W_in.{layer}" in params:
+                x, wrote, back = part(params, x, layer, form)
+                written = written + wrote
+                backs.append(back)
+    y, norm_back = _layernorm(params, x if form.direct_path else written, "ln_final", "")
     logits = y[:, -1] @ params["W_U"]
 
     def backward(d_logits: Array) -> Params:
@@ -60,68 +98,86 @@ def _transformer(params: Params, tokens: Array, activation: str):
         grads["W_U"] += y[:, -1].T @ d_logits
         dy = np.zeros_like(y)
         dy[:, -1] = d_logits @ params["W_U"].T
-        dx = norm_back(dy, grads)
+        d_read = norm_back(dy, grads)
+        dx, d_written = (d_read, 0 * d_read) if form.direct_path else (0 * d_read, d_read)
         for back in reversed(backs):
-            dx = back(dx, grads)
-        grads["W_pos"] += dx.sum(0)
+            dx = back(dx, d_written, grads)
+        if "W_pos" in params:
+            grads["W_pos"] += dx.sum(0)
         np.add.at(grads["W_E"], tokens, dx)
         return grads
 
     return logits, backward
 
 
-def _attention(params: Params, x: Array, layer: int):
+def _attention(params: Params, x: Array, layer: int, form: Form):
+    """The stream after it, what it wrote, and the way back from the gradients of both."""
     w_q, w_k, w_v, w_o = (params[f"{name}.{layer}"] for name in ("W_Q", "W_K", "W_V", "W_O"))
     heads, _, d_head = w_q.shape
-    y, norm_back = _layernorm(params, x, "ln1", f".{layer}")
-    causal = np.tril(np.ones((3, 3), bool))
-    out, kept = x, []
+    y, norm_back = _layernorm(params, x, "ln1", f".{layer}", form.layernorm != "post")
+    seen = np.ones((x.shape[1],) * 2, bool)
+    seen = np.tril(seen) if form.mask == "causal" else seen
+    share = 1.0 if form.attention_mix is None else form.attention_mix
+    written, kept = np.zeros_like(x), []
     for h in range(heads):
         q, k, v = y @ w_q[h], y @ w_k[h], y @ w_v[h]
-        scores = np.where(causal, q @ k.transpose(0, 2, 1) / math.sqrt(d_head), -np.inf)
-        weights = np.exp(scores - scores.max(-1, keepdims=True))
-        weights /= weights.sum(-1, keepdims=True)
+        scores = np.where(seen, q @ k.transpose(0, 2, 1) / math.sqrt(d_head), -np.inf)
+        soft = np.exp(scores - scores.max(-1, keepdims=True))
+        soft /= soft.sum(-1, keepdims=True)
+        weights = share * soft + (1 - share) * seen
         z = weights @ v
-        out = out + z @ w_o[h]
-        kept.append((q, k, v, weights, z))
+        written = written + z @ w_o[h]
+        kept.append((q, k, v, soft, weights, z))
+    own = y if form.layernorm == "stream" else x
+    out, post_back = _layernorm(params, own + written, "ln1", f".{layer}", form.layernorm == "post")
 
-    def backward(d_out: Array, grads: Params) -> Array:
+    def backward(d_out: Array, d_written: Array, grads: Params) -> Array:
+        d_own = post_back(d_out, grads)
+        d = d_own + d_written
         dy = np.zeros_like(y)
-        for h, (q, k, v, weights, z) in enumerate(kept):
-            grads[f"W_O.{layer}"][h] += np.einsum("nqe,nqd->ed", z, d_out)
-            dz = d_out @ w_o[h].T
-            d_weights = dz @ v.transpose(0, 2, 1)
-            d_scores = weights * (d_weights - (weights * d_weights).sum(-1, keepdims=True)) / math.sqrt(d_head)
-            for name, w, d in (
+        for h, (q, k, v, soft, weights, z) in enumerate(kept):
+            grads[f"W_O.{layer}"][h] += np.einsum("nqe,nqd->ed", z, d)
+            dz = d @ w_o[h].T
+            d_soft = share * (dz @ v.transpose(0, 2, 1))
+            d_scores = soft * (d_soft - (soft * d_soft).sum(-1, keepdims=True)) / math.sqrt(d_head)
+            for name, w, of in (
                 ("W_Q", w_q, d_scores @ k),
                 ("W_K", w_k, d_scores.transpose(0, 2, 1) @ q),
                 ("W_V", w_v, weights.transpose(0, 2, 1) @ dz),
             ):
-                grads[f"{name}.{layer}"][h] += np.einsum("nqd,nqe->de", y, d)
-                dy += d @ w[h].T
-        return d_out + norm_back(dy, grads)
+                grads[f"{name}.{layer}"][h] += np.einsum("nqd,nqe->de", y, of)
+                dy += of @ w[h].T
+        if form.layernorm == "stream":
+            return norm_back(dy + d_own, grads)
+        return d_own + norm_back(dy, grads)
 
-    return out, backward
+    return out, written, backward
 
 
-def _mlp_block(params: Params, x: Array, layer: int, activation: str):
-    w_in, b_in, w_out, b_out = (params[f"{name}.{layer}"] for name in ("W_in", "b_in", "W_out", "b_out"))
-    y, norm_back = _layernorm(params, x, "ln2", f".{layer}")
-    hidden, slope = activate(activation, y @ w_in + b_in)
+def _mlp_block(params: Params, x: Array, layer: int, form: Form):
+    w_in, w_out = params[f"W_in.{layer}"], params[f"W_out.{layer}"]
+    b_in, b_out = (params.get(f"{name}.{layer}", 0.0) for name in ("b_in", "b_out"))
+    y, norm_back = _layernorm(params, x, "ln2", f".{layer}", form.layernorm != "post")
+    hidden, slope = activate(form.activation, y @ w_in + b_in, form.negative_slope)
+    written = hidden @ w_out + b_out
+    out, post_back = _layernorm(params, x + written, "ln2", f".{layer}", form.layernorm == "post")
 
-    def backward(d_out: Array, grads: Params) -> Array:
-        grads[f"W_out.{layer}"] += np.einsum("nqm,nqd->md", hidden, d_out)
-        grads[f"b_out.{layer}"] += d_out.sum((0, 1))
-        d_pre = d_out @ w_out.T * slope
+    def backward(d_out: Array, d_written: Array, grads: Params) -> Array:
+        d_own = post_back(d_out, grads)
+        d = d_own + d_written
+        grads[f"W_out.{layer}"] += np.einsum("nqm,nqd->md", hidden, d)
+        d_pre = d @ w_out.T * slope
         grads[f"W_in.{layer}"] += np.einsum("nqd,nqm->dm", y, d_pre)
-        grads[f"b_in.{layer}"] += d_pre.sum((0, 1))
-        return d_out + norm_back(d_pre @ w_in.T, grads)
+        if f"b_in.{layer}" in params:
+            grads[f"b_out.{layer}"] += d.sum((0, 1))
+            grads[f"b_in.{layer}"] += d_pre.sum((0, 1))
+        return d_own + norm_back(d_pre @ w_in.T, grads)
 
-    return x + hidden @ w_out + b_out, backward
+    return out, written, backward
 
 
-def _layernorm(params: Params, x: Array, name: str, suffix: str):
-    if f"{name}_w{suffix}" not in params:
+def _layernorm(params: Params, x: Array, name: str, suffix: str, is_here: bool = True):
+    if f"{name}_w{suffix}" not in params or not is_here:
         return x, lambda dy, grads: dy
     w, b = params[f"{name}_w{suffix}"], params[f"{name}_b{suffix}"]
     deviation = np.sqrt(x.var(-1, keepdims=True) + 1e-5)
@@ -136,31 +192,36 @@ def _layernorm(params: Params, x: Array, name: str, suffix: str):
     return unit * w + b, backward
 
 
-def _mlp(params: Params, tokens: Array, activation: str):
-    """Both operands side by side: as one-hot vectors, or as rows of W_E."""
+def _mlp(params: Params, inputs: Array, form: Form):
+    """Both operands, as one-hot vectors or as rows of their tables, side by side or added; or vectors."""
     layers = sum(name.startswith("W.") for name in params)
-    table = params["W_E"] if "W_E" in params else np.eye(len(params["W.0"]) // 2)
-    x = np.concatenate([table[tokens[:, 0]], table[tokens[:, 1]]], axis=1)
-    inputs, slopes = [x], []
+    tables = [name for name in ("W_E.0", "W_E.1") if name in params] or ["W_E", "W_E"]
+    if form.vector:
+        x = inputs.astype(np.float64)
+    else:
+        one_hot = np.eye(len(params["W.0"]) // (1 if form.summed else 2))
+        rows = [params.get(table, one_hot)[inputs[:, place]] for place, table in enumerate(tables)]
+        x = rows[0] + rows[1] if form.summed else np.concatenate(rows, axis=1)
+    read, slopes = [x], []
     for layer in range(layers):
         x = x @ params[f"W.{layer}"] + params.get(f"b.{layer}", 0.0)
         if layer < layers - 1:
-            x, slope = activate(activation, x)
-            inputs.append(x)
+            x, slope = activate(form.activation, x, form.negative_slope)
+            read.append(x)
             slopes.append(slope)
 
     def backward(d: Array) -> Params:
         grads = {name: np.zeros_like(value) for name, value in params.items()}
         for layer in reversed(range(layers)):
-            grads[f"W.{layer}"] += inputs[layer].T @ d
+            grads[f"W.{layer}"] += read[layer].T @ d
             if f"b.{layer}" in params:
                 grads[f"b.{layer}"] += d.sum(0)
             d = d @ params[f"W.{layer}"].T
             if layer:
                 d = d * slopes[layer - 1]
-        if "W_E" in params:
-            for operand, half in enumerate(np.split(d, 2, axis=1)):
-                np.add.at(grads["W_E"], tokens[:, operand], half)
+        if tables[0] in params:
+            for place, of_operand in enumerate([d, d] if form.summed else np.split(d, 2, axis=1)):
+                np.add.at(grads[tables[place]], inputs[:, place], of_operand)
         return grads
 
     return x, backward
@@ -212,6 +273,9 @@ class Recipe:
     fixed_norm: str | None = None  # global | matrix
     radius: float | None = None
     activation: str = "relu"
+    form: Form = Form()  # but for the activation
+    model: dict[str, Any] = field(default_factory=dict)  # further keys of a sweep file, which `form` tells too
+    frozen: tuple[str, ...] = ()
     logit_scale: float = 1.0
     loss: str = "cross_entropy"
 
@@ -230,11 +294,16 @@ class Moment:
 
 def loss_and_gradient(params: Params, tokens: Array, labels: Array, recipe: Recipe):
     """(loss, accuracy, gradients)"""
-    logits, backward = network(params, tokens, recipe.activation)
+    logits, backward = network(params, tokens, replace(recipe.form, activation=recipe.activation))
     logits = logits * recipe.logit_scale
     loss, d_logits = LOSSES[recipe.loss](logits, labels)
     accuracy = float((logits.argmax(-1) == labels).mean())
-    return loss, accuracy, backward(d_logits * recipe.logit_scale)
+    grads = backward(d_logits * recipe.logit_scale)
+    return loss, accuracy, {name: g * (not is_frozen(name, recipe)) for name, g in grads.items()}
+
+
+def is_frozen(name: str, recipe: Recipe) -> bool:
+    return name in recipe.frozen or name.split(".")[0] in recipe.frozen
 
 
 def norm(params: Params) -> float:
@@ -253,8 +322,8 @@ def train(
     batch: step -> rows of the train set; None is all of them.
     """
     params = {name: value.astype(np.float64) for name, value in params.items()}
-    radius = _radii(params, recipe)
-    params = _project(params, radius)
+    radius = _radii(_trained(params, recipe), recipe)
+    params = params | _project(_trained(params, recipe), radius)
     first = {name: np.zeros_like(value) for name, value in params.items()}
     second = {name: np.zeros_like(value) for name, value in params.items()}
     moments = []
@@ -264,8 +333,13 @@ def train(
         test_loss, test_accuracy, _ = loss_and_gradient(params, *test_set, recipe)
         moments.append(Moment(params, grads, loss, accuracy, test_loss, test_accuracy))
         if t < recipe.steps:
-            params = _project(_update(params, grads, first, second, recipe, t), radius)
+            updated = _update(_trained(params, recipe), grads, first, second, recipe, t)
+            params = params | _project(updated, radius)
     return moments
+
+
+def _trained(params: Params, recipe: Recipe) -> Params:
+    return {name: value for name, value in params.items() if not is_frozen(name, recipe)}
 
 
 def _update(params: Params, grads: Params, first: Params, second: Params, recipe: Recipe, t: int) -> Params:
@@ -347,6 +421,34 @@ def transformer_weights(
     if layernorm:
         params |= _layernorm_weights("ln_final", d, draw)
     return params | {"W_U": draw(size=(d, p + 1)) / d**0.5}
+
+
+def weights_of(shapes: dict[str, tuple[int, ...]], seed: int) -> Params:
+    """float64 weights of a usual size for any network; biases and layer norms off their usual start."""
+    draw = np.random.Generator(np.random.PCG64(seed)).normal
+    params = {}
+    for name, shape in shapes.items():
+        if name.startswith("W_E") or name == "W_pos":
+            params[name] = 0.5 * draw(size=shape)
+        elif name.startswith("W"):
+            summed = shape[0] * shape[1] if name.startswith("W_O") else shape[-2]
+            params[name] = draw(size=shape) / summed**0.5
+        else:
+            params[name] = 1.0 * (name.startswith("ln") and "_w" in name) + 0.1 * draw(size=shape)
+    return params
+
+
+def form_of(model: dict[str, Any], activation: str = "relu") -> Form:
+    """Of a model's keys in a sweep file."""
+    same = ("negative_slope", "mask", "attention_mix", "direct_path")
+    return Form(
+        activation=model.get("activation", activation),
+        layernorm=model.get("layernorm", "pre"),
+        sinusoidal=model.get("positions") == "sinusoidal",
+        summed=model.get("input") == "summed" or model.get("combine") == "sum",
+        vector=model.get("input") == "vector",
+        **{key: model[key] for key in same if key in model},
+    )
 
 
 def _layernorm_weights(name: str, d: int, draw: Callable[..., Array]) -> Params:

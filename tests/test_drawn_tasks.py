@@ -26,7 +26,7 @@ TASKS: list[Any] = [
     Repeats(vocabulary=50, length=20, repeat=4, copies=3, examples=40, test_examples=30),
     SkipTrigrams(triggers=4, fillers=5, length=6, examples=40, test_examples=30),
     SignalPairs(exact=False, examples=40, test_examples=30),
-    TeacherStudent(hidden=[7], examples=40, test_examples=30),
+    TeacherStudent(widths=[7], examples=40, test_examples=30),
 ]
 BY_NAME = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -49,6 +49,17 @@ def test_the_split_s_seed_decides_the_examples_and_train_and_test_differ(task: A
     assert one.train.inputs.shape == (40, task.n_ctx or task.d_input)
     assert len(one.test.targets) == 30
     assert not (one.train.inputs[:30] == one.test.inputs).all()
+
+
+@BY_NAME
+def test_the_same_examples_are_drawn_at_every_precision(task: Any):
+    narrow = own_of(task)
+    with jax.enable_x64(True):
+        wide = own_of(task)
+    assert narrow.train.inputs.dtype == wide.train.inputs.dtype
+    assert narrow.train.targets.dtype == wide.train.targets.dtype
+    np.testing.assert_array_equal(narrow.train.inputs, wide.train.inputs)
+    np.testing.assert_array_equal(narrow.test.targets, wide.test.targets)
 
 
 @BY_NAME
@@ -155,7 +166,7 @@ def test_the_hand_made_solution_of_signal_pairs_has_its_known_loss(scale: int, l
 
 
 def test_a_teacher_s_answers_are_its_network_s():
-    own = own_of(TeacherStudent(inputs=3, hidden=[6, 4], targets=2, teacher_scale=2.0))
+    own = own_of(TeacherStudent(inputs=3, widths=[6, 4], targets=2, teacher_scale=2.0))
     x = own.test.inputs
     for layer, (W, b) in enumerate(own.train.rule):
         x = (np.tanh(x) if layer else x) @ W + b

@@ -52,7 +52,7 @@ ARMS: dict[str, dict[str, Any]] = {
     },
     "signal_pairs": {"task": {"name": "signal_pairs"}, "model": TINY | {"d_mlp": 0, "positions": "none"}},
     "teacher_student": {
-        "task": {"name": "teacher_student", "hidden": [6], "examples": 20, "test_examples": 9, "online": True},
+        "task": {"name": "teacher_student", "widths": [6], "examples": 20, "test_examples": 9, "online": True},
         "model": MLP,
         "loss": {"name": "mse", "reduction": "sum_classes"},
         "train": {"batch": 7},

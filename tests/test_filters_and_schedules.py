@@ -12,7 +12,8 @@ from grokjax.spec.filters import FILTERS
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.schedules import SCHEDULES
 from grokjax.train.filters import gradient_filter
-from grokjax.train.optimizers import learning_rate, optimizer
+from grokjax.train.optimizers import optimizer
+from grokjax.train.rates import learning_rate
 from grokjax.train.schedules import factor
 
 RANDOM = np.random.Generator(np.random.PCG64(5))

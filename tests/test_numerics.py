@@ -23,6 +23,9 @@ from safetensors.numpy import save_file
 
 import grokjax
 from grokjax.results.read import Results
+from grokjax.spec.families import validate
+from grokjax.spec.shapes import parameter_shapes
+from grokjax.sweep.check import resolve
 from grokjax.train.batches import batch_at
 from grokjax.train.state import Examples
 
@@ -54,6 +57,14 @@ def mlp(widths: tuple[int, ...] = (16,), d_model: int | None = None, bias: bool 
     )
 
 
+def options(name: str, **model: Any) -> tuple[Network, reference.Form]:
+    """A small network with some options, and what the reference must know of them."""
+    sizes = {"transformer": {"d_model": 8, "heads": 2, "d_head": 3, "d_mlp": 10}, "mlp": {"widths": [12], "d_model": 5}}
+    spec = {"name": name} | sizes[name] | model
+    shapes = parameter_shapes(resolve(validate({"task": {"p": P}, "model": spec}), set()))
+    return Network(spec, lambda: reference.weights_of(shapes, seed=11)), reference.form_of(spec)
+
+
 ADAMW = Recipe(optimizer="adamw", lr=5e-3, weight_decay=1.0, warmup_steps=10)
 FACTORS = {
     "lr_by_matrix": {"W_E": 0.0, "W_O": 2.0, "W_O.0": 1.5, "b_in": 0.0},
@@ -75,6 +86,11 @@ class Case:
     params: str = "float32"
     precision: str = "exact"
     batch: int | None = None
+
+
+def of(network: tuple[Network, reference.Form], *recipes: Recipe, **case: Any) -> Case:
+    """A case of a network with options, of recipes that say nothing of them."""
+    return Case(network[0], tuple(replace(recipe, form=network[1]) for recipe in recipes), **case)
 
 
 CASES = {
@@ -140,6 +156,53 @@ CASES = {
     ),
     "mlp, float32 log_softmax": Case(mlp(), (ADAMW,), precision="float32"),
     "mlp, float64 log_softmax": Case(mlp(), (ADAMW,), precision="float64"),
+    "transformer of Power et al.: post-norm, sinusoids, no biases": of(
+        options("transformer", layernorm="post", positions="sinusoidal", bias=False),
+        replace(ADAMW, weight_decay=0.1),
+    ),
+    "transformer of Grokfast's code, float64": of(
+        options("transformer", layernorm="stream"),
+        replace(ADAMW, activation="gelu", optimizer="adam", weight_decay=0.01),
+        params="float64",
+    ),
+    "transformer without mask, positions and direct path, float64": of(
+        options("transformer", mask="none", positions="none", direct_path=False, layernorm="pre"),
+        replace(ADAMW, activation="tanh"),
+        params="float64",
+    ),
+    "mlp with slopes of leaky ReLU": Case(
+        options("mlp")[0],
+        tuple(
+            replace(
+                ADAMW,
+                activation="leaky_relu",
+                form=reference.Form(negative_slope=slope),
+                model={"negative_slope": slope},
+            )
+            for slope in (0.01, 0.3)
+        ),
+    ),
+    "transformer with mixes of attention": Case(
+        options("transformer")[0],
+        tuple(
+            replace(ADAMW, form=reference.Form(attention_mix=mix), model={"attention_mix": mix})
+            for mix in (0.0, 0.4, 1.0)
+        ),
+    ),
+    "mlp of two tables, bias in the last layer": of(
+        options("mlp", input="embedded", tables="each", bias="last"), ADAMW
+    ),
+    "mlp of added operands, the table frozen, the rest on a sphere": of(
+        options("mlp", input="embedded", combine="sum"),
+        replace(fixed(ADAMW, "global"), frozen=("W_E",), activation="tanh"),
+    ),
+    "mlp of added one-hot vectors, mse, float64": of(
+        options("mlp", input="summed", bias=False), replace(MOMENTUM, loss="mse", activation="square"), params="float64"
+    ),
+    "transformer with frozen matrices, clipped": of(
+        options("transformer", layers=2, d_mlp=0),
+        replace(ADAMW, clip_norm=0.3, frozen=("W_E", "W_pos", "W_O"), lr_by_matrix={"W_V": 2.0}),
+    ),
     "transformer on minibatches": Case(transformer(), (ADAMW, ADAMW), batch=9),
 }
 
@@ -209,10 +272,13 @@ def _base(case: Case, recipe: Recipe, seed: int) -> dict[str, Any]:
     constraint: dict[str, Any] = {"name": "none"}
     if recipe.fixed_norm:
         constraint = {"name": "fixed_norm", "scope": recipe.fixed_norm, "radius": recipe.radius}
+    init = {"init": {"frozen": list(recipe.frozen)}} if recipe.frozen else {}
     loss = {"name": recipe.loss} | ({"precision": case.precision} if recipe.loss == "cross_entropy" else {})
-    return {
+    return init | {
         "seed": seed,
-        "model": case.network.spec | {"activation": recipe.activation, "logit_scale": recipe.logit_scale},
+        "model": case.network.spec
+        | recipe.model
+        | {"activation": recipe.activation, "logit_scale": recipe.logit_scale},
         "loss": loss,
         "optimizer": optimizer,
         "constraint": constraint,

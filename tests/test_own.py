@@ -79,7 +79,7 @@ def test_run_says_whose_code_it_runs_and_replay_is_equal_to_the_bit(tmp_path: Pa
     assert code == 0
     assert f"runs the code of {tmp_path / 'own' / 'optimizer.py'}" in text
     results = grokjax.open_results(tmp_path / "out")
-    run_id = results.runs().query("arm == 'lion'")["run_id"].iloc[0]
+    run_id = results.runs().query("arm == 'cautious'")["run_id"].iloc[0]
     replay = grokjax.replay(results, run_id, 0, 12)
     assert len(list(replay)) == 13
     assert replay.difference is None
@@ -98,17 +98,17 @@ def test_the_content_of_the_file_is_part_of_every_run_s_id(tmp_path: Path):
 def test_a_family_s_values_are_checked_as_ours_are(tmp_path: Path):
     shutil.copytree(EXAMPLES, tmp_path / "own")
     sweep = tmp_path / "own" / "optimizer.yaml"
-    sweep.write_text(sweep.read_text().replace("weight_decay: 10.0", "weight_decay: 10.0, b1: 1.5, betta: 2"))
+    sweep.write_text(sweep.read_text().replace("weight_decay: 1.0", "weight_decay: 1.0, b1: 1.5, betta: 2"))
     with pytest.raises(SweepError) as error:
         load_sweep(sweep)
     said = str(error.value)
     assert "optimizer.b1: out of range: must be below 1, got 1.5" in said
-    assert "optimizer.betta: unknown key: optimizer lion has no betta" in said
+    assert "optimizer.betta: unknown key: optimizer cautious has no betta" in said
 
 
 HINGE = (EXAMPLES / "loss.py").read_text().replace("import Loss, Positive", "import Hyper, Loss, Positive")
 PROBE = (EXAMPLES / "probe.py").read_text().replace("import Probe", "import Hyper, Positive, Probe")
-LION = (EXAMPLES / "optimizer.py").read_text()
+CAUTIOUS = (EXAMPLES / "optimizer.py").read_text()
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ LION = (EXAMPLES / "optimizer.py").read_text()
         ("1 / 0\n", "setup.py fails at line 1: ZeroDivisionError"),
         ("def f(:\n", "setup.py fails"),
         ("x = 1\n", "has none of TASKS, MODELS, LOSSES, OPTIMIZERS"),
-        ("OPTIMIZERS = {'lion': print}\n", "has 'lion', but no class"),
-        (LION.replace('"lion"', '"adamw"'), "grokjax has a optimizer 'adamw' already"),
+        ("OPTIMIZERS = {'mine': print}\n", "has 'mine', but no class"),
+        (CAUTIOUS.replace('"cautious"', '"adamw"'), "grokjax has a optimizer 'adamw' already"),
         (
             PROBE.replace("    columns", "    scale: Hyper[Positive] = 1.0\n    columns"),
             "Entropy.scale is Hyper, and a probe's",

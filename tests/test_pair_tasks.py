@@ -63,7 +63,7 @@ def test_equal_operations_are_one_however_they_are_written():
 
 @pytest.mark.parametrize("op", ["x +", "x + z", "x**y", "__import__('os')", "x^99", "7", "x/y", "1.5*x", "x" * 2000])
 def test_what_is_no_polynomial_is_refused_in_words(op: str):
-    with pytest.raises(SweepError, match="task.op: must be one of add, .*a polynomial such as"):
+    with pytest.raises(SweepError, match=r"task.op: must be one of add, .*a polynomial such as"):
         expand(parse_sweep(f'name: x\nbase: {{task: {{op: "{op}"}}}}\n', "x.yaml", Path()))
 
 
@@ -127,7 +127,7 @@ def test_words_in_a_group_are_products_from_the_left(op: str):
 
 @pytest.mark.parametrize("group", ["Q8", "C0", "s5", "C5x", "S9", "C99999"])
 def test_what_is_no_group_is_refused_in_words(group: str):
-    with pytest.raises(SweepError, match="task.group: must be a group of 2 to 4096 elements"):
+    with pytest.raises(SweepError, match=r"task.group: must be a group of 2 to 4096 elements"):
         expand(parse_sweep(f"name: x\nbase: {{task: {{name: group, group: {group}}}}}\n", "x.yaml", Path()))
 
 
@@ -196,4 +196,4 @@ def test_templates_are_a_run_s_own_and_the_nearest_is_its_answer():
     outputs[:, 0] = own.test.rule[(own.test.targets[0] + 1) % 4]
     assert float(scores(task, jnp.asarray(outputs), own.test)["accuracy"]) == pytest.approx(0.75)
     assert len(choice(Templates(p=4, tests_on="all", split=Split(seed=1)), table(task)).test.targets) == 10
-    assert Templates(p=4, modulus=False).classes == 7
+    assert Templates(p=4, wraps=False).classes == 7

@@ -21,15 +21,15 @@ from grokjax.sweep.check import resolve
 SECTIONS = ("init", "train", "noise", "stop", "numerics", "log", "events", "engine")
 # values that are read otherwise than as they stand, or that no generic rule can vary
 BY_HAND = {
-    "init.from_file", "init.from_run", "task.split", "optimizer.schedule", "optimizer.filters", "log.probes",
-    "model.widths", "task.hidden",
+    "init.from_file", "init.from_run", "task.split", "optimizer.schedule", "optimizer.filters", "optimizer.groups",
+    "log.probes", "model.widths", "task.widths",
 }  # fmt: skip
 NEED_FILES = ("arrays",)  # families that cannot be made without a file; tests/test_arrays.py has them
 OTHERS = {"task.op": "aba", "task.group": "C7", "task.split.rows": "rows.npz"}  # values of a form of their own
 # starts that make some of a family's fields matter: a decay factor counts only where there is decay
 BASES = {
     "sgd": {"optimizer": {"name": "sgd", "momentum": 0.5, "weight_decay": 0.1}},
-    "adam": {"optimizer": {"name": "adam", "weight_decay": 0.1}},
+    "rmsprop": {"optimizer": {"name": "rmsprop", "momentum": 0.5, "weight_decay": 0.1}},
     "mlp": {"model": {"name": "mlp", "input": "embedded"}, "init": {"scheme": "fan_in"}},
     "fixed_norm": {"constraint": {"name": "fixed_norm", "radius": 3.0}},
 }
@@ -48,7 +48,7 @@ def leaves() -> list[tuple[str, str, str]]:
 def values_of(base: str, section: str) -> dict[str, Any]:
     values = dict(BASES.get(base, {}))
     if base and section not in values:
-        values[section] = {"name": base}
+        values[section] = {"name": base} | ({"weight_decay": 0.1} if section == "optimizer" else {})
     return values
 
 
@@ -56,6 +56,10 @@ def other_value(annotation: Any, value: Any) -> Any:
     """Another value of the same type."""
     if get_origin(annotation) is Literal:
         return next(option for option in get_args(annotation) if option != value)
+    if isinstance(value, str) and get_origin(literal := get_args(annotation)[0]) is Literal:
+        return next((option for option in get_args(literal) if option != value), 8)  # engine.lanes: auto
+    if isinstance(value, list):
+        return [*value, "W_E"]
     if value is None:
         inner = next(other for other in get_args(annotation) if other is not type(None))
         inner = get_args(inner)[0] if hasattr(inner, "__metadata__") else inner
@@ -66,11 +70,13 @@ def other_value(annotation: Any, value: Any) -> Any:
         return not value
     if isinstance(value, dict):
         return value | {"W_E": 0.5}
+    if isinstance(value, list):
+        return [item / 2 for item in value]
     if isinstance(value, int):
         return value + 10
     if isinstance(value, float):
         return value * 0.5 if value else 0.25
-    return 8  # engine.lanes: auto
+    raise AssertionError(f"no other value than {value!r} is known")
 
 
 def spec_with(base: str, section: str, field: str | None = None) -> RunSpec:
@@ -136,6 +142,66 @@ def test_numbers_of_filters_and_schedules_are_hypers_and_their_order_is_not():
     half = {"schedule": {"name": "cosine", "final": 0.5}}
     assert program_key(run(**half)) == program_key(run(schedule={"name": "cosine", "final": 0.1}))
     assert hyper_of(run(**half))["optimizer"]["schedule"]["final"] == 0.5
+
+
+@pytest.mark.parametrize("name", FAMILIES["schedule"])
+def test_numbers_of_every_schedule_and_filter_are_hypers_but_for_those_that_fix_shapes(name: str):
+    def run(**optimizer: Any) -> RunSpec:
+        return resolve(validate({"optimizer": optimizer}), set())
+
+    cases = {"schedule": [(name, "schedule")], "filter": [(each, "filters") for each in FAMILIES["filter"]]}
+    for kind, pairs in cases.items():
+        for family, key in pairs:
+            for field, info in FAMILIES[kind][family].model_fields.items():
+                if field == "name":
+                    continue
+                one, other = (
+                    {"name": family, field: value}
+                    for value in (info.default, other_value(info.annotation, info.default))
+                )
+                before, after = (run(**{key: [each] if kind == "filter" else each}) for each in (one, other))
+                assert run_id(before) != run_id(after)
+                assert (program_key(before) == program_key(after)) == role_of(info).flows
+                assert before.optimizer.state_kind == after.optimizer.state_kind or not role_of(info).flows
+
+
+def test_groups_have_hypers_and_statics_of_their_own():
+    def run(groups: dict[str, Any], **optimizer: Any) -> RunSpec:
+        return resolve(validate({"optimizer": optimizer | {"groups": groups}}), {"optimizer.weight_decay"})
+
+    plain_run, lion = run({}), {"name": "lion", "weight_decay": 0.1}
+    assert run_id(plain_run) == run_id(resolve(RunSpec(), set()))
+    base = run({"W_E": lion, "W_U": {"name": "rmsprop"}})
+    assert program_key(base) != program_key(plain_run)
+    assert run_id(base) == run_id(run({"W_U": {"name": "rmsprop"}, "W_E": lion}))
+    for key, value in {"lr": 0.5, "b2": 0.5, "warmup_steps": 3, "lr_by_matrix": {"W_E": 2.0}}.items():
+        changed = run({"W_E": lion | {key: value}, "W_U": {"name": "rmsprop"}})
+        assert run_id(changed) != run_id(base), key
+        assert program_key(changed) == program_key(base), key
+    assert run_id(run({"W_E": lion | {"lr_by_matrix": {"W_E": 1.0}}, "W_U": {"name": "rmsprop"}})) == run_id(base)
+    for other in (
+        {"W_E": lion | {"decay": "coupled"}, "W_U": {"name": "rmsprop"}},
+        {"W_E": lion, "W_U": {"name": "rmsprop", "momentum": 0.5}},
+        {"W_E": lion, "W_pos": {"name": "rmsprop"}},
+        {"W_E": {"name": "signum"}, "W_U": {"name": "rmsprop"}},
+    ):
+        assert program_key(run(other)) != program_key(base)
+        assert run_id(run(other)) != run_id(base)
+    clipped = run({"W_E": lion}, clip_norm=1.0)
+    assert program_key(clipped) != program_key(run({"W_E": lion}))
+    numbers = hyper_of(base)["optimizer"]["groups"]
+    assert numbers["W_E"]["b2"] == np.float32(0.99)
+    assert "momentum" not in numbers["W_U"]
+
+
+def test_whether_a_number_of_an_optimizer_is_null_is_static_and_its_value_is_not():
+    def key(**optimizer: Any) -> str:
+        return program_key(resolve(validate({"optimizer": optimizer}), set()))
+
+    assert key(name="adafactor", clipping_threshold=None) != key(name="adafactor")
+    assert key(name="adafactor", clipping_threshold=2.0) == key(name="adafactor")
+    assert key(name="rmsprop", momentum=0.5) != key(name="rmsprop")
+    assert key(name="rmsprop", momentum=0.5) == key(name="rmsprop", momentum=0.9)
 
 
 def test_hypers_stand_only_where_their_arrays_reach_a_function():

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grokjax.spec.families import FAMILIES
+from grokjax.spec.pair_tasks import OPERATIONS
 from grokjax.spec.run import RunSpec
 from grokjax.sweep import synonyms
 from grokjax.sweep.axes import ENTRY_KEYS, WORDS
@@ -52,7 +53,7 @@ def test_a_word_has_one_entry_and_does_not_lead_to_itself():
 def test_the_values_and_words_that_others_have_lead_to_ours():
     for key, table in synonyms.VALUES.items():
         section, _, name = key.partition(".")
-        options = [str(field.annotation) for field in KNOWN[key]]
+        options = [str(field.annotation) for field in KNOWN[key]] + [str(tuple(OPERATIONS))]
         families = FAMILIES[section] if name == "name" else {}
         assert all(value in families or any(f"'{value}'" in text for text in options) for value in table.values())
     assert set(synonyms.TOP_WORDS.values()) <= set(TOP)
@@ -64,7 +65,8 @@ def test_no_synonym_hides_a_key_of_another_meaning():
     """A word that is also our own key's last part means that key."""
     for word, meaning in KEYS.items():
         own = [key for key in KNOWN if key.rpartition(".")[2] == word]
-        assert not own or set(own) & set(meaning.keys) or word in ("kind", "alpha", "schedule", "path", "dir")
+        others = ("kind", "alpha", "eta", "decay_rate", "schedule", "path", "dir", "weights", "betas")
+        assert not own or set(own) & set(meaning.keys) or word in others
 
 
 # section in which others write them -> what is meant -> their words: of PyTorch, Hugging Face, TransformerLens,
@@ -157,18 +159,18 @@ def test_a_synonym_leads_to_what_is_meant(word, meant):
 # what has no place here, or a meaning that depends: no key is named, and what is so is told where that is known
 NO_PLACE = {
     "optimizer": "amsgrad maximize foreach fused dampening eps_root gamma lr_gamma milestones lr_step last_epoch beta3"
-    " nu centered rho l1_reg window_size mask mu_dtype ema_decay trust_ratio noise_factor grad_accum",
+    " nu centered rho l1_reg window_size mu_dtype ema_decay trust_ratio grad_accum",
     "model": "dropout resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
-    " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope pos_encoding positional_embedding_type"
-    " attention_dir causal mask n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
-    " weight_noise in_features compile kdim",
-    "task": "group path digits num_digits operand_length label_noise noise k n base shuffle data_dir root method",
-    "train": "grad_accum fp16 bf16 amp deterministic compile label_smoothing reduction time_limit method drop_last"
+    " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope"
+    " n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
+    " in_features compile kdim",
+    "task": "group path digits num_digits operand_length k n base shuffle data_dir root method",
+    "train": "grad_accum fp16 bf16 amp deterministic compile label_smoothing time_limit method drop_last"
     " target_accuracy eval_batch_size",
     "log": "wandb project entity tags run_name logdir output_dir dir path metrics verbose grad_norm weight_norm"
     " log_norms hessian eval_iters",
     "init": "method kaiming xavier zero_init mup run step results",
-    "loss": "label_smoothing reduction weight ignore_index l1 focal",
+    "loss": "label_smoothing weight ignore_index l1 focal",
     "constraint": "sphere max_norm projection method",
     "numerics": "fp16 bf16 deterministic compile device",
     "stop": "threshold target min_delta acc",
@@ -189,7 +191,7 @@ def test_no_key_is_named_for_what_has_no_place(word):
         ("optimizer.min_lr", "its key `final` is the share of lr at the end: {name: cosine, final: 0.1}"),
         ("optimizer.weight_decay_form", "adamw decays decoupled, adam coupled"),
         ("model.layer_norm_eps", "the eps of a layer norm is 1e-5"),
-        ("model.rope", "a transformer's positions are a learned table, W_pos"),
+        ("model.rope", "positions are learned, sinusoidal or none"),
         ("model.attn_only", "0 is attention only"),
         ("log.output_dir", "`grokjax run --out` names the directory"),
         ("train.bf16", "numbers are float32 or float64"),
@@ -279,7 +281,7 @@ def test_values_of_others_have_ours(key, value, ours):
         ("task: {op: addition}", "(did you mean add?)"),
         ("task: {name: modular_addition}", "(did you mean modular?)"),
         ("optimizer: {name: AdamW}", "(did you mean adamw?)"),
-        ("optimizer: {name: nadam}", ""),
+        ("optimizer: {name: adamp}", ""),
         ("model: {activation: silu}", ""),
         ("loss: {name: MSE}", "(did you mean mse?)"),
     ],

@@ -25,7 +25,7 @@ from grokjax.tasks.all import chosen_examples
 from grokjax.tasks.examples import Indices, Own, Table
 from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, State
-from grokjax.train.step import apply_stop_rule, is_active, start, step
+from grokjax.train.step import apply_stop_rule, is_active, start, step, tested_params
 
 Columns = dict[str, Array]
 Scalar = Int[Array, ""]
@@ -144,7 +144,7 @@ def _segment(
     hyper, train, test = _of_runs(queue, run, table)
     first = jax.tree.map(lambda value: value[run], queue.first)
     many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
-    many_evaluations = jax.vmap(partial(observe_evaluation, spec))
+    many_evaluations = jax.vmap(partial(_evaluation, spec))
 
     def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
         i, state, records = carry
@@ -152,7 +152,7 @@ def _segment(
         is_due = now % schedule.round == 0
 
         def tested(state: State, seen: Columns) -> tuple[State, Columns]:
-            metrics = many_evaluations(state.params, train, test, hyper)
+            metrics = many_evaluations(state, train, test, hyper)
             stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
             return stopped, _put(seen, metrics, now // schedule.round - first_in(clock, schedule.round))
 
@@ -180,10 +180,14 @@ def _segment(
         schedule,
         state,
         lambda state: many_records(many_step(state, hyper, train)[1]._replace(first=first)),
-        lambda state: many_evaluations(state.params, train, test, hyper),
+        lambda state: many_evaluations(state, train, test, hyper),
     )
     taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
     return Lanes(state, run, next_run), records._replace(taken=taken[None])
+
+
+def _evaluation(spec: RunSpec, state: State, train: Examples, test: Examples, hyper: Hyper) -> Columns:
+    return observe_evaluation(spec, tested_params(spec, state, hyper), train, test, hyper)
 
 
 def first_in(clock: Any, every: Any) -> Any:
@@ -255,7 +259,7 @@ def _close_one(
     _, view = step(spec, state, hyper, train)
     trained = observe(spec, view._replace(first=first))
     trained = {name: value for name, value in trained.items() if not is_of_update(name)}
-    tested = observe_evaluation(spec, state.params, train, test, hyper)
+    tested = _evaluation(spec, state, train, test, hyper)
     start_norms = {name: norm(value) for name, value in _begin(spec, starts, hyper).params.items()}
 
     def bad(params: Params) -> dict[str, Array]:

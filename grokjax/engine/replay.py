@@ -23,7 +23,7 @@ from grokjax.probes.core import Metrics
 from grokjax.results.segment import Rows
 from grokjax.spec.probes import Probe
 from grokjax.tasks.all import chosen_examples
-from grokjax.train.step import evaluate, step
+from grokjax.train.step import evaluate, step, tested_params
 
 Record = dict[str, Any]
 NOTHING = Rows(np.zeros(0, np.int32), np.zeros(0, np.int32), {}, {})
@@ -137,10 +137,11 @@ def _measure_separately(
     train, test = chosen_examples(program.table, choice)
     _, view = step(spec, state, hyper, train)
     view = view._replace(first={name: jnp.asarray(value[0]) for name, value in first.items()})
-    metrics = evaluate(spec, state.params, train, test, hyper)
+    tested = tested_params(spec, state, hyper)
+    metrics = evaluate(spec, tested, train, test, hyper)
     for probe in probes:
         if probe.at_evaluation:
-            metrics |= at_evaluation(probe, spec, state.params, train, hyper)
+            metrics |= at_evaluation(probe, spec, tested, train, hyper)
         else:
             metrics |= at_record(probe, spec, view)
     return metrics

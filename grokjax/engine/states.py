@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import jax
@@ -18,11 +19,16 @@ Flat = dict[str, np.ndarray]
 def flat_names(state: Any) -> list[str]:
     """A name for each leaf of a state, in order: `params/W_E`, `opt/mu/W_E`, `opt/count`, `radius/all`, `step`, ...
 
-    Positions in optax's chain are left out, so that optimizers with equal moments have equal names.
+    Positions in optax's chain are left out, so that optimizers with equal moments have equal names; of leaves that have
+    one name then, the second ends in `~2`.
     """
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(state)[0]]
     names = ["/".join(_part(key) for key in path if not hasattr(key, "idx")) for path in paths]
     names = [f"opt/{name.removeprefix('opt_state/')}" if name.startswith("opt_state/") else name for name in names]
+    seen: Counter[str] = Counter()
+    for at, name in enumerate(names):
+        seen[name] += 1
+        names[at] = f"{name}~{seen[name]}" if seen[name] > 1 else name
     assert len(set(names)) == len(names), names
     return names
 

@@ -134,3 +134,8 @@ def input_weights(params: Params, model: spec.MLP) -> Float[Array, "operand_valu
 def output_map(params: Params, model: spec.MLP) -> Float[Array, "width outputs"]:
     """Weight of each neuron of the last hidden layer on each output: the last matrix."""
     return params[f"W.{len(model.widths)}"]
+
+
+def neuron_weights(params: Params, model: spec.MLP) -> dict[int, tuple[Float[Array, "d m"], Float[Array, "m v"]]]:
+    """Hidden layer -> the weights that its neurons read with, and write with."""
+    return {layer: (params[f"W.{layer}"], params[f"W.{layer + 1}"]) for layer in range(len(model.widths))}

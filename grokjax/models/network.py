@@ -38,6 +38,7 @@ class Network(NamedTuple):
     preactivations: Callable[..., Any] | None = None
     input_weights: Callable[..., Any] | None = None
     output_map: Callable[..., Any] | None = None
+    neuron_weights: Callable[..., Any] | None = None
     recorded_forward: Callable[..., Any] | None = None
     to_transformer_lens: Callable[..., Any] | None = None
 
@@ -74,6 +75,7 @@ NETWORKS: dict[str, Network] = {
         transformer.preactivations,
         transformer.input_weights,
         transformer.output_map,
+        transformer.neuron_weights,
         transformer.recorded_forward,
         to_transformer_lens,
     ),
@@ -85,6 +87,7 @@ NETWORKS: dict[str, Network] = {
         mlp.preactivations,
         mlp.input_weights,
         mlp.output_map,
+        mlp.neuron_weights,
         mlp.recorded_forward,
     ),
 }
@@ -143,6 +146,11 @@ def input_weights(spec: RunSpec, params: Params) -> Float[Array, "values columns
 def output_map(spec: RunSpec, params: Params) -> Float[Array, "d v"] | None:
     """Weight of each neuron of the last hidden layer on each logit; None where there are no neurons."""
     return _part(spec, "output_map")(params, spec.model)
+
+
+def neuron_weights(spec: RunSpec, params: Params) -> dict[int, tuple[Float[Array, "d m"], Float[Array, "m v"]]]:
+    """Hidden layer -> what its neurons read and what they write, a column and a row each."""
+    return _part(spec, "neuron_weights")(params, spec.model)
 
 
 def recorded_forward(

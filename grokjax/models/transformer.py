@@ -126,3 +126,11 @@ def output_map(params: Params, model: spec.Transformer) -> Float[Array, "d_mlp d
     if not model.d_mlp:
         return None
     return params[f"W_out.{model.layers - 1}"] @ params["W_U"]
+
+
+def neuron_weights(
+    params: Params, model: spec.Transformer
+) -> dict[int, tuple[Float[Array, "d m"], Float[Array, "m d"]]]:
+    """Layer -> the weights that its neurons read the stream with, and write to it with; empty for attention only."""
+    layers = range(model.layers) if model.d_mlp else ()
+    return {layer: (params[f"W_in.{layer}"], params[f"W_out.{layer}"]) for layer in layers}

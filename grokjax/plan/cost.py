@@ -22,8 +22,10 @@ def forward_flops(spec: RunSpec) -> float:
 
 
 def step_flops(spec: RunSpec) -> float:
-    """FLOPs of a training step as it is computed."""
-    return 3 * spec.batch_size * forward_flops(spec)
+    """FLOPs of a training step as it is computed: forward, the gradient of activations, and that of what is trained."""
+    share = parameter_count(trained_shapes(spec)) / parameter_count(parameter_shapes(spec))
+    passes = max(part.steps for part in spec.optimizer.parts)
+    return passes * (2 + share) * spec.batch_size * forward_flops(spec)
 
 
 def evaluates_train_set(spec: RunSpec) -> bool:
@@ -56,13 +58,17 @@ def probe_shares(spec: RunSpec) -> dict[str, float]:
 
 
 def lane_bytes(spec: RunSpec) -> int:
-    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and kept activations."""
-    copies = 3 + 2 * spec.optimizer.state_copies  # parameters and state are there before and after the step
-    copies += sum(probe.copies for probe in spec.log.probes)
-    parameters = copies * parameter_count(trained_shapes(spec)) + 2 * _frozen_count(spec)
+    """Device memory a lane holds while it trains: parameters, optimizer state, gradient, and activations: those that a
+    step keeps for its backward pass, or about half as many a test example, as a forward pass alone keeps none."""
+    copies = 3 + sum(probe.copies for probe in spec.log.probes)
+    trained = trained_shapes(spec)
+    state = spec.optimizer.state_numbers(trained)
+    frozen = parameter_count(parameter_shapes(spec)) - parameter_count(trained)
+    # parameters and state are there before and after the step
+    parameters = copies * parameter_count(trained) + 2 * state + 2 * frozen
     evaluated = max(spec.task.test_size, spec.task.train_size if evaluates_train_set(spec) else 0)
-    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)))
-    passes = 3 * max((probe.passes for probe in spec.log.probes), default=1)
+    examples = max(spec.batch_size, min(evaluated, evaluation_block(spec)) // 2)
+    passes = max(one.passes for one in (*spec.log.probes, *spec.optimizer.parts))
     activations = passes * examples * spec.model.activations(spec.task)
     return BYTES[spec.numerics.params] * (parameters + activations) + example_bytes(spec)
 
@@ -74,12 +80,8 @@ def example_bytes(spec: RunSpec) -> int:
 
 def snapshot_bytes(spec: RunSpec) -> int:
     """A run's parameters and the state of its optimizer."""
-    numbers = (1 + spec.optimizer.state_copies) * parameter_count(trained_shapes(spec)) + _frozen_count(spec)
-    return BYTES[spec.numerics.params] * numbers
-
-
-def _frozen_count(spec: RunSpec) -> int:
-    return parameter_count(parameter_shapes(spec)) - parameter_count(trained_shapes(spec))
+    state = spec.optimizer.state_numbers(trained_shapes(spec))
+    return BYTES[spec.numerics.params] * (parameter_count(parameter_shapes(spec)) + state)
 
 
 def queue_bytes(spec: RunSpec) -> int:

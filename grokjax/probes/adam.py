@@ -8,7 +8,8 @@ from grokjax.probes.core import Metrics
 from grokjax.probes.softmax import QUANTILES
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import is_matrix
-from grokjax.train.optimizers import corrected_moments, learning_rate
+from grokjax.train.optimizers import corrected_moments
+from grokjax.train.rates import learning_rate
 from grokjax.train.state import View
 
 

@@ -10,9 +10,14 @@ import jax.numpy as jnp
 from grokjax.models.params import Params
 from grokjax.probes.adam import adam
 from grokjax.probes.balance import balance
+from grokjax.probes.circuits import circuits
 from grokjax.probes.core import Metrics, core
 from grokjax.probes.drift import drift
+from grokjax.probes.embedding import circularity, rqi
+from grokjax.probes.irreps import irreps
+from grokjax.probes.logit_scale import logit_scale
 from grokjax.probes.margin import margin
+from grokjax.probes.neurons import neurons
 from grokjax.probes.progress import progress
 from grokjax.probes.radial import radial
 from grokjax.probes.sharpness import sharpness
@@ -34,6 +39,12 @@ PROBES: dict[str, Callable[..., Metrics]] = {
     "balance": balance,
     "sharpness": sharpness,
     "progress": progress,
+    "logit_scale": logit_scale,
+    "neurons": neurons,
+    "circularity": circularity,
+    "rqi": rqi,
+    "circuits": circuits,
+    "irreps": irreps,
 }
 OF_UPDATE = {"update_norm", "update", "proposed", "adam"}  # parts of names
 

@@ -60,7 +60,7 @@ class Arrays(Task):
     """Of rows to test on that stand apart, the first so many."""
     threshold: NonNegative = 1e-3
     """Of vectors: accuracy is the share of examples whose mean squared error is below it."""
-    found: Annotated[Found | None, Role("static", later=True)] = None
+    found: Annotated[Found | None, Role("static", later=True, filled=True)] = None
     """What is in the files; filled in."""
 
     @classmethod

@@ -206,6 +206,14 @@ class SkipTrigrams(Drawn):
         return self.triggers + self.fillers + 1
 
     @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        return tuple(range(self.triggers))
+
+    @property
+    def asking_token(self) -> int | None:
+        return self.triggers + self.fillers
+
+    @property
     def classes(self) -> int:
         return self.triggers
 
@@ -250,6 +258,14 @@ class SignalPairs(Drawn):
         return 1 + self.signals + self.noises
 
     @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        return tuple(range(1, 1 + self.signals))
+
+    @property
+    def asking_token(self) -> int | None:
+        return 0
+
+    @property
     def classes(self) -> int:
         return self.signals * (self.signals + 1) // 2
 
@@ -290,7 +306,7 @@ class TeacherStudent(Drawn):
     name: Literal["teacher_student"] = "teacher_student"
     inputs: Count = 5
     """Numbers of an input."""
-    hidden: Annotated[list[Count], Field(min_length=1, max_length=64)] = [100, 100]
+    widths: Annotated[list[Count], Field(min_length=1, max_length=64)] = [100, 100]
     """Neurons of each hidden layer of the teacher."""
     targets: Count = 5
     """Numbers of an answer."""

@@ -8,6 +8,7 @@ from grokjax.spec.constraints import CONSTRAINTS
 from grokjax.spec.filters import FILTERS
 from grokjax.spec.losses import LOSSES
 from grokjax.spec.models import MODELS
+from grokjax.spec.optax_optimizers import OF_OPTAX
 from grokjax.spec.optimizers import OPTIMIZERS
 from grokjax.spec.probes import PROBES
 from grokjax.spec.run import RunSpec
@@ -19,7 +20,7 @@ FAMILIES: Families = {
     "task": TASKS,
     "model": MODELS,
     "loss": LOSSES,
-    "optimizer": OPTIMIZERS,
+    "optimizer": OPTIMIZERS | OF_OPTAX,
     "schedule": SCHEDULES,
     "filter": FILTERS,
     "constraint": CONSTRAINTS,

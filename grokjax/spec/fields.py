@@ -78,7 +78,8 @@ Allowed = Annotated[
 ]
 DISTRIBUTIONS = ("normal", "uniform", "he", "fan_in", "constant", "line")
 Distribution = Annotated[
-    dict[str, float], _form(_is_distribution, f"{{KIND: number}} with KIND one of {', '.join(DISTRIBUTIONS)}")
+    dict[str, float],
+    _form(_is_distribution, f"one of {', '.join(DISTRIBUTIONS)} with its number (from 0 on, but for constant)"),
 ]
 LogSpaced = Annotated[
     str, _form(_matches("log:([1-9][0-9]{0,3}|10000)"), "null or log:N with N a whole number from 1 to 10000")

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from grokjax.spec.fields import Decay, NonNegative
+from grokjax.spec.fields import Count, Decay, NonNegative
 from grokjax.spec.roles import Hyper
 from grokjax.spec.section import Family
 
 
 class Filter(Family):
     copies: ClassVar[int] = 0  # of the parameters, that its state holds
+
+    @property
+    def state_copies(self) -> int:
+        """Copies of the parameters that the state holds, where a field decides how many."""
+        return self.copies
+
+    @property
+    def state_kind(self) -> str:
+        """Equal where one's state can be taken over by the other."""
+        return str(self.name)
 
 
 class OrthoGrad(Filter):
@@ -31,4 +41,22 @@ class GrokfastEMA(Filter):
     copies: ClassVar[int] = 1
 
 
-FILTERS: dict[str, type[Filter]] = {"orthograd": OrthoGrad, "grokfast_ema": GrokfastEMA}
+class GrokfastMA(Filter):
+    """Adds to the gradient a multiple of the mean of the last ones, once there are enough (Lee et al. 2024)."""
+
+    name: Literal["grokfast_ma"] = "grokfast_ma"
+    window: Count = 100
+    """Gradients that the mean is over, this one included. All are kept: a run has so many copies of its parameters."""
+    lamb: Hyper[NonNegative] = 5.0
+    """How much of the mean is added."""
+
+    @property
+    def state_copies(self) -> int:
+        return self.window
+
+    @property
+    def state_kind(self) -> str:
+        return f"{self.name} {self.window}"
+
+
+FILTERS: dict[str, type[Filter]] = {"orthograd": OrthoGrad, "grokfast_ema": GrokfastEMA, "grokfast_ma": GrokfastMA}

@@ -62,6 +62,8 @@ def _numbers(section: Section, names: list[str], precision: str) -> Hyper:
                 numbers[name] = inner
         elif isinstance(value, list) and value and all(isinstance(item, Section) for item in value):
             numbers[name] = [_numbers(item, names, precision) for item in value]
+        elif isinstance(value, dict) and any(isinstance(item, Section) for item in value.values()):
+            numbers[name] = {key: _numbers(item, names, precision) for key, item in value.items()}
         elif role.flows and isinstance(value, dict):
             overall = 1.0 if role.times is None else getattr(section, role.times)
             given = by_matrix(value, names)

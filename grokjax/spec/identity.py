@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.spec.memo import Memo
+from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.origin import Origin
 from grokjax.spec.roles import Role
 from grokjax.spec.run import FromRun, RunSpec
@@ -73,7 +74,8 @@ def _program(section: Section, is_kept: Any, top: dict[str, Any] | None = None) 
             if inner:
                 kept[name] = inner
         elif role.kind == "hyper" and role.is_number and role.null is None and decision.may_be_null:
-            top[role.program_name or name] = value is not None  # whether there is one decides the code
+            into, key = (top, role.program_name) if role.program_name else (kept, name)
+            into[key] = value is not None  # whether there is one decides the code
         elif is_kept(role):
             into, key = (top, role.program_name) if role.program_name else (kept, name)
             into[key] = _static(value, is_kept, top)
@@ -81,9 +83,11 @@ def _program(section: Section, is_kept: Any, top: dict[str, Any] | None = None) 
 
 
 def _static(value: Any, is_kept: Any, top: dict[str, Any]) -> Any:
-    """A static value; of a list of families (filters) what is kept of each."""
+    """A static value; of families in a list or in a mapping (filters, groups) what is kept of each."""
     if isinstance(value, list) and value and isinstance(value[0], Family) and not value[0].written_as_name:
         return [_program(item, is_kept, top) for item in value]
+    if isinstance(value, dict) and any(isinstance(item, Family) for item in value.values()):
+        return {key: _program(item, is_kept) for key, item in value.items()}
     return plain(value)
 
 
@@ -100,11 +104,8 @@ def trajectory(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = 
             kept[decision.name] = value
     kept["init"].pop("distribution", None)
     kept["init"] |= _start(spec, list(parameter_shapes(spec)), origin)
-    names = list(trained_shapes(spec))
-    for table in ("lr_by_matrix", "weight_decay_by_matrix"):
-        if table in kept["optimizer"]:
-            kept["optimizer"][table] = by_matrix(getattr(spec.optimizer, table), names)
-    if spec.init.is_stored and spec.train.batch is None:
+    _spell_out(kept["optimizer"], spec.optimizer, list(trained_shapes(spec)))
+    if spec.init.is_stored and not spec.draws_in_steps:
         del kept["seed"]  # the split carries its own
     if spec.constraint.undoes_scale and not spec.init.frozen:
         del kept["init"]["scale"]
@@ -112,6 +113,17 @@ def trajectory(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = 
         rule = {"generalization": spec.events.generalization, "hold": spec.events.hold}
         kept["stop"]["rule"] = rule | {"every": spec.log.every, "eval_every": spec.log.eval_every}
     return kept
+
+
+def _spell_out(kept: dict[str, Any], optimizer: Optimizer, names: list[str]) -> None:
+    """Tables by matrix with an entry a parameter, those of groups too."""
+    for table in ("lr_by_matrix", "weight_decay_by_matrix"):
+        if table in kept:
+            kept[table] = by_matrix(getattr(optimizer, table), names)
+    if optimizer.groups:
+        kept["groups"] = {key: dict(group) for key, group in kept["groups"].items()}
+    for key, group in optimizer.groups.items():
+        _spell_out(kept["groups"][key], group, names)
 
 
 def _decisive(section: Section) -> dict[str, Any]:
@@ -128,6 +140,8 @@ def _decisive(section: Section) -> dict[str, Any]:
                 kept[name] = inner
         elif isinstance(value, list):
             kept[name] = [_decisive(item) if isinstance(item, Section) else item for item in value]
+        elif isinstance(value, dict) and any(isinstance(item, Section) for item in value.values()):
+            kept[name] = {key: _decisive(item) for key, item in value.items()}
         else:
             kept[name] = plain(value)
     return kept

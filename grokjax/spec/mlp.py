@@ -13,7 +13,7 @@ from grokjax.spec.fields import Activation, Count, NonNegative
 from grokjax.spec.model import Model
 from grokjax.spec.roles import Later, Null, Role
 from grokjax.spec.section import Problem
-from grokjax.spec.shapes import Shapes, is_matrix, matches
+from grokjax.spec.shapes import Shapes, matches
 from grokjax.spec.tasks import Task
 
 if TYPE_CHECKING:
@@ -146,7 +146,10 @@ class MLP(Model):
         return 2 * products * task.operand_values * width
 
     def activations(self, task: Task) -> int:
-        return sum(shape[-1] for name, shape in self.shapes(task).items() if is_matrix(name))
+        operands = len(task.operands)
+        rows = operands * self.d_model if self.has_embedding else 0
+        one_hot = operands * task.operand_values if self.has_embedding else self._inputs(task)
+        return one_hot + rows + 2 * (sum(self.widths) + task.outputs)
 
     def widest(self, task: Task) -> int:
         return self._inputs(task) + max(self.widths)

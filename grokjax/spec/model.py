@@ -60,6 +60,11 @@ class Model(Family):
         return {}
 
     @property
+    def attention_heads(self) -> int:
+        """Heads of a layer; 0 where it has no attention."""
+        return 0
+
+    @property
     def degree(self) -> int | None:
         """k where all parameters times c > 0 make logits times c^k; None where there is no such number."""
         return None
@@ -73,8 +78,8 @@ class Model(Family):
         return 0.0
 
     def activations(self, task: Task) -> int:
-        """Numbers that the backward pass keeps for one example."""
-        return max(1, task.n_ctx) * sum(shape[-1] for shape in self.shapes(task).values())
+        """Numbers that a step holds for one example: what the backward pass needs of the forward one."""
+        return 3 * max(1, task.n_ctx) * sum(shape[-1] for shape in self.shapes(task).values())
 
     def widest(self, task: Task) -> int:
         """Numbers of one example that a forward pass holds at once."""

@@ -8,7 +8,8 @@ from functools import cache
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.roles import Null
 from grokjax.spec.run import RunSpec
-from grokjax.spec.section import Section, kind_of
+from grokjax.spec.section import Section, kind_by_matrix, kind_of
+from grokjax.spec.shapes import split_matrix
 from grokjax.spec.walk import fields_of, section_of
 
 
@@ -27,6 +28,8 @@ def _nulls(section: type[Section], path: Sequence[str]) -> Iterator[Null]:
         yield from (item for item in field.metadata if isinstance(item, Null))
         return
     kind, inner = kind_of(field), section_of(field.annotation)
+    if by_matrix := kind_by_matrix(field):
+        kind, rest = by_matrix, split_matrix(rest)[1]
     sections = FAMILIES[kind].values() if kind else [inner] if inner else []
     for each in sections:
         yield from _nulls(each, rest)

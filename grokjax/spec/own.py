@@ -1,7 +1,7 @@
 """A user's own families: what `uses: my_setup.py` brings into a sweep.
 
-The file declares a class for each family, and its function in a dictionary named as ours are: `OPTIMIZERS = {"lion":
-lion}`. Only training runs it; where results are looked at, its families are taken as they stand.
+The file declares a class for each family, and its function in a dictionary named as ours are: `OPTIMIZERS = {"mine":
+mine}`. Only training runs it; where results are looked at, its families are taken as they stand.
 """
 
 from __future__ import annotations

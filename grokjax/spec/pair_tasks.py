@@ -98,6 +98,10 @@ class Pairs(Task):
         return self.elements
 
     @property
+    def asking_token(self) -> int | None:
+        return self.elements if self.format == "equals" else None
+
+    @property
     def scored(self) -> tuple[int, ...]:
         if self.scores == "answer_and_end":
             return (self.n_ctx - 2, self.n_ctx - 1)
@@ -182,6 +186,10 @@ class GroupTask(Pairs):
     def elements(self) -> int:
         return order_of(self.group)
 
+    @property
+    def group_name(self) -> str:
+        return self.group
+
 
 class Templates(Task):
     """Sums i + j of pairs with i <= j, each sum named by a random vector; the answer is the nearest of these (Liu et
@@ -190,7 +198,7 @@ class Templates(Task):
     name: Literal["templates"] = "templates"
     p: Annotated[Int, Field(ge=2, le=256)] = 10
     """Values that i and j may have."""
-    modulus: bool = True
+    wraps: bool = True
     """Whether sums are taken mod p; else there are 2p - 1 of them."""
     d_template: Count = 30
     """Numbers of a vector, each N(0, 1)."""
@@ -216,8 +224,12 @@ class Templates(Task):
         return self.p
 
     @property
+    def sums_wrap(self) -> bool:
+        return self.wraps
+
+    @property
     def classes(self) -> int:
-        return self.p if self.modulus else 2 * self.p - 1
+        return self.p if self.wraps else 2 * self.p - 1
 
     @property
     def d_target(self) -> int:

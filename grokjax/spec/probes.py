@@ -14,6 +14,9 @@ from grokjax.spec.shapes import is_matrix, parameter_count, parameter_shapes
 if TYPE_CHECKING:
     from grokjax.spec.run import RunSpec
 
+MOST_PARALLELOGRAMS = 64  # operands, of which all pairs of pairs are compared
+MOST_ELEMENTS = 720  # of a group, whose projections are matrices of so many rows
+
 
 class Probe(Family):
     """Facts of a probe. Costs: `steps` of training that one evaluation is worth, FLOPs a parameter (`flops`), and
@@ -91,6 +94,8 @@ class AdamProbe(Probe):
     flops: ClassVar[float] = 2e4  # sorting, for the quantiles, is slow
 
     def refusal(self, spec: RunSpec) -> str | None:
+        if spec.optimizer.groups:
+            return "adam reads the second moments of one optimizer, and optimizer.groups has several: leave one out"
         if spec.optimizer.has_second_moment:
             return None
         return f"adam reads second moments, which {spec.optimizer.name} has not: leave it out"
@@ -126,6 +131,88 @@ class Progress(Probe):
         return f"progress measures modular arithmetic, which {spec.task.name} is not: leave it out"
 
 
+class LogitScale(Probe):
+    name: Literal["logit_scale"] = "logit_scale"
+    columns: ClassVar[int] = 2
+    steps: ClassVar[float] = 0.05
+
+
+class Neurons(Probe):
+    name: Literal["neurons"] = "neurons"
+    flops: ClassVar[float] = 20.0
+
+    def column_count(self, spec: RunSpec) -> int:
+        return 4 * spec.model.depth
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if spec.model.has_parts and spec.model.has_neurons:
+            return None
+        return f"neurons reads hidden layers, which {spec.model.name} has not or does not tell: leave it out"
+
+
+class Circularity(Probe):
+    name: Literal["circularity"] = "circularity"
+    at_evaluation: ClassVar[bool] = True
+    flops: ClassVar[float] = 500.0
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.model.has_parts or not spec.task.n_ctx:
+            return f"circularity reads what tokens are embedded as, which {spec.model.name} does not tell: leave it out"
+        if spec.task.follows_cycle:
+            return None
+        return f"circularity measures modular arithmetic, which {spec.task.name} is not: leave it out"
+
+
+class RQI(Probe):
+    name: Literal["rqi"] = "rqi"
+    at_evaluation: ClassVar[bool] = True
+    columns: ClassVar[int] = 2
+    flops: ClassVar[float] = 500.0
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if "W_E" not in parameter_shapes(spec):
+            return f"rqi reads one table W_E, which this {spec.model.name} has not: leave it out"
+        if len(spec.task.operands) != 2:
+            return f"rqi is of sums of two operands, which {spec.task.name} is not: leave it out"
+        if spec.task.operand_values > MOST_PARALLELOGRAMS:
+            return f"rqi compares all pairs of pairs, of at most {MOST_PARALLELOGRAMS} operands: leave it out"
+        return None
+
+
+class CircuitsProbe(Probe):
+    name: Literal["circuits"] = "circuits"
+    at_evaluation: ClassVar[bool] = True
+    flops: ClassVar[float] = 2000.0
+
+    def column_count(self, spec: RunSpec) -> int:
+        return 9 + spec.model.attention_heads
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.model.attention_heads:
+            return f"circuits reads attention, which {spec.model.name} has not: leave it out"
+        if spec.task.asking_token is None:
+            return f"circuits needs one token that asks, which {spec.task.name} has not: leave it out"
+        return None
+
+
+class IrrepsProbe(Probe):
+    name: Literal["irreps"] = "irreps"
+    at_evaluation: ClassVar[bool] = True
+    flops: ClassVar[float] = 2000.0
+
+    def column_count(self, spec: RunSpec) -> int:
+        return 2 * min(spec.task.operand_values, 100)
+
+    def refusal(self, spec: RunSpec) -> str | None:
+        if not spec.model.has_parts:
+            return f"irreps reads the weights at both ends, which {spec.model.name} does not tell: leave it out"
+        if not spec.task.group_name:
+            return f"irreps measures tasks of groups, which {spec.task.name} is not: leave it out"
+        if spec.task.operand_values > MOST_ELEMENTS:
+            return f"irreps is of groups of at most {MOST_ELEMENTS} elements: leave it out"
+        return None
+
+
 PROBES: dict[str, type[Probe]] = {
     "margin": Margin,
     "radial": Radial,
@@ -135,4 +222,10 @@ PROBES: dict[str, type[Probe]] = {
     "balance": Balance,
     "sharpness": Sharpness,
     "progress": Progress,
+    "logit_scale": LogitScale,
+    "neurons": Neurons,
+    "circularity": Circularity,
+    "rqi": RQI,
+    "circuits": CircuitsProbe,
+    "irreps": IrrepsProbe,
 }

@@ -27,6 +27,7 @@ class Role:
     later: the field came after the first ids were made: it is left out of ids and stored values where it has its
         default, so that these are what they were.
     program_name: its name in the program's key, where that is not the field's path.
+    filled: the field is found out, and never given: no sweep has it as a key.
     """
 
     kind: Literal["static", "hyper", "observed"] = "static"
@@ -37,6 +38,7 @@ class Role:
     compiled: bool = False
     later: bool = False
     program_name: str | None = None
+    filled: bool = False
 
     @property
     def flows(self) -> bool:

@@ -183,3 +183,9 @@ class RunSpec(Section):
     def batch_size(self) -> int:
         """Examples of a step. With `task.online`, and no batch yet, 1."""
         return self.train.batch or self.task.train_size or 1
+
+    @property
+    def draws_in_steps(self) -> bool:
+        """Whether the seed decides more than how a run starts."""
+        noisy = self.noise != Noise() or any(part.draws for part in self.optimizer.parts)
+        return self.train.batch is not None or noisy

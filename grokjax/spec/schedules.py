@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from grokjax.spec.fields import NonNegative
-from grokjax.spec.roles import Hyper
+from grokjax.spec.fields import Count, NonNegative, Positive
+from grokjax.spec.roles import Hyper, HyperCount
 from grokjax.spec.section import Family
 
 
@@ -29,4 +29,26 @@ class Linear(Schedule):
     """The factor at the run's last step, reached along a line from 1."""
 
 
-SCHEDULES: dict[str, type[Schedule]] = {"constant": Constant, "cosine": Cosine, "linear": Linear}
+class Steps(Schedule):
+    name: Literal["steps"] = "steps"
+    every: HyperCount[Count] = 5_000
+    """Steps after which the rate is multiplied by `factor`, again and again."""
+    factor: Hyper[NonNegative] = 0.2
+    """What the rate is multiplied by at every such step."""
+
+
+class Exponential(Schedule):
+    name: Literal["exponential"] = "exponential"
+    every: HyperCount[Count] = 1_000
+    """Steps over which the rate falls, smoothly, to `rate` of what it was."""
+    rate: Hyper[Positive] = 0.5
+    """The factor at step t is rate^(t / every)."""
+
+
+SCHEDULES: dict[str, type[Schedule]] = {
+    "constant": Constant,
+    "cosine": Cosine,
+    "linear": Linear,
+    "steps": Steps,
+    "exponential": Exponential,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationInfo
 from pydantic.fields import FieldInfo
@@ -102,3 +102,11 @@ def family_field(kind: str) -> tuple[PickFamily, PlainValidator]:
 def kind_of(field: FieldInfo) -> str | None:
     """The kind whose families a field holds, if it does."""
     return next((item.kind for item in field.metadata if isinstance(item, PickFamily)), None)
+
+
+def kind_by_matrix(field: FieldInfo) -> str | None:
+    """The kind of a field that holds a mapping of matrices to families (optimizer.groups)."""
+    if get_origin(field.annotation) is not dict:
+        return None
+    within = getattr(get_args(field.annotation)[1], "__metadata__", ())
+    return next((item.kind for item in within if isinstance(item, PickFamily)), None)

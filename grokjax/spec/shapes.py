@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ def is_bias(name: str) -> bool:
     return not is_matrix(name) and name.startswith("b")
 
 
+def sides_of(name: str, axes: int) -> tuple[tuple[int, ...], tuple[int, ...]] | None:
+    """The axes that a matrix reads and those that it writes, heads taken together; None of a vector."""
+    if not is_matrix(name):
+        return None
+    if axes == 3 and name.partition(".")[0] in ("W_Q", "W_K", "W_V"):
+        return (1,), (0, 2)
+    return tuple(range(axes - 1)), (axes - 1,)
+
+
 def is_on_path(name: str) -> bool:
     """Whether a matrix is a factor of the logits: all are but OFF_PATH."""
     return is_matrix(name) and name.partition(".")[0] not in OFF_PATH
@@ -59,6 +68,12 @@ def each_its_own(entries: Mapping[str, T], names: list[str]) -> dict[str, T]:
     """Parameter -> the entry that means it; that of its own name comes before that of every layer."""
     found = {name: entries.get(name, entries.get(name.rpartition(".")[0])) for name in names}
     return {name: entry for name, entry in found.items() if entry is not None}
+
+
+def split_matrix(words: Sequence[str]) -> tuple[str, list[str]]:
+    """A matrix's name at the beginning of a key's words, and what follows: of `W_O.0.lr`, `W_O.0` and [`lr`]."""
+    length = 2 if len(words) > 1 and words[1].isdecimal() else 1
+    return ".".join(words[:length]), list(words[length:])
 
 
 def by_matrix(factors: dict[str, float], names: list[str]) -> dict[str, float]:

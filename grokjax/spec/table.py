@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from grokjax.spec.families import FAMILIES
+from grokjax.spec.own import BASES
 from grokjax.spec.roles import Role, role_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Family, PickFamily, Section, kind_of
@@ -23,6 +24,7 @@ from grokjax.spec.walk import fields_of, plain, section_of
 BOUNDS = {Ge: ("from", "ge"), Gt: ("above", "gt"), Le: ("up to", "le"), Lt: ("below", "lt")}
 PLAIN = {int: "whole number", float: "number", bool: "true or false", str: "text", Any: "any value"}
 BEGIN, END = "<!-- keys: begin -->\n", "<!-- keys: end -->"
+MANY = 8  # families of a kind, from which on the keys that all have stand once
 ROLES = {"static": "program", "hyper": "dynamic", "observed": "observed"}
 
 
@@ -42,6 +44,8 @@ def keys_of(section: type[Section], prefix: str = "") -> Iterator[Key]:
         if name in ("name", "uses"):
             continue
         path, kind = f"{prefix}{name}", kind_of(field)
+        if role_of(field).filled:
+            continue
         inner = section_of(field.annotation)
         if kind and isinstance(field.annotation, type):
             yield Key(path, _families_text(kind), _default(field), "program", _meaning(field))
@@ -106,6 +110,8 @@ def _families_text(kind: str) -> str:
     families = FAMILIES[kind]
     names = ", ".join(families)
     by_name = all(family.written_as_name for family in families.values())
+    if len(families) > MANY and not by_name:
+        return "mapping with `name`, and the keys below"
     return names if by_name else f"mapping with `name`: {names}"
 
 
@@ -145,12 +151,16 @@ def _single(name: str, field: FieldInfo) -> Key:
 
 
 def _family_tables(path: str, kind: str) -> list[str]:
-    tables = []
-    for name, family in FAMILIES[kind].items():
+    """A table of the keys that all have, where there are many families, and one a family."""
+    tables, families = [], FAMILIES[kind]
+    shared = list(keys_of(BASES[kind], f"{path}.")) if len(families) > MANY else []
+    if shared:
+        tables.append(_markdown(f"### `{path}`: keys of every family", shared))
+    for name, family in families.items():
         title = f"### `{path}: {{name: {name}}}`"
         summary = re.sub(r"\s+", " ", family.__dict__.get("__doc__") or family.model_fields["name"].description or "")
         heading = f"{title}\n\n{summary}" if summary else title
-        tables.append(_markdown(heading, list(keys_of(family, f"{path}."))))
+        tables.append(_markdown(heading, [row for row in keys_of(family, f"{path}.") if row not in shared]))
     return tables
 
 

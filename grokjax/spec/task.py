@@ -37,7 +37,7 @@ class Split(Section):
     rows: Annotated[Observed[str | None], Null("drawn by seed")] = None
     """A file of stored indices: an .npz or .safetensors with `train`, and `test` (without it, all other rows). Relative
     to the YAML. method and seed are then not read."""
-    stored: Annotated[Rows | None, Role("static", later=True)] = None
+    stored: Annotated[Rows | None, Role("static", later=True, filled=True)] = None
     """What was found in `rows`; filled in."""
 
 
@@ -131,6 +131,26 @@ class Task(Family):
     def operand_values(self) -> int:
         """Tokens that an operand may be."""
         return self.d_vocab
+
+    @property
+    def asked_tokens(self) -> tuple[int, ...]:
+        """Tokens that the answer depends on."""
+        return tuple(range(self.operand_values))
+
+    @property
+    def asking_token(self) -> int | None:
+        """The token at the position that is read, where it is always the same."""
+        return None
+
+    @property
+    def sums_wrap(self) -> bool:
+        """Whether operands are added modulo how many there are."""
+        return True
+
+    @property
+    def group_name(self) -> str:
+        """The finite group that its operands are the elements of; "" where there is none."""
+        return ""
 
     @property
     def scored(self) -> tuple[int, ...]:

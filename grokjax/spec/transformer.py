@@ -71,6 +71,10 @@ class Transformer(Model):
         return self.layers
 
     @property
+    def attention_heads(self) -> int:
+        return self.heads
+
+    @property
     def has_neurons(self) -> bool:
         return self.d_mlp > 0
 
@@ -174,11 +178,18 @@ class Transformer(Model):
         return 2 * task.d_vocab * rows
 
     def activations(self, task: Task) -> int:
-        layer = task.n_ctx * (4 * self.d_model + 2 * self.d_mlp)
         if not self.is_three_tokens(task):
-            return self.layers * (layer + self.heads * task.n_ctx**2) + 2 * len(task.scored) * task.d_vocab_out
-        last = task.n_ctx * 2 * self.d_model + 2 * self.d_model + 2 * self.d_mlp
-        return task.n_ctx * task.d_vocab + (self.layers - 1) * layer + last + 2 * task.d_vocab_out
+            each = task.n_ctx * (self.layers * self._kept(task) + task.d_vocab)
+            return each + 2 * len(task.scored) * task.d_vocab_out
+        norms = 8 * self.d_model if self.layernorm != "none" else 0
+        last = 3 * 2 * self.d_model + 2 * self.d_model + 2 * self.d_mlp + norms
+        return 2 * task.d_vocab + 2 * (self.layers - 1) * self._kept(task) + last + 2 * task.d_vocab_out
+
+    def _kept(self, task: Task) -> int:
+        """Of one layer at one position: the stream, its norms, heads, attention to all positions, and neurons."""
+        norms = 4 * self.d_model if self.layernorm != "none" else 0
+        attention = self.heads * (4 * self.head_width + 3 * task.n_ctx)
+        return 3 * self.d_model + norms + attention + 2 * self.d_mlp
 
     def widest(self, task: Task) -> int:
         return 3 * self.d_model + self.d_mlp

@@ -50,7 +50,7 @@ def decisions_of(section: type[Section]) -> tuple[Decision, ...]:
     for name, field in fields_of(section).items():
         role = role_of(field)
         default = field.get_default(call_default_factory=True) if role.later else SET
-        decisions.append(Decision(name, role, default, field.default is None))
+        decisions.append(Decision(name, role, default, type(None) in get_args(field.annotation)))
     return tuple(decisions)
 
 
@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:
         return {name: plain(getattr(value, name)) for name in fields_of(type(value))}
     if isinstance(value, list):
         return [plain(item) for item in value]
-    return dict(value) if isinstance(value, dict) else value
+    return {key: plain(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def dotted(nested: dict[str, Any], prefix: str = "") -> dict[str, Any]:

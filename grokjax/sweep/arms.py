@@ -8,7 +8,7 @@ from typing import Any
 
 from grokjax.spec.run import FromRun
 from grokjax.sweep.axes import Axis, read_parameters, read_zip
-from grokjax.sweep.keys import DISTRIBUTION, FROM_RUN, TOP, is_table, suggest
+from grokjax.sweep.keys import BY_MATRIX, DISTRIBUTION, FROM_RUN, TOP, is_table, split_key, suggest
 from grokjax.sweep.layers import Layer, Mistakes, flatten
 from grokjax.sweep.load import Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
@@ -143,7 +143,11 @@ def _replaced(layer: Layer, axes: list[Axis]) -> set[str]:
 
 def _without(axes: list[Axis], keys: set[str]) -> list[Axis]:
     """The axes less the keys that something later fixes or replaces (a table of matrices with all its entries)."""
-    tables = tuple(f"{key}." for key in keys if is_table(key.rpartition(".")[2]) or key.startswith(DISTRIBUTION))
+    keys = keys | {".".join(split_key(key)[:3]) for key in keys if key.startswith(f"{DISTRIBUTION}.")}
+    of_matrices = (
+        key for key in keys if is_table(key.rpartition(".")[2]) or key.startswith(DISTRIBUTION) or key in BY_MATRIX
+    )
+    tables = tuple(f"{key}." for key in of_matrices)
     kept = []
     for axis in axes:
         columns = [i for i, key in enumerate(axis.keys) if key not in keys and not key.startswith(tables)]

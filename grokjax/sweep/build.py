@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from grokjax.spec.run import RunSpec
 from grokjax.sweep.explain import report
-from grokjax.sweep.keys import FAMILY_PATHS, families_of, key_problem, split_key
+from grokjax.sweep.keys import FAMILY_PATHS, families_of, family_paths, key_problem, split_key
 from grokjax.sweep.layers import Layer, Mistakes, upwards
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.synonyms import value_hint
@@ -68,7 +68,7 @@ def _named_families(section: str, items: Layer, mistakes: Mistakes) -> tuple[dic
     family pass, and values are read as the likeliest's."""
     names: dict[str, str | None] = {}
     good = True
-    for path, kind in FAMILY_PATHS.items():
+    for path, kind in family_paths(items).items():
         if path.partition(".")[0] != section:
             continue
         options = mistakes.families[kind]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from grokjax.spec.losses import Loss
@@ -13,6 +14,7 @@ from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec
 from grokjax.spec.section import Family, Problem
 from grokjax.spec.shapes import Shapes, matches, parameter_count, parameter_shapes, trained_shapes
 from grokjax.spec.tasks import Split, Task
+from grokjax.sweep.keys import split_key
 from grokjax.sweep.nodes import shown
 from grokjax.sweep.parents import Parent
 from grokjax.sweep.spelling import did_you_mean
@@ -38,6 +40,8 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
     optimizer = spec.optimizer
     if spec.constraint.replaces_decay and "optimizer.weight_decay" not in explicit:
         optimizer = memo.of(_without_decay, optimizer)
+    if spec.constraint.replaces_decay and optimizer.groups:
+        optimizer = _without_decay_in_groups(optimizer, explicit)
     update = {
         "task": memo.of(_with_split_seed, memo.of(_resolved, spec.task), spec.seed),
         "model": memo.of(_reading, memo.of(_resolved, spec.model), spec.task.n_ctx == 0),
@@ -82,6 +86,14 @@ def _with_loss(task: Task, loss: Loss) -> Task:
 
 def _with_floor(events: Events, floor: float) -> Events:
     return events if events.slingshot_floor is not None else events.model_copy(update={"slingshot_floor": floor})
+
+
+def _without_decay_in_groups(optimizer: Optimizer, explicit: set[str]) -> Optimizer:
+    groups = {
+        key: group if f"optimizer.groups.{key}.weight_decay" in explicit else _without_decay(group)
+        for key, group in optimizer.groups.items()
+    }
+    return optimizer.model_copy(update={"groups": groups})
 
 
 def _with_split_seed(task: Task, seed: int) -> Task:
@@ -218,12 +230,17 @@ def _check_size(spec: RunSpec, report: Report) -> None:
 
 def _check_matrices(spec: RunSpec, report: Report) -> None:
     """What is said of single matrices must be said of some that there are."""
-    tables = {
+    optimizer = spec.optimizer
+    tables: dict[str, Collection[str]] = {
         "init.distribution": spec.init.distribution,
         "init.scale_by_matrix": spec.init.scale_by_matrix,
-        "optimizer.lr_by_matrix": spec.optimizer.lr_by_matrix,
-        "optimizer.weight_decay_by_matrix": spec.optimizer.weight_decay_by_matrix,
+        "optimizer.lr_by_matrix": optimizer.lr_by_matrix,
+        "optimizer.weight_decay_by_matrix": optimizer.weight_decay_by_matrix,
+        "optimizer.groups": optimizer.groups,
     }
+    for key, group in optimizer.groups.items():
+        tables[f"optimizer.groups.{key}.lr_by_matrix"] = group.lr_by_matrix
+        tables[f"optimizer.groups.{key}.weight_decay_by_matrix"] = group.weight_decay_by_matrix
     if not any(tables.values()) and not spec.init.frozen:
         return
     names = list(parameter_shapes(spec))
@@ -239,6 +256,32 @@ def _check_matrices(spec: RunSpec, report: Report) -> None:
             report(f"init.distribution.{key}", "a line is of a matrix's rows, and this parameter is a vector")
     if not trained_shapes(spec):
         report("init.frozen", "every parameter is frozen, so nothing is trained; leave some out")
+    if optimizer.groups:
+        _check_groups(optimizer, names, tables, report)
+
+
+def _check_groups(
+    optimizer: Optimizer, names: list[str], tables: Mapping[str, Collection[str]], report: Report
+) -> None:
+    """A matrix is in one group at most, and factors stand where they reach a matrix."""
+    taken: dict[str, str] = {}
+    for key in optimizer.groups:
+        for name in filter(partial(matches, key), names):
+            if name in taken:
+                what = f"{name} is in the group {taken[name]} too: a matrix has one optimizer; name layers one by one"
+                report(f"optimizer.groups.{key}", what)
+                break
+            taken[name] = key
+    for table, factors in tables.items():
+        words = split_key(table)
+        if words[0] != "optimizer" or len(words) not in (2, 4) or words[-1] == "groups":
+            continue
+        own = words[2] if len(words) == 4 else None
+        for key in factors:
+            inside = [name for name in names if matches(key, name)]
+            if inside and all(taken.get(name) != own for name in inside):
+                there = f"optimizer.groups.{taken[inside[0]]}" if inside[0] in taken else "optimizer"
+                report(f"{table}.{key}", f"without effect: {key} has its own optimizer, write {there}.{words[-1]}")
 
 
 def _check_file(spec: RunSpec, path: str, report: Report) -> None:

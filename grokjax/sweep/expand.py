@@ -167,7 +167,10 @@ def _is_key(key: str, runs: list[Run]) -> bool:
     *above, last = split_key(key)
     sections: list[Any] = [run.spec for run in runs]
     for part in above:
-        sections = [getattr(section, part) for section in sections if hasattr(section, part)]
+        inside = [
+            section.get(part) if isinstance(section, dict) else getattr(section, part, None) for section in sections
+        ]
+        sections = [section for section in inside if section is not None]
     return any(isinstance(section, dict) or hasattr(section, last) for section in sections)
 
 

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from grokjax.spec.fields import BEFORE, EVENT_KINDS
-from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT
+from grokjax.sweep.keys import FROM_RUN, SELECT, kind_at
 from grokjax.sweep.layers import Layer, Mistakes, find, place_of
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.spelling import did_you_mean
@@ -22,7 +22,7 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
         parts.pop()
     parts = [part for part in parts if not part.startswith("literal[")]
     key = ".".join(parts)
-    if problem["type"] == "family" and key in FAMILY_PATHS:
+    if problem["type"] == "family" and kind_at(key):
         return  # told where the name stands
     item, path = find(key, items), place_of(key, items)
     drawn = item is not None and item.from_axis and item.path is not None and item.path == item.key_path
@@ -31,7 +31,23 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
         for deeper in (*parts[-1:], index, *parts[-1:]):  # the last word may stand in an item of a list
             if deeper is not None and mistakes.document.has((*path, deeper)):
                 path = (*path, deeper)
+    if problem["type"] == "extra_forbidden":
+        mistakes.at(
+            path, key, _unknown_in_list(parts[-1], item.value[index] if item and index is not None else {}, mistakes)
+        )
+        return
     mistakes.at(path, key, _explain(problem, key) + hint)
+
+
+def _unknown_in_list(word: str, holder: Any, mistakes: Mistakes) -> str:
+    """Of a key that a family of a list (optimizer.filters) has not."""
+    name = holder.get("name") if isinstance(holder, dict) else None
+    having = [families[name] for families in mistakes.families.values() if isinstance(name, str) and name in families]
+    if not having:
+        return "unknown key"
+    fields = list(having[0].model_fields)
+    near = did_you_mean(word, fields) or f"; it has {', '.join(fields)}"
+    return f"unknown key: {name} has no {word}{near}"
 
 
 def _explain(problem: Any, key: str) -> str:
@@ -59,7 +75,8 @@ def _explain(problem: Any, key: str) -> str:
     if kind == "too_long":
         return f"must have at most {context['max_length']} entries, got {context['actual_length']}"
     if kind == "too_short":
-        return "must not be empty"
+        least = context["min_length"]
+        return "must not be empty" if least == 1 else f"must have {least} entries, got {context['actual_length']}"
     expected = {"int": "a whole number", "float": "a number", "bool": "true or false", "string": "text"}
     expected |= {"list": "a list", "dict": "a mapping", "model": "a mapping"}
     wanted = str(expected.get(kind.split("_")[0], problem["msg"]))

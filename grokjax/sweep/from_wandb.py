@@ -102,7 +102,8 @@ def _key_of(word: str) -> tuple[tuple[str, ...], Meaning | None]:
     last = plain.rpartition(".")[2]
     own = last_words(FAMILIES).get(last, [])
     meaning = meaning_of(last)
-    if own and (len(own) == 1 or last in own) and not (meaning and not meaning.same):
+    other = meaning is not None and not (meaning.same and own and own[0] in meaning.keys)
+    if own and (len(own) == 1 or last in own) and not other:
         return (own[0],), None
     return (meaning.keys, meaning) if meaning and "." in "".join(meaning.keys) + "." else ((), meaning)
 

@@ -12,7 +12,17 @@ from typing import Any
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.memo import Memo
 from grokjax.spec.section import Families, Family
-from grokjax.sweep.keys import DISTRIBUTION, FAMILY_PATHS, FROM_RUN, RUN_KEYS, SELECT, is_table, key_problem, split_key
+from grokjax.sweep.keys import (
+    BY_MATRIX,
+    DISTRIBUTION,
+    FROM_RUN,
+    RUN_KEYS,
+    SELECT,
+    family_paths,
+    is_table,
+    key_problem,
+    split_key,
+)
 from grokjax.sweep.load import Document, Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
 
@@ -63,7 +73,7 @@ def flatten(node: Any, path: Keys | None, mistakes: Mistakes, prefix: str = "") 
         full = f"{prefix}.{key}" if prefix else key
         here = None if path is None else (*path, key)
         parts = split_key(full)
-        table = len(parts) == 2 and is_table(parts[1])
+        table = len(parts) > 1 and is_table(parts[-1])
         if table and path is None and isinstance(value, dict):
             inner = {full: Value(value, here, here)}  # --set replaces the whole table
         elif full == SELECT or (len(parts) == 3 and full.startswith(f"{DISTRIBUTION}.")):
@@ -96,7 +106,7 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
             for entry in _replaced_by(key, merged):
                 del merged[entry]
             merged[key], rank[key] = value, index
-    for path, kind in FAMILY_PATHS.items():
+    for path, kind in family_paths(merged).items():
         named = merged.get(f"{path}.name")
         name = next(iter(families[kind])) if named is None else named.value
         if isinstance(name, str) and name in families[kind]:
@@ -109,7 +119,7 @@ def overlay(layers: list[Layer], families: Families) -> Layer:
 
 def _replaced_by(key: str, layer: Layer) -> list[str]:
     """Keys that go where `key` is given: entries of a whole table, and the other distributions of a matrix."""
-    if is_table(key.rpartition(".")[2]):
+    if is_table(key.rpartition(".")[2]) or key in BY_MATRIX:
         return _below(key, layer)
     if key.startswith(f"{DISTRIBUTION}."):
         matrix = ".".join(split_key(key)[:3])

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from grokjax.sweep.axes import MAX_POINTS, Axis
-from grokjax.sweep.keys import FAMILY_PATHS, RUN_KEYS, TOP, last_words, run_keys, split_key
+from grokjax.sweep.keys import RUN_KEYS, TOP, kind_at, last_words, run_keys, split_key, without_matrix
 from grokjax.sweep.layers import Layer, Mistakes, flatten
 from grokjax.sweep.load import Mistake, SweepError, read_value
 from grokjax.sweep.mapping import plain
@@ -81,6 +81,8 @@ def _full_key(word: str, mistakes: Mistakes) -> str:
     table, dot, matrix = word.partition("_by_matrix.")
     table = f"{table}_by_matrix" if dot else word
     keys = [key for key in last_words(mistakes.families).get(table.rpartition(".")[2], []) if key.endswith(f".{table}")]
+    of_every_run = [key for key in keys if not _of_some_families(key, mistakes)]
+    keys = of_every_run if len(of_every_run) == 1 else keys
     if len(keys) > 1:
         mistakes.at(None, word, f"may be any of {', '.join(keys)}: write the whole key")
     if len(keys) != 1:
@@ -91,6 +93,7 @@ def _full_key(word: str, mistakes: Mistakes) -> str:
 
 def _fields_of(key: str, fields: dict[str, list[FieldInfo]]) -> list[Any]:
     """The types that a key has, one for each family that has it."""
+    key = without_matrix(key)
     if key in fields:
         return [field.annotation for field in fields[key]]
     parts = split_key(key)
@@ -158,7 +161,7 @@ def _of_some_families(key: str, mistakes: Mistakes) -> bool:
     parts = split_key(key)
     for length in range(len(parts) - 1, 0, -1):
         path = ".".join(parts[:length])
-        if path in FAMILY_PATHS:
-            families = mistakes.families[FAMILY_PATHS[path]].values()
+        if kind := kind_at(path):
+            families = mistakes.families[kind].values()
             return not all(parts[length] in family.model_fields for family in families)
     return False

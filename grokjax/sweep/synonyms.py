@@ -52,6 +52,11 @@ KEYS: dict[str, Meaning] = {
     **_words("seeds random_seed random_state rng_seed torch_seed global_seed manual_seed model_seed init_seed", "seed"),
     **_words("data_seed split_seed dataset_seed seed_data", "task.split.seed"),
     # the task
+    **_words("label_noise noisy_labels corrupt_labels label_corruption", "noise.labels", remark="drawn anew at every step; rows that stay"
+             " wrong are task.noisy"),
+    **_words("weight_noise weight_noise_std", "noise.weights"),
+    **_words("noise_factor update_noise", "noise.update"),
+    **_words("noise_level n_noisy", "task.noisy"),
     **_words("op operation oper operator math_operator binary_op binary_operation", "task.op"),
     **_other("fn fn_name func function task_type dataset dataset_name", "task.op", "task.name",
              remark="task.op names the operation: add, subtract, multiply, ..."),
@@ -86,7 +91,7 @@ KEYS: dict[str, Meaning] = {
     **_words("act act_fn act_type act_func activation_function activation_fn hidden_act nonlin nonlinearity"
              " non_linearity", "model.activation"),
     **_other("use_ln use_layernorm use_layer_norm ln layer_norm normalization normalization_type norm_type norm_first"
-             " pre_norm layernorm_type layer_norm_type", "model.layernorm", remark="it is none or pre"),
+             " pre_norm layernorm_type layer_norm_type", "model.layernorm", remark="it is none, pre or post"),
     **_words("use_bias biases", "model.bias"),
     **_other("temperature temp softmax_temp softmax_temperature", "model.logit_scale",
              remark="it is the inverse: logits are multiplied"),
@@ -185,15 +190,13 @@ KEYS: dict[str, Meaning] = {
     **_none("qkv_bias attn_bias", "attention has no biases"),
     **_none("tie_word_embeddings tie_embeddings tied_embeddings weight_tying tie_weights",
             "the unembedding is a matrix of its own"),
-    **_none("pos_emb pos_encoding positional_encoding positional_embedding_type pos_embed position_embedding_type"
-            " use_pos_emb rope rotary", "a transformer's positions are a learned table, W_pos"),
-    **_none("causal is_causal attention_dir", "attention is causal"),
+    **_words("pos_emb pos_encoding positional_encoding positional_embedding_type pos_embed position_embedding_type"
+             " use_pos_emb", "model.positions", same=False, remark="it is learned, sinusoidal or none"),
+    **_none("rope rotary", "positions are learned, sinusoidal or none"),
+    **_words("causal is_causal attention_dir", "model.mask", same=False, remark="it is causal or none"),
     **_none("num_kv_heads n_kv_heads", "every head has keys and values of its own"),
     **_none("use_attn_scale scale_attn attn_scale", "scores are divided by sqrt(d_head)"),
     **_none("layer_norm_eps layernorm_eps ln_eps", "the eps of a layer norm is 1e-5"),
-    **_none("label_noise noise_level corrupt_labels label_corruption", "labels are those of the task's rule; op: random"
-            " has random ones"),
-    **_none("weight_noise noise_factor", "no noise is added to weights"),
     **_none("label_smoothing", "no loss here smooths labels"),
     **_none("gradient_accumulation_steps accumulate_grad_batches grad_accum", "a batch is computed at once"),
     **_none("fp16 bf16 amp mixed_precision", "numbers are float32 or float64, see numerics.params"),
@@ -260,7 +263,7 @@ DISTRIBUTIONS = {
 }
 # names that mean something else than the one of ours that they look like
 OTHERS = frozenset([
-    "nadam", "radam", "adamax", "adagrad", "adabound", "adadelta", "sgdw", "lars", "lamb", "rprop", "adamp", "silu",
+    "adabound", "sgdw", "adamp", "silu",
     "selu", "celu", "elu", "swish", "relu6", "tanhshrink", "float16", "bfloat16", "half", "double", "tf32", "postln",
     "post_ln", "rmsnorm", "batchnorm", "cosh",
 ])  # fmt: skip

@@ -16,7 +16,7 @@ PLUS, EQUALS = 10, 11
 
 def draw(task: Addition, rule: Any, key: Array, n: int) -> Examples:
     """Digits of both numbers drawn alike, the highest first; targets are the digits of the sum, the carry first."""
-    x, y = jax.random.randint(key, (2, n, task.digits), 0, 10)
+    x, y = jax.random.randint(key, (2, n, task.digits), 0, 10, jnp.int32)
     total, carry = [], jnp.zeros(n, jnp.int32)
     for place in reversed(range(task.digits)):
         value = x[:, place] + y[:, place] + carry

@@ -16,8 +16,8 @@ def draw(task: Repeats, rule: Any, key: Array, n: int) -> Examples:
     """Copies lie at random, without overlap. Each position predicts the token that follows; those count that can be
     known: all but the first of each copy but the first."""
     of_tokens, of_copy, of_places = jax.random.split(key, 3)
-    tokens = jax.random.randint(of_tokens, (n, task.length), 0, task.vocabulary)
-    repeated = jax.random.randint(of_copy, (n, task.repeat), 0, task.vocabulary)
+    tokens = jax.random.randint(of_tokens, (n, task.length), 0, task.vocabulary, jnp.int32)
+    repeated = jax.random.randint(of_copy, (n, task.repeat), 0, task.vocabulary, jnp.int32)
     offset = jnp.arange(task.length) - _starts(task, of_places, n)[..., None]  # [n, copies, length]
     inside = (offset >= 0) & (offset < task.repeat)
     copied = jnp.take_along_axis(repeated, jnp.where(inside, offset, 0).sum(1), axis=1)

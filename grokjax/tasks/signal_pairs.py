@@ -47,8 +47,9 @@ def _class_of(task: SignalPairs, low: Any, high: Any) -> Any:
 def draw(task: SignalPairs, rule: Any, key: Array, n: int) -> Examples:
     """Both signals and both noise tokens drawn alike, and their order too, where there is one."""
     of_signals, of_noises, of_order = jax.random.split(key, 3)
-    signals = jax.random.randint(of_signals, (n, 2), 1, task.signals + 1)
-    noises = jax.random.randint(of_noises, (n, 2), task.signals + 1, task.signals + task.noises + 1)
+    first = task.signals + 1
+    signals = jax.random.randint(of_signals, (n, 2), 1, first, jnp.int32)
+    noises = jax.random.randint(of_noises, (n, 2), first, first + task.noises, jnp.int32)
     four = jnp.concatenate([signals, noises], axis=1)
     if task.ordered:
         four = jax.random.permutation(of_order, four, axis=1, independent=True)

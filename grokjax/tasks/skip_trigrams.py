@@ -16,9 +16,9 @@ def draw(task: SkipTrigrams, rule: Any, key: Array, n: int) -> Examples:
     """Tokens: triggers first, then fillers, then the one that asks; the trigger stands anywhere before that."""
     of_fillers, of_trigger, of_place = jax.random.split(key, 3)
     first, last = task.triggers, task.triggers + task.fillers
-    tokens = jax.random.randint(of_fillers, (n, task.length), first, last)
-    trigger = jax.random.randint(of_trigger, (n,), 0, task.triggers)
-    place = jax.random.randint(of_place, (n,), 0, task.length - 1)
+    tokens = jax.random.randint(of_fillers, (n, task.length), first, last, jnp.int32)
+    trigger = jax.random.randint(of_trigger, (n,), 0, task.triggers, jnp.int32)
+    place = jax.random.randint(of_place, (n,), 0, task.length - 1, jnp.int32)
     at = jnp.arange(task.length)
     tokens = jnp.where(at == place[:, None], trigger[:, None], tokens)
     return Examples(tokens.at[:, -1].set(last).astype(jnp.int32), trigger.astype(jnp.int32))

@@ -18,7 +18,7 @@ BENDS = {"tanh": jnp.tanh, "relu": jax.nn.relu}
 def rule(task: TeacherStudent, key: Array) -> list[tuple[Array, Array]]:
     """The teacher's weights [inputs, outputs] and biases, layer by layer, as `torch.nn.Linear` draws them."""
     layers = []
-    for index, (fan_in, fan_out) in enumerate(pairwise([task.inputs, *task.hidden, task.targets])):
+    for index, (fan_in, fan_out) in enumerate(pairwise([task.inputs, *task.widths, task.targets])):
         bound = fan_in**-0.5
         of_weights, of_biases = jax.random.split(jax.random.fold_in(key, index))
         W = jax.random.uniform(of_weights, (fan_in, fan_out), jnp.float32, -bound, bound)

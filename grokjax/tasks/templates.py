@@ -14,7 +14,7 @@ from grokjax.tasks.examples import Examples, Own, Scores, Table, at_rows, split
 def own(task: Templates) -> Own:
     """Pairs i <= j, split by seed, and this run's templates [classes, d_template]."""
     i, j = np.triu_indices(task.p)
-    sums = (i + j) % task.p if task.modulus else i + j
+    sums = (i + j) % task.p if task.wraps else i + j
     table = Table(np.stack([i, j], axis=1).astype(np.int32), sums.astype(np.int32))
     rows = split(task, len(sums), task.train_size)
     tested = np.arange(len(sums), dtype=np.int32) if task.tests_on == "all" else rows.test

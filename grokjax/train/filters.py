@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
 
 from grokjax.models.params import Params
 from grokjax.spec.filters import Filter
 from grokjax.spec.section import implementation
+from grokjax.spec.walk import roles_of
 
 Numbers = dict[str, Any]
 TINY = 1e-30  # keeps a division by the norm of what is 0 finite
@@ -51,11 +52,37 @@ def grokfast_ema(numbers: Numbers) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
 
 
+class LastGradients(NamedTuple):
+    ring: Params  # [window, ...] of each parameter; the oldest is written over
+    taken: Int[Array, ""]  # gradients so far
+
+
+def grokfast_ma(numbers: Numbers) -> optax.GradientTransformation:
+    """g + lamb * the mean of the last `window` gradients, from the step on that there are so many (Lee et al. 2024)."""
+    window, lamb = numbers["window"], numbers["lamb"]
+
+    def init(params: Params) -> LastGradients:
+        ring = {name: jnp.zeros((window, *value.shape), value.dtype) for name, value in params.items()}
+        return LastGradients(ring, jnp.int32(0))
+
+    def update(updates: Params, state: LastGradients, params: Params | None = None) -> tuple[Params, LastGradients]:
+        ring = {name: state.ring[name].at[state.taken % window].set(g) for name, g in updates.items()}
+        taken = state.taken + 1
+        is_full = taken >= window
+        added = {name: g + jnp.where(is_full, lamb, 0) * ring[name].mean(0) for name, g in updates.items()}
+        return added, LastGradients(ring, taken)
+
+    return optax.GradientTransformation(init, update)  # pyright: ignore[reportArgumentType]
+
+
 FILTERS: dict[str, Callable[[Numbers], optax.GradientTransformation]] = {
     "orthograd": orthograd,
     "grokfast_ema": grokfast_ema,
+    "grokfast_ma": grokfast_ma,
 }
 
 
 def gradient_filter(spec: Filter, numbers: Numbers) -> optax.GradientTransformation:
-    return implementation(FILTERS, spec)(numbers)
+    """numbers: those that flow; the filter's static fields stand beside them."""
+    static = {name: getattr(spec, name) for name, role in roles_of(type(spec)).items() if not role.flows}
+    return implementation(FILTERS, spec)(static | numbers)

@@ -12,7 +12,7 @@ from grokjax.models.params import Params
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import Examples
-from grokjax.train.optimizers import learning_rate
+from grokjax.train.rates import learning_rate
 
 KINDS = {"labels": 0, "weights": 1, "update": 2, "dropout": 3}
 NOISE = 0x0015E  # sets these draws apart from all others of a seed

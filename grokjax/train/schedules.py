@@ -29,13 +29,25 @@ def linear(numbers: Numbers, part: Float[Array, ""]) -> Factor:
     return 1 + (numbers["final"] - 1) * part
 
 
+def steps(numbers: Numbers, part: Float[Array, ""]) -> Factor:
+    """factor^k after k times `every` steps."""
+    return numbers["factor"] ** (numbers["step"] // numbers["every"])
+
+
+def exponential(numbers: Numbers, part: Float[Array, ""]) -> Factor:
+    """rate^(step / every)"""
+    return numbers["rate"] ** (numbers["step"] / numbers["every"])
+
+
 SCHEDULES: dict[str, Callable[[Numbers, Float[Array, ""]], Factor]] = {
     "constant": constant,
     "cosine": cosine,
     "linear": linear,
+    "steps": steps,
+    "exponential": exponential,
 }
 
 
 def factor(schedule: Schedule, numbers: Numbers, step: Int[Array, ""], steps: Int[Array, ""]) -> Factor:
-    """steps: of the whole run; the schedule sees which part of them is behind."""
-    return implementation(SCHEDULES, schedule)(numbers, jnp.minimum(step / steps, 1))
+    """steps: of the whole run; the schedule sees which part of them is behind, and `numbers["step"]`."""
+    return implementation(SCHEDULES, schedule)(numbers | {"step": step}, jnp.minimum(step / steps, 1))

@@ -21,7 +21,7 @@ from grokjax.train.constraints import projection
 from grokjax.train.frozen import parted
 from grokjax.train.losses import mean_loss
 from grokjax.train.noise import with_label_noise, with_update_noise, with_weight_noise
-from grokjax.train.optimizers import apply, optimizer
+from grokjax.train.optimizers import apply, evaluated, optimizer
 from grokjax.train.state import Examples, State, View
 
 
@@ -77,7 +77,12 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
         lambda trained: loss_and_logits(spec, with_weight_noise(spec, trained, hyper, at) | frozen, batch, logit_scale),
         has_aux=True,
     )(trained)
-    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(grads, state.opt_state, trained)
+    updates, opt_state = optimizer(spec.optimizer, hyper, at).update(
+        grads,
+        state.opt_state,
+        trained,
+        obj_fn=lambda trained: loss_and_logits(spec, trained | frozen, batch, logit_scale)[0],
+    )
     updates = with_update_noise(spec, updates, hyper, at)  # pyright: ignore[reportArgumentType]
     proposed = apply(trained, updates)  # pyright: ignore[reportArgumentType]
     updated = projection(spec.constraint).project(proposed, state.radius) | frozen
@@ -114,6 +119,11 @@ def _batch(spec: RunSpec, train: Examples, hyper: Hyper, at: Int[Array, ""]) -> 
         assert spec.train.batch is not None, "checked with the sweep"
         return fresh_examples(spec.task, train.rule, hyper["seed"], at, spec.train.batch)
     return batch_at(train, hyper["seed"], at, spec.train.batch)
+
+
+def tested_params(spec: RunSpec, state: State, hyper: Hyper) -> Params:
+    """What test metrics are of: the parameters, or the optimizer's average of them."""
+    return evaluated(spec.optimizer, hyper, state.params, state.opt_state)
 
 
 def is_active(state: State) -> Bool[Array, ""]:

@@ -1,24 +1,31 @@
-"""An optimizer of optax: Lion (Chen et al. 2023). Learning rate, warm-up, schedule and decay are as for all others."""
+"""Adam that steps only where the gradient agrees (Liang et al. 2024). Rate, schedule and decay are as for all."""
 
 from typing import ClassVar, Literal
 
+import jax
 import optax
 
 from grokjax.spec import Decay, Hyper, Optimizer
 
 
-class Lion(Optimizer):
-    name: Literal["lion"] = "lion"
+class Cautious(Optimizer):
+    name: Literal["cautious"] = "cautious"
     b1: Hyper[Decay] = 0.9
-    """Of the step's direction."""
-    b2: Hyper[Decay] = 0.99
-    """Of the momentum."""
+    """Of the first moment."""
+    b2: Hyper[Decay] = 0.98
+    """Of the second moment."""
 
-    copies: ClassVar[int] = 1  # of the parameters: the momentum
-
-
-def lion(optimizer, numbers):
-    return optax.scale_by_lion(b1=numbers["b1"], b2=numbers["b2"])
+    copies: ClassVar[int] = 2  # of the parameters: the moments
 
 
-OPTIMIZERS = {"lion": lion}
+def cautious(optimizer, numbers):
+    adam = optax.scale_by_adam(b1=numbers["b1"], b2=numbers["b2"])
+
+    def update(gradient, state, params=None):
+        steps, state = adam.update(gradient, state)
+        return jax.tree.map(lambda u, g: u * (u * g > 0), steps, gradient), state
+
+    return optax.GradientTransformation(adam.init, update)
+
+
+OPTIMIZERS = {"cautious": cautious}

@@ -1,0 +1,138 @@
+"""Every option of a network against plain NumPy in float64: outputs, gradients, activations by name, and costs."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+
+from grokjax.models import network, textbook
+from grokjax.models.positions import sinusoids
+from grokjax.spec.families import validate
+from grokjax.spec.models import Transformer
+from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_shapes
+from grokjax.sweep.check import resolve
+from grokjax.tasks.all import table
+
+P = 5
+
+
+def spec_of(model: dict[str, Any], **sections: Any) -> RunSpec:
+    # a - b is not b - a, so operands that are swapped show
+    return resolve(validate({"task": {"p": P, "op": "subtract"}, "model": model} | sections), set())
+
+
+def transformer(**model: Any) -> dict[str, Any]:
+    return {"name": "transformer", "layers": 2, "d_model": 6, "heads": 2, "d_head": 3, "d_mlp": 7} | model
+
+
+def mlp(**model: Any) -> dict[str, Any]:
+    return {"name": "mlp", "widths": [7, 6], "d_model": 4} | model
+
+
+def outputs_and_gradient(spec: RunSpec, params: reference.Params, form: str) -> tuple[np.ndarray, reference.Params]:
+    """Of the sum of the logits' sines, as they are trained (`trained`) or by the textbook."""
+    tokens = jnp.asarray(table(spec.task).inputs)
+
+    def logits(params: Any) -> jax.Array:
+        if form == "trained":
+            return network.forward(spec, params, tokens).T
+        return textbook.forward(params, tokens, spec.model)
+
+    def scalar(params: Any) -> tuple[jax.Array, jax.Array]:
+        found = logits(params)
+        return jnp.sin(found).sum(), found
+
+    with jax.enable_x64(True):
+        held = {name: jnp.asarray(value) for name, value in params.items()}
+        slopes, found = jax.grad(scalar, has_aux=True)(held)  # not compiled: many small networks are quicker so
+        return np.asarray(found), {name: np.asarray(slope) for name, slope in slopes.items()}
+
+
+FAST = [
+    transformer(layers=layers, layernorm=layernorm, positions=positions, bias=bias, attention_mix=mix)
+    for layers, layernorm, positions, bias, mix in itertools.product(
+        (1, 2), ("none", "pre", "post", "stream"), ("learned", "sinusoidal", "none"), (True, False), (None, 0.3)
+    )
+]
+SLOW = {at for at in range(len(FAST)) if (at // 12 + at // 4 + at // 2 + at) % 2}
+GENERAL = [
+    transformer(**options, layernorm=layernorm)
+    for options in ({"mask": "none", "attention_mix": 0.3}, {"direct_path": False}, {"mask": "none", "bias": False})
+    for layernorm in ("none", "pre")
+] + [
+    transformer(mask="none", layernorm="post", positions="none", d_mlp=0),
+    transformer(direct_path=False, d_mlp=0, layers=1, positions="none"),
+    transformer(layers=3, layernorm="post", activation="leaky_relu", negative_slope=0.3, d_mlp=5),
+]
+MLPS = [
+    mlp(input="embedded", tables=tables, combine=combine, bias=bias)
+    for tables, combine, bias in itertools.product(("shared", "each"), ("concat", "sum"), (True, "last"))
+] + [
+    mlp(input="summed", bias=False, activation="square"),
+    mlp(input="one_hot", bias="last", activation="leaky_relu", negative_slope=0.2),
+]
+
+
+# half of them have every pair of options
+SOME = [pytest.param(model, marks=[pytest.mark.slow] * (at in SLOW)) for at, model in enumerate(FAST)]
+
+
+@pytest.mark.parametrize("model", [*SOME, *GENERAL, *MLPS], ids=str)
+def test_what_is_trained_the_textbook_and_plain_numpy_are_one_function_with_one_gradient(model: dict[str, Any]):
+    spec = spec_of(model)
+    if isinstance(spec.model, Transformer):
+        assert spec.model.is_three_tokens(spec.task) == (spec.model.mask == "causal" and spec.model.direct_path)
+    params = reference.weights_of(parameter_shapes(spec), seed=2)
+    tokens = np.asarray(table(spec.task).inputs)
+    wanted, backward = reference.network(params, tokens, reference.form_of(model))
+    slopes = backward(np.cos(wanted))
+    for form in ("trained", "textbook"):
+        found, gradient = outputs_and_gradient(spec, params, form)
+        np.testing.assert_allclose(found, wanted, rtol=1e-11, atol=1e-12, err_msg=form)
+        assert gradient.keys() == slopes.keys()
+        for name, slope in slopes.items():
+            assert np.linalg.norm(slope) > 1e-3, f"{name}: the comparison means something"
+            np.testing.assert_allclose(gradient[name], slope, rtol=1e-9, atol=1e-11, err_msg=f"{form}: {name}")
+
+
+@pytest.mark.parametrize("model", [FAST[13], FAST[-1], *GENERAL[:3], *MLPS[1:5]], ids=str)
+def test_gradients_of_the_reference_are_finite_differences(model: dict[str, Any]):
+    spec, form, h = spec_of(model), reference.form_of(model), 1e-5
+    params, tokens = reference.weights_of(parameter_shapes(spec), seed=2), np.asarray(table(spec.task).inputs)
+    logits, backward = reference.network(params, tokens, form)
+    draw = np.random.Generator(np.random.PCG64(0)).normal
+    for name, slope in backward(np.cos(logits)).items():
+        direction = draw(size=slope.shape)
+        above, below = (
+            np.sin(reference.network(params | {name: params[name] + side * direction}, tokens, form)[0]).sum()
+            for side in (h, -h)
+        )
+        assert (slope * direction).sum() == pytest.approx((above - below) / (2 * h), rel=1e-5, abs=1e-7), name
+
+
+def test_sinusoids_are_those_of_the_released_code_number_by_number():
+    for width in (6, 7):
+        np.testing.assert_allclose(sinusoids(5, width), reference.sinusoids(5, width), rtol=1e-12)
+    np.testing.assert_allclose(sinusoids(2, 4)[1], [np.sin(1), np.cos(1), np.sin(0.01), np.cos(0.01)])
+
+
+def test_without_mix_and_with_all_of_it_attention_is_softmax_and_at_none_every_weight_is_1():
+    params = reference.weights_of(parameter_shapes(spec_of(transformer())), seed=2)
+    tokens = table(spec_of(transformer()).task).inputs
+
+    def patterns(**model: Any) -> np.ndarray:
+        found: dict[str, Any] = {}
+        spec = spec_of(transformer(**model))
+        network.recorded_forward(spec, params, tokens, found.__setitem__)
+        return np.asarray(found["blocks.0.attn.hook_pattern"])
+
+    np.testing.assert_allclose(patterns(attention_mix=1.0), patterns(), rtol=1e-6)
+    np.testing.assert_array_equal(patterns(attention_mix=0.0)[0, 0], np.tril(np.ones((3, 3))))
+    np.testing.assert_array_equal(patterns(attention_mix=0.0, mask="none")[0, 0], np.ones((3, 3)))
