@@ -106,5 +106,5 @@ def test_noise_that_cannot_be_is_refused_in_words():
     text = (
         "name: x\nbase: {task: {name: teacher_student}, model: {name: mlp}, loss: {name: mse}, noise: {labels: 0.1}}\n"
     )
-    with pytest.raises(SweepError, match="noise.labels: .*the answers of teacher_student are vectors"):
+    with pytest.raises(SweepError, match=r"noise.labels: .*the answers of teacher_student are vectors"):
         expand(parse_sweep(text, "x.yaml", Path()))
