@@ -17,14 +17,20 @@ from test_recipes import Pasted
 
 from grokjax.results.export import RECIPES, export_network, how_to_load
 from grokjax.results.network import StoredNetwork
+from grokjax.results.published import renamed
 from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
+from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.tasks import Modular
 from grokjax.sweep.check import resolve
 
 P = 7
 TOKENS = np.array(list(itertools.product(range(P), range(P), [P])))
 SIZES = {"d_model": 8, "heads": 2, "d_head": 3, "logit_scale": 2.5}
+OPTIONS = {
+    "no mask, sinusoids, no biases": {"d_mlp": 12, "mask": "none", "positions": "sinusoidal", "bias": False},
+    "no positions, all of the softmax": {"d_mlp": 12, "layernorm": "pre", "positions": "none", "attention_mix": 1.0},
+}
 MODELS = {
     "one layer": Transformer(layers=1, d_mlp=12, **SIZES),
     "layer norms": Transformer(layers=2, d_mlp=12, layernorm="pre", activation="gelu", **SIZES),
@@ -42,6 +48,14 @@ def stored(model, precision="float32"):
         sizes = (model.d_model, model.heads, model.head_width, model.d_mlp, model.layers)
         params = reference.transformer_weights(P, *sizes, model.layernorm == "pre", 3)
     return StoredNetwork("0123456789ab", 40, spec, {name: value.astype(precision) for name, value in params.items()})
+
+
+def drawn(model):
+    """A stored network of any options."""
+    spec = resolve(RunSpec(task=Modular(p=P), model=model), set())
+    weights = reference.weights_of(parameter_shapes(spec), 3)
+    params = {name: value.astype(np.float32) for name, value in weights.items()}
+    return StoredNetwork("0123456789ab", 40, spec, params)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
@@ -145,6 +159,36 @@ def test_an_activation_that_they_have_not_is_refused():
         with pytest.raises(ValueError, match=f"no activation {activation}; of grokjax's it has relu and gelu"):
             stored(Transformer(layers=1, d_mlp=12, activation=activation, **SIZES)).to_transformer_lens()
     stored(Transformer(layers=1, d_mlp=0, activation="tanh", **SIZES)).to_transformer_lens()  # has no neurons
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        ({"layernorm": "post"}, "no layernorm post; of grokjax's it has none and pre"),
+        ({"layernorm": "stream"}, "no layernorm stream"),
+        ({"attention_mix": 0.5}, "no attention_mix 0.5: its attention is softmax alone"),
+        ({"direct_path": False}, "no network whose unembedding leaves out the direct path"),
+    ],
+)
+def test_a_network_that_they_have_not_is_refused(options, what):
+    with pytest.raises(ValueError, match=re.escape(what)):
+        drawn(Transformer(layers=1, d_mlp=12, **SIZES, **options)).to_transformer_lens()
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+def test_what_is_fixed_here_is_a_weight_there(tmp_path, options):
+    """Read back as a network with positions and biases of its own, the exported one has the same logits."""
+    found, path = drawn(Transformer(layers=2, **SIZES, **options)), tmp_path / "there.safetensors"
+    export_network(found, path)
+    with safe_open(path, framework="numpy") as file:
+        config = json.loads(file.metadata()["config"])
+    state, is_causal, seen = load_file(path), options.get("mask") != "none", np.ones((3, 3), bool)
+    assert config["attention_dir"] == ("causal" if is_causal else "bidirectional")
+    np.testing.assert_array_equal(state["blocks.1.attn.mask"], np.tril(seen) if is_causal else seen)
+    usual = {"positions": "learned", "bias": True, "attention_mix": None, "logit_scale": 1.0}
+    plain = found.spec.model_copy(update={"model": found.spec.model.model_copy(update=usual)})
+    again = StoredNetwork("0123456789ab", 40, plain, renamed(state))
+    np.testing.assert_allclose(again.logits(TOKENS), found.logits(TOKENS), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)

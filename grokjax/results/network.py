@@ -56,7 +56,7 @@ class StoredNetwork:
             raise ValueError(
                 f"TransformerLens has transformers only, and run {self.run_id} is of model {self.spec.model.name}"
             )
-        return convert(self.params, self.spec.model, self._scale)
+        return convert(self.params, self.spec.model, self.spec.task.n_ctx, self._scale)
 
     @property
     def _scale(self) -> np.ndarray:

@@ -173,10 +173,12 @@ def unsaid(params: State, config: dict[str, Any]) -> list[str]:
     if "W_O.0" not in params:
         return []
     heads, d_head, d_model = params["W_O.0"].shape
-    d_mlp = params["b_in.0"].size if "b_in.0" in params else 0
-    layernorm = "pre" if "ln1_w.0" in params else "none"
+    d_mlp = params["W_in.0"].shape[1] if "W_in.0" in params else 0
+    layernorm = _layernorm_of(params)
     keys = {"layers": sum(name.startswith("W_O.") for name in params), "d_model": d_model, "heads": heads}
     keys |= {"d_head": d_head, "d_mlp": d_mlp, "layernorm": layernorm}
+    keys |= {"bias": "false"} if d_mlp and "b_in.0" not in params else {}
+    keys |= {"mask": "none"} if config.get("attention_dir") == "bidirectional" else {}
     activation = config.get("act_fn", "unsaid") if d_mlp else "none"
     keys |= {"activation": activation} if activation in get_args(Activation) else {}
     notes = [f"model: {{name: transformer, {', '.join(f'{key}: {value}' for key, value in keys.items())}}}"]
@@ -184,12 +186,21 @@ def unsaid(params: State, config: dict[str, Any]) -> list[str]:
         notes.append("the weights do not say the activation: model.activation is relu unless you name another")
     elif d_mlp and activation not in get_args(Activation):
         notes.append(f"its activation is {activation}, which grokjax has not; it has {', '.join(get_args(Activation))}")
+    if "W_pos" not in params:
+        notes.append("the weights do not say the positions: add positions: sinusoidal, or positions: none")
     if not d_mlp:
         notes.append("it has no MLP's weights, so it is taken for attention only (d_mlp: 0)")
     if layernorm == "none" and config.get("normalization_type", "unsaid"):
         notes.append("it has no layer norm's weights: had the network one without parameters, its logits were others")
     notes.append("scores are divided by sqrt(d_head), and logits multiplied by model.logit_scale, 1 unless you say so")
     return notes
+
+
+def _layernorm_of(params: State) -> str:
+    """Where the norms are, as far as weights say it."""
+    if "ln1_w.0" not in params:
+        return "none"
+    return "pre" if "ln_final_w" in params else "post"
 
 
 def _config(metadata: dict[str, str]) -> dict[str, Any]:
