@@ -276,7 +276,7 @@ SMALL = [
     "--set",
     "task.examples=64",
     "--set",
-    "widths=[8]",
+    "model.widths=[8]",
     "--set",
     "steps=40",
     "--set",
