@@ -20,7 +20,7 @@ from grokjax.sweep.expand import load_sweep
 STEPS = 24
 TINY = {"name": "transformer", "d_model": 8, "heads": 2, "d_mlp": 8}
 MLP = {"name": "mlp", "widths": [8]}
-NOISE = {"labels": 0.1, "weights": 0.01, "update": 0.1}
+NOISE = {"labels": 0.1, "weights": 0.01, "update": 0.1, "dropout": 0.1}
 ARMS: dict[str, dict[str, Any]] = {
     "openai": {
         "task": {"name": "group", "group": "S3", "op": "aba^-1", "format": "openai", "scores": "answer_and_end"},

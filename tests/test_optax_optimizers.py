@@ -27,9 +27,10 @@ OTHERWISE = {
     "muon_weight_dimension_numbers", "hessian_diagonal_fn", "verbose", "print_win_rate_every_n_steps", "clip_value_fn",
 }  # fmt: skip
 RATE = {"adadelta": 1.0, "adafactor": 1e-3}  # ours, where optax has none
+SAM = {"optimizer", "rho", "momentum", "b1", "b2", "eps"}  # what it wraps, and how that steps
 NEEDS_MORE = {
     "polyak_sgd": "the loss", "momo": "the loss", "momo_adam": "the loss", "lbfgs": "the loss along a line",
-    "reduce_on_plateau": "the loss", "dpsgd": "a gradient an example", "sam": "optimizers to wrap",
+    "reduce_on_plateau": "the loss", "dpsgd": "a gradient an example",
     "mechanize": "an optimizer to wrap", "schedule_free": "an optimizer to wrap",
     "differentially_private_aggregate": "a gradient an example", "split_real_and_imaginary": "an optimizer to wrap",
     "selective_transform": "an optimizer to wrap", "adam": "", "adamw": "", "sgd": "",
@@ -79,8 +80,11 @@ def test_keys_and_defaults_are_optax_s_arguments(name: str):
     for key in ("weight_decay", "warmup_steps"):
         if key in theirs and theirs[key] is None:
             theirs[key] = 0
+    if name == "sam":
+        ours = {key: value for key, value in ours.items() if key not in SAM}
+        theirs = {"sync_period": theirs["sync_period"]}
     assert ours == theirs
-    rate = arguments(name)["learning_rate"]
+    rate = arguments(name).get("learning_rate")
     has_rate = rate is not None and rate is not inspect.Parameter.empty
     assert family.model_fields["lr"].default == (rate if has_rate else RATE.get(name, 1e-3))
 
@@ -150,7 +154,12 @@ VARIED: dict[str, list[dict[str, Any]]] = {
     "rmsprop": [{"centered": True, "momentum": 0.9}, {"bias_correction": True, "eps_in_sqrt": False}],
     "schedule_free_adamw": [{"b1": 0.7, "weight_lr_power": 1.0}],
 }
-CASES = [(name, own) for name in OF_OPTAX for own in VARIED.get(name, []) + ([{}] if name != "noisy_sgd" else [])]
+CASES = [
+    (name, own)
+    for name in OF_OPTAX
+    if name != "sam"
+    for own in VARIED.get(name, []) + ([{}] if name != "noisy_sgd" else [])
+]
 
 
 @pytest.mark.parametrize(("name", "own"), CASES, ids=[f"{name}-{'-'.join(own)}" for name, own in CASES])

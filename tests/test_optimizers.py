@@ -158,6 +158,24 @@ def test_sophia_divides_by_the_diagonal_of_the_hessian():
     same(stepped(values), by_hand(sgd, rule_of={name: sophia(CURVED[name]) for name in START}))
 
 
+@pytest.mark.parametrize("inner", ["sgd", "adam"])
+def test_sam_steps_by_the_gradient_a_little_uphill(inner: str):
+    params = {name: value.copy() for name, value in START.items()}
+    memory: dict[str, dict[str, Any]] = {name: {} for name in params}
+    for step in range(STEPS):
+        first = gradient(params, step)
+        length = np.sqrt(sum((g**2).sum() for g in first.values()))
+        uphill = gradient({name: W + 0.3 * first[name] / length for name, W in params.items()}, step)
+        for name, W in params.items():
+            if inner == "sgd":
+                params[name] = sgd(W, uphill[name], memory[name], step + 1, decoupled=0.2)
+            else:
+                direction = adam_direction(uphill[name], memory[name], step + 1, 0.9, 0.999, 1e-8)
+                params[name] = W - 0.05 * (direction + 0.2 * W)
+    values = {"name": "sam", "optimizer": inner, "lr": 0.05, "rho": 0.3, "momentum": 0.8, "weight_decay": 0.2}
+    same(stepped(values), params)
+
+
 @pytest.mark.parametrize("warmup_steps", [0, 7])
 def test_schedule_free_adamw_steps_at_y_and_is_tested_at_its_average(warmup_steps: int):
     lr, b1, b2, decay = 0.02, 0.9, 0.999, 0.1

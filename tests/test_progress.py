@@ -302,7 +302,7 @@ def test_the_fourier_basis_is_orthonormal(n):
 def test_pairs_of_a_cycle_have_the_task_s_answers(op):
     task = Modular(op=op, p=11)
     cycle = cycle_of(task)
-    labels = {(a, b): label for (a, b, _), label in zip(*table(task), strict=True)}
+    labels = {(a, b): label for (a, b, _), label in zip(*table(task)[:2], strict=True)}
     for at, (a, b, equals) in enumerate(cycle.tokens):
         assert equals == 11
         assert labels[a, b] == cycle.elements[cycle.results[at]]

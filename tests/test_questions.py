@@ -37,6 +37,7 @@ NAMES = [
     "circuit_efficiency",
     "depth_slingshot",
     "activation_multiply",
+    "signal_pairs",
 ]
 SWEEPS = sorted((ROOT / "sweeps/questions").rglob("*.yaml"))
 

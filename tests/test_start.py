@@ -182,6 +182,22 @@ def test_each_scheme_has_its_distribution(scheme: str):
         assert (params[name.format("b")] == 0).all()
 
 
+def test_latents_start_between_a_line_and_a_cloud():
+    model = {"name": "mlp", "widths": [5], "input": "embedded", "d_model": 3}
+    seeds = list(range(200))
+
+    def latents(m: float) -> np.ndarray:
+        init = {"distribution": {"W_E": {"line": m}}}
+        return draw(spec_of(model=model, task={"p": 11}, init=init), seeds=seeds)["W_E"].reshape(-1, 11, 3)
+
+    line, cloud, between = latents(0.0), latents(1.0), latents(0.25)
+    assert np.allclose(line[..., 0], np.linspace(-1, 1, 11), atol=1e-6)
+    assert 0.29 < np.abs(line[..., 1:]).max() <= 0.3
+    assert 0.99 < np.abs(cloud).max() <= 1
+    assert moments(cloud)[1] == pytest.approx(3**-0.5, rel=0.03)
+    assert np.allclose(between, 0.25 * cloud + 0.75 * line, atol=1e-6)
+
+
 def test_an_mlp_starts_as_torch_s_linear_layers():
     spec = spec_of(model={"name": "mlp", "widths": [50], "input": "embedded", "d_model": 20}, task={"p": 31})
     params = draw(spec, seeds=list(range(40)))

@@ -160,7 +160,7 @@ def test_a_synonym_leads_to_what_is_meant(word, meant):
 NO_PLACE = {
     "optimizer": "amsgrad maximize foreach fused dampening eps_root gamma lr_gamma milestones lr_step last_epoch beta3"
     " nu centered rho l1_reg window_size mu_dtype ema_decay trust_ratio grad_accum",
-    "model": "dropout resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
+    "model": "resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
     " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope"
     " n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
     " in_features compile kdim",
@@ -199,7 +199,7 @@ def test_no_key_is_named_for_what_has_no_place(word):
         ("train.epochs", "steps are updates of the parameters: an epoch is one with train.batch null"),
         ("task.train_pct", "it is a share between 0 and 1, no percentage"),
         ("model.temperature", "it is the inverse"),
-        ("model.dropout", "model transformer has no dropout (no network here has dropout)"),
+        ("model.attn_pdrop", "model transformer has no attn_pdrop (only MLPs have dropout, noise.dropout)"),
         ("model.n_ctx", "the length of a sequence follows from the task"),
     ],
 )

@@ -63,7 +63,7 @@ class Case:
         return weights
 
     def examples(self) -> tuple[np.ndarray, np.ndarray]:
-        tokens, labels = table(self.spec.task)
+        tokens, labels, _ = table(self.spec.task)
         rows = np.random.Generator(np.random.PCG64(1)).permutation(len(labels))[: self.n]
         return np.asarray(tokens)[rows], np.asarray(labels)[rows]
 

@@ -20,16 +20,12 @@ from scipy.stats import t as student
 from grokjax.analysis.cells import ENDED
 from grokjax.analysis.censored import LEVEL, median_time, wilson
 from grokjax.analysis.claims_file import Claim, Claims, Measure, Size
-from grokjax.analysis.where import NoSuchRuns, chosen_runs, meets
+from grokjax.analysis.where import chosen_runs, meets
 from grokjax.results.read import Results
 
 TIMES = ("generalization_step", "fit_step", "delay")  # columns of steps that a run may not come to
 Verdict = Literal["reproduced", "not reproduced", "not measured"]
 REPRODUCED, NOT_REPRODUCED, NOT_MEASURED = "reproduced", "not reproduced", "not measured"
-
-
-class Unmeasured(ValueError):
-    """Why a measure has no value."""
 
 
 @dataclass(frozen=True)
@@ -84,31 +80,32 @@ def _judge(claim: Claim, results: Results, size: Size) -> Judged:
         return Judged(claim, NOT_MEASURED, why=f"it is of the size {', '.join(claim.sizes)}")
     try:
         measured = measure(claim, results)
-    except Unmeasured as why:
+    except ValueError as why:  # no such runs, nothing recorded, ...
         return Judged(claim, NOT_MEASURED, why=str(why))
     low, high = claim.accepted
-    if low <= measured.least and measured.most <= high:
+    never = claim.against is None and not measured.is_known and math.isinf(high)  # what is late must come all the same
+    if low <= measured.least and measured.most <= high and not never:
         return Judged(claim, REPRODUCED, measured)
     if measured.most < low or high < measured.least:
         return Judged(claim, NOT_REPRODUCED, measured)
-    return Judged(claim, NOT_MEASURED, measured, f"the median was not reached in {measured.least:,.0f} steps")
+    return Judged(claim, NOT_MEASURED, measured, "it was not reached")
 
 
 def measure(claim: Claim, results: Results) -> Measured:
-    """What a claim measures. Raises Unmeasured, and ValueError for a column or metric that there is not."""
+    """What a claim measures. Raises ValueError, which says why it cannot be."""
     first = statistic(claim.measure, results, claim.measure.where)
     if claim.against is None:
         return first
     other = statistic(claim.measure, results, claim.against.where)
     if not first.is_known and not other.is_known:
-        raise Unmeasured("neither of the two medians was reached")
+        raise ValueError("neither of the two medians was reached")
     return _ratio(first, other) if claim.against.by == "ratio" else _difference(first, other)
 
 
 def _ratio(one: Measured, other: Measured) -> Measured:
     """Each interval covers with 95 %, so that from end to end covers with 90 % or more."""
     if other.least <= 0:
-        raise Unmeasured("what it is divided by is 0")
+        raise ValueError("what it is divided by is 0")
 
     def over(above: float, below: float) -> float:
         return 0.0 if math.isinf(below) else above / below
@@ -125,14 +122,11 @@ def _difference(one: Measured, other: Measured) -> Measured:
 def statistic(what: Measure, results: Results, where: str | None) -> Measured:
     """A statistic of the runs that meet a condition, all of which must have ended."""
     if where is not None:
-        try:
-            results = chosen_runs(results, where)
-        except NoSuchRuns as error:
-            raise Unmeasured(str(error)) from None
+        results = chosen_runs(results, where)
     runs = results.runs()
     going = int((~runs["status"].isin(ENDED)).sum())
     if going:
-        raise Unmeasured(f"{going:,} of {len(runs):,} runs have not ended")
+        raise ValueError(f"{going:,} of {len(runs):,} runs have not ended")
     if what.statistic == "share":
         held = meets(results, what.of)
         return _exact(float(held.mean()), wilson(int(held.sum()), len(held)), len(held))
@@ -180,7 +174,7 @@ def _of_times(what: Measure, times: np.ndarray, until: np.ndarray) -> Measured:
 def _of_values(what: Measure, values: np.ndarray) -> Measured:
     values = values[np.isfinite(values)]
     if not len(values):
-        raise Unmeasured(f"no run has a finite {what.of}")
+        raise ValueError(f"no run has a finite {what.of}")
     match what.statistic:
         case "median":
             value, low, high = median_time(values)
@@ -206,7 +200,7 @@ def _interval_of_mean(values: np.ndarray) -> tuple[float, float]:
 
 def _column(name: str, runs: pd.DataFrame) -> np.ndarray:
     if name not in runs:
-        raise Unmeasured(f"these runs have no {name}")
+        raise ValueError(f"these runs have no {name}")
     return runs[name].to_numpy(float)
 
 
@@ -219,11 +213,11 @@ def _at_step(results: Results, runs: pd.DataFrame, metric: str, step: int) -> np
     diverged = (runs["status"] == "diverged") & (runs["last_step"] < step)
     short = (runs["last_step"] < step) & (runs["train.steps"] < step)
     if short.any():
-        raise Unmeasured(f"the runs have {int(runs['train.steps'].max()):,} steps, and it is of step {step:,}")
+        raise ValueError(f"the runs have {int(runs['train.steps'].max()):,} steps, and it is of step {step:,}")
     return np.where(diverged, np.nan, values)
 
 
 def _recorded(results: Results, metric: str) -> str:
     if metric not in results.metrics():
-        raise Unmeasured(f"{metric} was not recorded")
+        raise ValueError(f"{metric} was not recorded")
     return metric

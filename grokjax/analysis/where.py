@@ -40,21 +40,17 @@ class Clause(NamedTuple):
     value: Any
 
 
-class NoSuchRuns(ValueError):
-    """No run meets a condition."""
-
-
 def chosen_runs(results: Results, where: str) -> Results:
     """The results of the runs that meet a condition alone; see `FORM`. Axes of one value that is left are none.
 
-    Raises ValueError for what is no condition, an unknown key and an order of what is no number, and NoSuchRuns.
+    Raises ValueError for what is no condition, an unknown key, an order of what is no number, and where no run is left.
     """
     is_chosen = np.ones(0, bool)
     for column, is_chosen in _narrowed(results, where):
         if not is_chosen.any():
             values = list(dict.fromkeys(plain_value(value) for value in results.runs()[column]))
             shown = ", ".join(_text(value) for value in values[:MOST]) + (", ..." if len(values) > MOST else "")
-            raise NoSuchRuns(f"no run of {results.path} has {where}; {column} is {shown} there")
+            raise ValueError(f"no run of {results.path} has {where}; {column} is {shown} there")
     return restricted(results, list(results.runs().loc[is_chosen, "run_id"]))
 
 

@@ -59,7 +59,7 @@ def _along_a_line(key: Array, shape: tuple[int, ...], mixed: Float[Array | np.nd
     beside = jax.random.uniform(jax.random.fold_in(key, 1), shape, jnp.float32, -0.3, 0.3)
     places = jnp.linspace(-1, 1, shape[-2], dtype=jnp.float32)
     line = beside.at[..., 0].set(jnp.broadcast_to(places, shape[:-1]))
-    return mixed * cloud + (1 - mixed) * line
+    return jnp.asarray(mixed * cloud + (1 - mixed) * line)
 
 
 def _summed(name: str, shapes: Shapes) -> int:

@@ -15,7 +15,7 @@ from grokjax.models.activations import activate
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
 from grokjax.models.params import Params
-from grokjax.models.textbook import Record
+from grokjax.models.textbook import Drop, Record, whole
 from grokjax.spec import models as spec
 from grokjax.spec.tasks import Task
 
@@ -45,9 +45,12 @@ class MLP(nnx.Module):
         self.blocks = nnx.List([Linear(model, layer, declare) for layer in range(len(model.widths) + 1)])
 
 
-def forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "outputs n"]:
-    """Logits before `logit_scale`. Reads the operands; an `=` token is the transformer's."""
-    return hidden_and_logits(params, inputs, model, task)[1]
+def forward(
+    params: Params, inputs: Inputs, model: spec.MLP, task: Task, drop: Drop = whole
+) -> Float[Array, "outputs n"]:
+    """Logits before `logit_scale`. Reads the operands; an `=` token is the transformer's. drop: of each hidden layer,
+    after the activation."""
+    return _layers(params, inputs, model, task, drop)[2]
 
 
 def hidden_and_logits(
@@ -83,7 +86,7 @@ def recorded_forward(
 
 
 def _layers(
-    params: Params, inputs: Inputs, model: spec.MLP, task: Task
+    params: Params, inputs: Inputs, model: spec.MLP, task: Task, drop: Drop = whole
 ) -> tuple[list[Float[Array, "_ n"]], list[Float[Array, "_ n"]], Float[Array, "outputs n"]]:
     """Every hidden layer before the activation; the input and every hidden layer after it; the outputs."""
     x = _joined(params, inputs, model, task)
@@ -91,7 +94,7 @@ def _layers(
     for layer in range(len(model.widths) + 1):
         if layer:
             before.append(x)
-            x = activate(model, x)
+            x = drop(activate(model, x), layer - 1)
             after.append(x)
         x = linear(params[f"W.{layer}"], x)
         if model.has_bias(layer):

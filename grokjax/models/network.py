@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Num, UInt32
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import Declare, Numbers, declare_with, distributed
 from grokjax.models.params import Params
-from grokjax.models.textbook import Record, unrecorded
+from grokjax.models.textbook import Drop, Record, unrecorded
 from grokjax.models.transformer_lens import to_transformer_lens
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import implementation
@@ -115,9 +115,10 @@ def starting_numbers(spec: RunSpec) -> Numbers:
     return {name: np.array(number, np.float32) for name, of in own.items() for number in of.values()}
 
 
-def forward(spec: RunSpec, params: Params, inputs: Inputs) -> Float[Array, "v m"]:
-    """Logits at the answers, before `logit_scale`."""
-    return network(spec).forward(params, inputs, spec.model, spec.task)
+def forward(spec: RunSpec, params: Params, inputs: Inputs, drop: Drop | None = None) -> Float[Array, "v m"]:
+    """Logits at the answers, before `logit_scale`. drop: what is dropped in training, of models that say `drops`."""
+    given = {} if drop is None else {"drop": drop}
+    return network(spec).forward(params, inputs, spec.model, spec.task, **given)
 
 
 def hidden_and_logits(

@@ -20,7 +20,13 @@ from grokjax.spec import models as spec
 
 EPS = 1e-5  # of a layer norm
 LookUp = Callable[[Array, Array], Array]
+Drop = Callable[[Array, int], Array]  # (what a layer's neurons pass on, layer) -> the same, some of it dropped
 Record = Callable[[str, Array], None]  # is handed each activation, by TransformerLens's name and in its layout
+
+
+def whole(x: Array, layer: int) -> Array:
+    """Drops nothing."""
+    return x
 
 
 def unrecorded(name: str, activation: Array) -> None:
@@ -64,6 +70,7 @@ def see(
     model: spec.Transformer,
     look_up: LookUp = gather,
     record: Record = unrecorded,
+    drop: Drop = whole,
 ) -> Float[Array, "n L d_model"]:
     """What W_U reads at every position: the residual stream, or only what the layers wrote to it, after the last layer
     norm if there is one."""
@@ -75,7 +82,7 @@ def see(
         x = x + positions
     written = []
     for layer in range(model.layers):
-        x, by_layer = block(params, x, model, layer, record)
+        x, by_layer = block(params, x, model, layer, record, drop)
         written += by_layer
     if not model.direct_path:
         x = functools.reduce(jnp.add, written)
@@ -83,7 +90,7 @@ def see(
 
 
 def block(
-    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record
+    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record, drop: Drop
 ) -> tuple[Float[Array, "n L d"], list[Float[Array, "n L d"]]]:
     """The residual stream after a layer, and what its attention and its MLP wrote to it."""
     here = f"blocks.{layer}"
@@ -98,7 +105,7 @@ def block(
     if model.d_mlp:
         record(f"{here}.hook_resid_mid", x)
         y = layernorm(params, x, model, "ln2", f".{layer}", record) if model.norms_inputs else x
-        by_neurons = neurons(params, y, model, layer, record)
+        by_neurons = drop(neurons(params, y, model, layer, record), layer)
         x, written = x + by_neurons, [attended, by_neurons]
         if model.layernorm == "post":
             x = layernorm(params, x, model, "ln2", f".{layer}", record)

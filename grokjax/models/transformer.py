@@ -48,9 +48,11 @@ class Transformer(nnx.Module):
         self.W_U = declare("W_U")
 
 
-def forward(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_vocab_out m"]:
-    """Logits before `logit_scale`."""
-    return hidden_and_logits(params, tokens, model, task)[1]
+def forward(
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task, drop: textbook.Drop = textbook.whole
+) -> Float[Array, "d_vocab_out m"]:
+    """Logits before `logit_scale`. drop: of what each layer's MLP writes to the stream."""
+    return linear(params["W_U"], _hidden_and_features(params, tokens, model, task, drop)[1])
 
 
 def hidden_and_logits(
@@ -90,19 +92,21 @@ def recorded_forward(
 
 
 def _hidden_and_features(
-    params: Params, tokens: Tokens, model: spec.Transformer, task: Task
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task, drop: textbook.Drop = textbook.whole
 ) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_model m"]]:
-    if model.is_three_tokens(task):
+    if model.is_three_tokens(task) and drop is textbook.whole:
         return three_tokens.hidden_and_features(params, tokens, model)
-    activations, x = _see(params, tokens, model)
+    activations, x = _see(params, tokens, model, drop)
     hidden = activations.get(f"blocks.{model.layers - 1}.mlp.hook_post")
     return None if hidden is None else _at_scored(hidden, task), _at_scored(x, task)
 
 
-def _see(params: Params, tokens: Tokens, model: spec.Transformer) -> tuple[dict[str, Array], Float[Array, "n L d"]]:
+def _see(
+    params: Params, tokens: Tokens, model: spec.Transformer, drop: textbook.Drop = textbook.whole
+) -> tuple[dict[str, Array], Float[Array, "n L d"]]:
     """Every activation by its name, and what W_U reads."""
     activations: dict[str, Array] = {}
-    return activations, textbook.see(params, tokens, model, textbook.one_hot_product, activations.__setitem__)
+    return activations, textbook.see(params, tokens, model, textbook.one_hot_product, activations.__setitem__, drop)
 
 
 def _at_scored(x: Float[Array, "n L d"], task: Task) -> Float[Array, "d m"]:

@@ -45,6 +45,7 @@ class MLP(Model):
     """Slope of leaky_relu below 0."""
 
     schemes: ClassVar[tuple[str, ...]] = ("torch_linear", "fan_in")
+    drops: ClassVar[bool] = True
     has_parts: ClassVar[bool] = True
 
     @classmethod

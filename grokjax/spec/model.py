@@ -20,6 +20,7 @@ class Model(Family):
     """Multiplies the logits (an inverse output temperature)."""
 
     schemes: ClassVar[tuple[str, ...]] = ()  # of starting values that it takes; the first is the default
+    drops: ClassVar[bool] = False  # whether its function takes what is dropped in training (noise.dropout)
     has_parts: ClassVar[bool] = False  # whether it says what its features, neurons and weights at both ends are
 
     @classmethod

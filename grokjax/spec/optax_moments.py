@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Len
-
-from grokjax.spec.fields import Count, Decay, NonNegative, Positive
-from grokjax.spec.optax_keys import B1, B2, B3, BetaPair, Betas, Eps, EpsRoot, FirstEstimate, Inside, Moments, Nesterov
+from grokjax.spec.fields import Count, NonNegative, Positive
+from grokjax.spec.optax_keys import (
+    B1,
+    B2,
+    B3,
+    Betas,
+    Eps,
+    EpsRoot,
+    Inside,
+    Moments,
+    Nesterov,
+)
 from grokjax.spec.optimizers import ChosenDecay, Optimizer
 from grokjax.spec.roles import Hyper, HyperCount, Null, Role
-from grokjax.spec.shapes import Shapes, is_matrix, parameter_count
+
+if TYPE_CHECKING:
+    pass
 
 
 class Acprop(Moments):
@@ -93,22 +103,6 @@ class Amsgrad(Moments):
     copies: ClassVar[int] = 3
 
 
-class DAdaptAdamW(Inside):
-    """AdamW that finds its rate (Defazio and Mishchenko 2023)."""
-
-    name: Literal["dadapt_adamw"] = "dadapt_adamw"
-    lr: Hyper[NonNegative] = 1.0
-    """A factor on the rate that is found."""
-    betas: BetaPair = [0.9, 0.999]
-    eps: Eps = 1e-8
-    estim_lr0: FirstEstimate = 1e-6
-    weight_decay: Hyper[NonNegative] = 0.0
-    """W loses the rate that is found * weight_decay * W a step."""
-
-    copies: ClassVar[int] = 3
-    takes_rate: ClassVar[bool] = True
-
-
 class Lamb(Betas, Inside):
     """Adam by the norm of each parameter; weight decay is a part of the step that is scaled (You et al. 2019)."""
 
@@ -117,46 +111,6 @@ class Lamb(Betas, Inside):
     eps_root: EpsRoot = 0.0
     weight_decay: Hyper[NonNegative] = 0.0
     """weight_decay * W is added to Adam's step, before that is scaled to the parameter's norm."""
-
-
-class Muon(Inside):
-    """Orthogonalized momentum of matrices, Adam of vectors (Jordan 2024).
-
-    Heads are taken together: W_Q, W_K and W_V as [d_model, heads * d_head], W_O as [heads * d_head, d_model]. For
-    Adam on W_E and W_U, write optimizer.groups.
-    """
-
-    name: Literal["muon"] = "muon"
-    ns_coeffs: Annotated[list[float], Len(3, 3), Role("hyper")] = [3.4445, -4.775, 2.0315]
-    """Coefficients of a Newton-Schulz step."""
-    ns_steps: Count = 5
-    """Newton-Schulz steps."""
-    beta: Hyper[Decay] = 0.95
-    """Share of the momentum that is kept each step."""
-    eps: Eps = 1e-8
-    nesterov: Nesterov = True
-    adaptive: bool = False
-    """Whether a step is scaled by its product with the momentum."""
-    preconditioning: Literal["frobenius", "spectral", "aol", "schatten"] = "frobenius"
-    """What a matrix is divided by before the Newton-Schulz steps."""
-    adam_b1: B1 = 0.9
-    adam_b2: B2 = 0.999
-    adam_eps_root: EpsRoot = 0.0
-    adam_weight_decay: Hyper[NonNegative] = 0.0
-    """Weight decay of the vectors."""
-    adam_learning_rate: Annotated[NonNegative | None, Role("hyper"), Null("lr")] = None
-    """Learning rate of the vectors; null is lr. Warm-up and schedule hold for it too."""
-    consistent_rms: Annotated[Positive | None, Role("hyper"), Null("by shape")] = None
-    """Root mean square of a step is about this; null scales it by sqrt(max(1, columns / rows))."""
-
-    weight_decay: Hyper[NonNegative] = 0.0
-    """Of matrices: W loses lr * weight_decay * W a step."""
-
-    takes_rate: ClassVar[bool] = True
-
-    def own_numbers(self, shapes: Shapes) -> int:
-        vectors = {name: shape for name, shape in shapes.items() if not is_matrix(name)}
-        return parameter_count(shapes) + parameter_count(vectors)
 
 
 class NAdam(Moments):
@@ -217,28 +171,6 @@ class OptimisticAdamV2(Moments):
     copies: ClassVar[int] = 3
 
 
-class Prodigy(Inside):
-    """Adam that finds its rate (Mishchenko and Defazio 2023)."""
-
-    name: Literal["prodigy"] = "prodigy"
-    lr: Hyper[NonNegative] = 1.0
-    """A factor on the rate that is found."""
-    betas: BetaPair = [0.9, 0.999]
-    beta3: Annotated[Decay | None, Role("hyper"), Null("sqrt(b2)")] = None
-    """Share of the sums behind the estimate that is kept each step; null is the root of the second of betas."""
-    eps: Eps = 1e-8
-    estim_lr0: FirstEstimate = 1e-6
-    estim_lr_coef: Hyper[Positive] = 1.0
-    """A factor on the estimate."""
-    weight_decay: Hyper[NonNegative] = 0.0
-    """W loses the rate that is found * weight_decay * W a step."""
-    safeguard_warmup: bool = False
-    """Whether the rate counts for the estimate's divisor: true for a long warm-up."""
-
-    copies: ClassVar[int] = 4
-    takes_rate: ClassVar[bool] = True
-
-
 class RAdam(Moments):
     """Adam whose first steps are rectified (Liu et al. 2020)."""
 
@@ -288,7 +220,7 @@ class Yogi(Moments):
 
 
 _FAMILIES = (
-    Acprop, AdaBelief, Adamax, AdamaxW, Ademamix, Adan, Adopt, Amsgrad, DAdaptAdamW, Lamb, Muon, NAdam, NAdamW,
-    Novograd, OptimisticAdam, OptimisticAdamV2, Prodigy, RAdam, SimplifiedAdemamix, Sophia, Yogi,
+    Acprop, AdaBelief, Adamax, AdamaxW, Ademamix, Adan, Adopt, Amsgrad, Lamb, NAdam, NAdamW, Novograd, OptimisticAdam,
+    OptimisticAdamV2, RAdam, SimplifiedAdemamix, Sophia, Yogi,
 )  # fmt: skip
 MOMENTS: dict[str, type[Optimizer]] = {family.model_fields["name"].default: family for family in _FAMILIES}

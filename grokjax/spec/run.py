@@ -85,6 +85,9 @@ class Train(Section):
     """Examples a step, drawn without replacement within an epoch; null is the full batch."""
 
 
+Dropped = Annotated[float, Field(ge=0, lt=1)]
+
+
 class Noise(Section):
     """Drawn at every step, from the run's seed and the step."""
 
@@ -92,6 +95,9 @@ class Noise(Section):
     """Probability that a label is replaced by one drawn from all classes."""
     weights: Annotated[NonNegative | None, Role("hyper"), Null("none")] = None
     """Standard deviation of what is added to every parameter where a step's gradient is taken."""
+    dropout: Annotated[Dropped | None, Role("hyper", dtype="float32"), Null("none")] = None
+    """Probability that a number of what an MLP passes on is set to 0, the others growing in turn: of a transformer what
+    each layer's MLP writes to the stream, of an mlp each hidden layer. In training only."""
     update: Annotated[NonNegative | None, Role("hyper"), Null("none")] = None
     """Standard deviation of what is added to every number of the optimizer's direction, before the learning rate."""
 

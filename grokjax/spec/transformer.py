@@ -54,6 +54,7 @@ class Transformer(Model):
     """Slope of leaky_relu below 0."""
 
     schemes: ClassVar[tuple[str, ...]] = ("paper", "fan_in", "torch_linear")
+    drops: ClassVar[bool] = True
     has_parts: ClassVar[bool] = True
 
     @classmethod

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from grokjax.spec.run import RunSpec
 from grokjax.sweep.explain import report
-from grokjax.sweep.keys import FAMILY_PATHS, families_of, family_paths, key_problem, split_key
+from grokjax.sweep.keys import FAMILY_PATHS, families_of, family_paths, key_problem, split_key, without_matrix
 from grokjax.sweep.layers import Layer, Mistakes, upwards
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.synonyms import value_hint
@@ -75,7 +75,7 @@ def _named_families(section: str, items: Layer, mistakes: Mistakes) -> tuple[dic
         given = items.get(f"{path}.name")
         names[path] = next(iter(options)) if given is None else given.value
         if given is not None and (not isinstance(given.value, str) or given.value not in options):
-            hint = value_hint(f"{path}.name", given.value, options)
+            hint = value_hint(without_matrix(f"{path}.name"), given.value, options)
             what = f"must be one of {', '.join(options)}, got {describe(given.value)}{hint}"
             mistakes.at(given.path, f"{path}.name", what)
             names[path], good = None, False

@@ -157,6 +157,7 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
             if what := probe.refusal(spec):
                 report("log.probes", what)
     if not broken:
+        _check_noise(spec, report)
         for family in (spec.loss, spec.optimizer, spec.constraint):
             _tell(family.problems(spec), report)
 
@@ -220,6 +221,14 @@ def _check_scheme(spec: RunSpec, report: Report) -> None:
         takes = " or ".join(sorted(model.schemes)) or "none: its starting values are its own"
         whose = next(name for name, other in MODELS.items() if scheme in other.schemes)
         report("init.scheme", f"{scheme} is the {whose}'s; an {model.name} takes {takes}")
+
+
+def _check_noise(spec: RunSpec, report: Report) -> None:
+    if spec.noise.labels is not None and spec.task.d_target:
+        what = f"labels are replaced by other classes, and the answers of {spec.task.name} are vectors; leave it out"
+        report("noise.labels", what)
+    if spec.noise.dropout is not None and not spec.model.drops:
+        report("noise.dropout", f"{spec.model.name} does not take what is dropped; leave it out")
 
 
 def _check_size(spec: RunSpec, report: Report) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from grokjax.models.params import Params
+from grokjax.models.textbook import Drop
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import Examples
@@ -50,6 +51,20 @@ def with_update_noise(spec: RunSpec, updates: Params, hyper: Hyper, step: Int[Ar
     size = learning_rate(spec.optimizer, hyper, step) * hyper["noise"]["update"]
     factors = hyper["optimizer"]["lr_by_matrix"]
     return {name: value - size * factors[name] * draws[name] for name, value in updates.items()}
+
+
+def dropping(spec: RunSpec, hyper: Hyper, step: Int[Array, ""]) -> Drop | None:
+    """What a training step drops: each number with the probability of noise.dropout; what stays is divided by the
+    probability to stay, so that its mean is kept (Srivastava et al. 2014)."""
+    if spec.noise.dropout is None:
+        return None
+    rate, key = hyper["noise"]["dropout"], noise_key("dropout", hyper, step)
+
+    def drop(x: Array, layer: int) -> Array:
+        stays = jax.random.uniform(jax.random.fold_in(key, layer), x.shape, jnp.float32) >= rate
+        return jnp.where(stays, x / (1 - rate).astype(x.dtype), 0)
+
+    return drop
 
 
 def normal_like(params: Params, key: Array) -> Params:

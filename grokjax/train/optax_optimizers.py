@@ -14,6 +14,8 @@ from jaxtyping import Array, Float
 from optax import contrib
 
 from grokjax.models.params import Params
+from grokjax.spec import optax_adaptive as adaptive
+from grokjax.spec import optax_matrices as matrices
 from grokjax.spec import optax_moments as moments
 from grokjax.spec import optax_optimizers as spec
 from grokjax.spec.optimizers import Optimizer
@@ -21,6 +23,7 @@ from grokjax.spec.shapes import is_matrix, sides_of
 from grokjax.train.parts import by_parts
 from grokjax.train.rates import Numbers, decay, scale, whole_step
 
+TINY = 1e-30  # keeps a division by the norm of what is 0 finite
 Make = Callable[..., optax.GradientTransformation]
 
 
@@ -59,17 +62,17 @@ def finds_rate(make: Make, family: Optimizer, numbers: Numbers) -> optax.Gradien
     return whole_step(family, numbers, step, found)
 
 
-def adafactor(family: spec.Adafactor, numbers: Numbers) -> optax.GradientTransformation:
+def adafactor(family: matrices.Adafactor, numbers: Numbers) -> optax.GradientTransformation:
     step = optax.adafactor(learning_rate=numbers["rate"], **arguments(family, numbers), dtype_momentum=None)  # pyright: ignore
     return whole_step(family, numbers, step)
 
 
-def dog(family: spec.Dog, numbers: Numbers) -> optax.GradientTransformation:
+def dog(family: adaptive.Dog, numbers: Numbers) -> optax.GradientTransformation:
     first = (family.init_step, numbers["init_step_value"])
     return contrib.dog(learning_rate=-1.0, init_step=first, eps=numbers["eps"])
 
 
-def galore(family: spec.Galore, numbers: Numbers) -> optax.GradientTransformation:
+def galore(family: matrices.Galore, numbers: Numbers) -> optax.GradientTransformation:
     def sides(params: Any) -> Any:
         found = {name: sides_of(name, value.ndim) for name, value in params.items()}
         return {name: contrib.GaLoreDimensionNumbers(*of) if of else None for name, of in found.items()}
@@ -89,7 +92,7 @@ def novograd(family: moments.Novograd, numbers: Numbers) -> optax.GradientTransf
     return optax.chain(normalized, decay(family, numbers), optax.trace(numbers["b1"]))
 
 
-def muon(family: moments.Muon, numbers: Numbers) -> optax.GradientTransformation:
+def muon(family: matrices.Muon, numbers: Numbers) -> optax.GradientTransformation:
     """Matrices by Muon, vectors by Adam, each with its rate and decay."""
     own = {name: value for name, value in arguments(family, numbers).items() if not name.startswith("adam_")}
     rms = own.pop("consistent_rms")
@@ -156,6 +159,24 @@ def sophia(family: moments.Sophia, numbers: Numbers) -> optax.GradientTransforma
     )
 
 
+def sam(family: spec.SAM, numbers: Numbers) -> optax.GradientTransformation:
+    """The step out of the gradient at W + rho g / |g|, of the same batch."""
+
+    def downhill(updates: Params, params: Params | None) -> Params:
+        length = jnp.sqrt(jnp.stack([jnp.square(updates[name]).sum() for name in sorted(updates)]).sum())
+        factor = numbers["rho"] / jnp.maximum(length, TINY)
+        return {name: -factor * u for name, u in updates.items()}
+
+    adam = optax.scale_by_adam(b1=numbers["b1"], b2=numbers["b2"], eps=numbers["eps"])
+    inner = optax.trace(numbers["momentum"]) if family.optimizer == "sgd" else adam
+    made = contrib.sam(inner, optax.stateless(downhill), family.sync_period, opaque_mode=True)  # pyright: ignore
+
+    def update(updates: Params, state: Any, params: Params, obj_fn: Callable[[Params], Array]) -> tuple[Params, Any]:
+        return made.update(updates, state, params, grad_fn=lambda at, _: jax.grad(obj_fn)(at))  # pyright: ignore
+
+    return optax.GradientTransformationExtraArgs(made.init, update)  # pyright: ignore[reportArgumentType]
+
+
 def optimistic_adam(family: moments.OptimisticAdam, numbers: Numbers) -> optax.GradientTransformation:
     own = arguments(family, numbers)
     optimism = own.pop("optimism")
@@ -170,18 +191,18 @@ def rprop(family: spec.RProp, numbers: Numbers) -> optax.GradientTransformation:
     return whole_step(family, numbers, optax.chain(step, optax.scale(numbers["of_lr"])))
 
 
-def schedule_free_adamw(family: spec.ScheduleFreeAdamW, numbers: Numbers) -> optax.GradientTransformation:
+def schedule_free_adamw(family: adaptive.ScheduleFreeAdamW, numbers: Numbers) -> optax.GradientTransformation:
     squares = optax.scale_by_rms(numbers["b2"], numbers["eps"], eps_in_sqrt=False, bias_correction=True)
     return _schedule_free(squares, family, numbers)
 
 
-def schedule_free_sgd(family: spec.ScheduleFreeSGD, numbers: Numbers) -> optax.GradientTransformation:
+def schedule_free_sgd(family: adaptive.ScheduleFreeSGD, numbers: Numbers) -> optax.GradientTransformation:
     return _schedule_free(optax.identity(), family, numbers)
 
 
 def _schedule_free(
     inner: optax.GradientTransformation,
-    family: spec.ScheduleFreeAdamW | spec.ScheduleFreeSGD,
+    family: adaptive.ScheduleFreeAdamW | adaptive.ScheduleFreeSGD,
     numbers: Numbers,
 ) -> optax.GradientTransformation:
     base = optax.chain(inner, decay(family, numbers), scale(numbers))
@@ -251,6 +272,7 @@ OF_OPTAX: dict[str, Make] = {
     "optimistic_adam": optimistic_adam,
     "prodigy": partial(finds_rate, contrib.prodigy),
     "rprop": rprop,
+    "sam": sam,
     "schedule_free_adamw": schedule_free_adamw,
     "schedule_free_sgd": schedule_free_sgd,
     "sophia": sophia,

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.network import forward
 from grokjax.models.params import Params
+from grokjax.models.textbook import Drop
 from grokjax.plan.cost import evaluates_train_set, evaluation_block
 from grokjax.spec.hypers import Hyper, with_numbers
 from grokjax.spec.run import RunSpec
@@ -20,7 +21,7 @@ from grokjax.train.batches import batch_at
 from grokjax.train.constraints import projection
 from grokjax.train.frozen import parted
 from grokjax.train.losses import mean_loss
-from grokjax.train.noise import with_label_noise, with_update_noise, with_weight_noise
+from grokjax.train.noise import dropping, with_label_noise, with_update_noise, with_weight_noise
 from grokjax.train.optimizers import apply, evaluated, optimizer
 from grokjax.train.state import Examples, State, View
 
@@ -60,9 +61,9 @@ def precision(spec: RunSpec, matmul: str | None = None) -> Iterator[None]:
 
 
 def loss_and_logits(
-    spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""]
+    spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""], drop: Drop | None = None
 ) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
-    logits = forward(spec, params, examples.inputs) * logit_scale
+    logits = forward(spec, params, examples.inputs, drop) * logit_scale
     return mean_loss(spec.loss, logits, wanted(spec.task, examples), examples.weights), logits
 
 
@@ -73,15 +74,17 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     batch = with_label_noise(spec, _batch(spec, train, hyper, at), hyper, at)
     logit_scale = hyper["model"]["logit_scale"]
     trained, frozen = parted(spec, state.params)
-    (loss, logits), grads = jax.value_and_grad(
-        lambda trained: loss_and_logits(spec, with_weight_noise(spec, trained, hyper, at) | frozen, batch, logit_scale),
-        has_aux=True,
-    )(trained)
+
+    def objective(trained: Params) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
+        noisy = with_weight_noise(spec, trained, hyper, at) | frozen
+        return loss_and_logits(spec, noisy, batch, logit_scale, dropping(spec, hyper, at))
+
+    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(trained)
     updates, opt_state = optimizer(spec.optimizer, hyper, at).update(
         grads,
         state.opt_state,
         trained,
-        obj_fn=lambda trained: loss_and_logits(spec, trained | frozen, batch, logit_scale)[0],
+        obj_fn=lambda trained: objective(trained)[0],
     )
     updates = with_update_noise(spec, updates, hyper, at)  # pyright: ignore[reportArgumentType]
     proposed = apply(trained, updates)  # pyright: ignore[reportArgumentType]
