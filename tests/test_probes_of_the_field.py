@@ -17,6 +17,7 @@ from grokjax.probes.circuits import circuits, circuits_of, kendall_tau
 from grokjax.probes.embedding import circularity_of, parallelograms, rqi
 from grokjax.probes.irreps import irreps
 from grokjax.probes.neurons import neuron_products
+from grokjax.probes.progress import progress
 from grokjax.spec.families import validate
 from grokjax.spec.probes import PROBES as DECLARED
 from grokjax.sweep.check import resolve
@@ -176,3 +177,18 @@ def test_probes_of_a_run_are_recorded_as_many_as_declared(tmp_path: Path):
         for probe in bucket.spec.log.probes:
             found = [name for name in names if name.startswith(probe.name)]
             assert 0 < len(found) <= probe.column_count(bucket.spec), (probe.name, found)
+
+
+def test_progress_of_two_tokens_reads_sequences_of_two():
+    spec = run_of(
+        task={"p": 7, "format": "two_tokens"},
+        model={"d_model": 8, "heads": 2, "d_mlp": 12, "mask": "none", "positions": "none", "attention_mix": 0.0},
+    )
+    params = starting_params(jnp.uint32(1), spec)
+    measured = {name: float(value) for name, value in progress(spec, params, jnp.zeros((3, 2), jnp.int32)).items()}
+    assert all(np.isfinite(value) for value in measured.values())
+    # without positions and with even attention the operands are only added at b, but b alone stands in the stream
+    plain = {name: value * (0 if name in ("W_V.0", "W_in.0") else 1) for name, value in params.items()}
+    apart = float(progress(spec, plain, jnp.zeros((3, 2), jnp.int32))["progress/gradient_symmetricity"])
+    assert apart == pytest.approx(0, abs=1e-6)  # a reaches no logit
+    assert 0 < measured["progress/gradient_symmetricity"] < 1

@@ -62,7 +62,7 @@ def _explained(x: Float[Array, "m n"], y: Float[Array, "m n"]) -> Float[Array, "
     return share(share(jnp.square((x * y).sum(1)), jnp.square(x).sum(1)), jnp.square(y).sum(1))
 
 
-def fits(spec: RunSpec, tokens: Int[np.ndarray, "n 3"], params: Params) -> dict[str, Float[Array, " m"]]:
+def fits(spec: RunSpec, tokens: Int[np.ndarray, "n L"], params: Params) -> dict[str, Float[Array, " m"]]:
     """`LAYER/NAME` -> each neuron's number of that name in `Fit`."""
     numbers = {}
     for layer, x in preactivations(spec, params, jnp.asarray(tokens)).items():

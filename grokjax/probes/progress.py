@@ -41,7 +41,7 @@ class Seen(NamedTuple):
 def progress(
     spec: RunSpec,
     params: Params,
-    train: Int[Array, "n_train 3"],
+    train: Int[Array, "n_train L"],
     logit_scale: Float[Array, ""] | float = 1.0,
     keys: Bool[Array, " k"] | None = None,
 ) -> Metrics:
@@ -55,7 +55,7 @@ def progress(
     cycle = cycle_of(spec.task)
     if spec.model.has_embedding:
         metrics["progress/gradient_symmetricity"] = gradient_symmetricity(
-            params, spec.model, spec.task.operand_values, logit_scale
+            params, spec.model, spec.task.operand_values, logit_scale, spec.task.n_ctx
         )
     if cycle.n > 2:
         seen, basis = see(spec, params, cycle, logit_scale), waves(cycle.n, params[next(iter(params))].dtype)
@@ -151,7 +151,7 @@ def _of_logits(
     cycle: Cycle,
     basis: Waves,
     keys: Bool[Array, " k"],
-    train: Int[Array, "n_train 3"],
+    train: Int[Array, "n_train L"],
 ) -> Metrics:
     """What the logits are without all but the directions cos w(a+b), sin w(a+b) of the key frequencies, and without
     these."""
@@ -186,7 +186,7 @@ def key_part(
     return cos.T @ basis.cos + sin.T @ basis.sin, (cos, sin)
 
 
-def _rows(train: Int[Array, "n_train 3"], cycle: Cycle) -> tuple[Int[Array, " n_train"], Bool[Array, " n_train"]]:
+def _rows(train: Int[Array, "n_train L"], cycle: Cycle) -> tuple[Int[Array, " n_train"], Bool[Array, " n_train"]]:
     """Number of each train example among the pairs, and whether it is one of them."""
     a, b = (jnp.asarray(cycle.places)[train[:, position]] for position in (0, 1))
     is_pair = (a >= 0) & (b >= 0)

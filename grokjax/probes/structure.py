@@ -52,17 +52,18 @@ def distance_irrelevance(right: Float[Array, " pairs"], by_distance: Int[np.ndar
 
 
 def gradient_symmetricity(
-    params: Params, model: spec.Model, p: int, logit_scale: Float[Array, ""] | float = 1.0
+    params: Params, model: spec.Model, p: int, logit_scale: Float[Array, ""] | float = 1.0, length: int = 3
 ) -> Float[Array, ""]:
     """Mean over 100 fixed triples (a, b, c) of the cosine between the gradients of logit c at (a, b) with respect to
     the embeddings of a and of b: 1 where the operands are only added (pizza), less where they are not (clock). Zhong et
     al. 2023, definition 4.1, with the triples of their code; c is any class.
 
-    Needs a table W_E: the inputs of a one-hot MLP have no embedding of their own. A gradient that is 0 counts as 0.
+    length: of a sequence, 2 where there is no `=`. Needs a table W_E: the inputs of a one-hot MLP have no embedding of
+    their own. A gradient that is 0 counts as 0.
     """
     a, b, c = triples(p)
     m, own = len(a), "W_E.0" in params  # whether each operand has a table of its own
-    tokens = np.stack([np.arange(m), np.arange(m) + (0 if own else m), np.full(m, 2 * m)], axis=1)
+    tokens = np.stack([np.arange(m), np.arange(m) + (0 if own else m), np.full(m, 2 * m)], axis=1)[:, :length]
 
     def chosen(of_a: Float[Array, "m d"], of_b: Float[Array, "m d"]) -> Float[Array, ""]:
         """Each example reads rows of its own; the last one is the transformer's `=`."""

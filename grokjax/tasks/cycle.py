@@ -67,6 +67,8 @@ def cycle_of(task: Task) -> Cycle:
     group: 0, 1, ..., p-1 with sign 0."""
     if not isinstance(task, Modular):
         raise ValueError(f"task {task.name} is no modular arithmetic: it has no cyclic group, and no Fourier modes")
+    if not task.follows_cycle:
+        raise ValueError(f"Fourier modes are not measured of sequences of format {task.format}")
     p, op = task.p, task.op
     if op in ("add", "subtract"):
         return Cycle(task, np.arange(p), 1 if op == "add" else -1)
