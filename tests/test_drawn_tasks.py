@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from grokjax.models.network import forward
-from grokjax.spec.drawn_tasks import Addition, Parity, Repeats, SignalPairs, SkipTrigrams, TeacherStudent
+from grokjax.spec.drawn_tasks import Parity, TeacherStudent
 from grokjax.spec.losses import CrossEntropy, Hinge
 from grokjax.spec.models import Transformer
 from grokjax.spec.run import RunSpec
+from grokjax.spec.sequence_tasks import Addition, Repeats, SignalPairs, SkipTrigrams
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.task import Split
 from grokjax.tasks.all import choice, fresh_examples, scores, table

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from grokjax.spec.array_task import Arrays
-from grokjax.spec.drawn_tasks import Addition, Parity, Repeats, SignalPairs, SkipTrigrams, TeacherStudent
+from grokjax.spec.drawn_tasks import Parity, TeacherStudent
 from grokjax.spec.pair_tasks import GroupTask, Modular, Templates, is_prime
+from grokjax.spec.sequence_tasks import Addition, Repeats, SignalPairs, SkipTrigrams
 from grokjax.spec.task import Sizes, Split, Task
 
 __all__ = ["TASKS", "Modular", "Sizes", "Split", "Task", "is_prime"]

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.spec.drawn_tasks import Addition
+from grokjax.spec.sequence_tasks import Addition
 from grokjax.tasks.examples import Examples, Scores, is_right
 
 PLUS, EQUALS = 10, 11

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from grokjax.spec.drawn_tasks import Repeats
+from grokjax.spec.sequence_tasks import Repeats
 from grokjax.tasks.examples import Examples, Scores
 
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from grokjax.spec.drawn_tasks import SignalPairs
+from grokjax.spec.sequence_tasks import SignalPairs
 from grokjax.tasks.examples import Examples, Table
 
 

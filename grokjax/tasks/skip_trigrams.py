@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from grokjax.spec.drawn_tasks import SkipTrigrams
+from grokjax.spec.sequence_tasks import SkipTrigrams
 from grokjax.tasks.examples import Examples
 
 

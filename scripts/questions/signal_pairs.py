@@ -20,7 +20,7 @@ from grokjax.analysis.cells import ordered_values
 from grokjax.analysis.outcomes import cell_outcomes
 from grokjax.figures.style import PALETTE, group_colors
 from grokjax.results.read import Results
-from grokjax.spec.drawn_tasks import SignalPairs
+from grokjax.spec.sequence_tasks import SignalPairs
 from grokjax.tasks.signal_pairs import table as every_sequence
 
 LOSS, PROBE = "final/test/loss", "final/circuits/"
