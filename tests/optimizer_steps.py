@@ -12,7 +12,7 @@ from grokjax.spec.families import validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 from grokjax.train.optimizers import evaluated, optimizer
 
 STEPS = 50

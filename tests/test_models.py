@@ -17,7 +17,7 @@ from grokjax.spec.families import validate
 from grokjax.spec.models import Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 from grokjax.tasks.all import table
 
 P = 5

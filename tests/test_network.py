@@ -22,7 +22,7 @@ from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.tasks import Modular
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 
 P = 7
 TOKENS = np.array(list(itertools.product(range(P), range(P), [P])))

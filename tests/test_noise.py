@@ -15,9 +15,9 @@ from grokjax.spec.families import validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.identity import program_key, run_id
 from grokjax.spec.run import RunSpec
-from grokjax.sweep.check import resolve
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep
+from grokjax.sweep.resolve import resolve
 from grokjax.tasks.all import choice, chosen_examples, table
 from grokjax.train.noise import dropping, noise_key, normal_like, with_label_noise, with_weight_noise
 from grokjax.train.step import loss_and_logits, start, step

@@ -25,7 +25,7 @@ import grokjax
 from grokjax.results.read import Results
 from grokjax.spec.families import validate
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 from grokjax.train.batches import batch_at
 from grokjax.train.state import Examples
 

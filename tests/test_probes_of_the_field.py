@@ -20,9 +20,9 @@ from grokjax.probes.neurons import neuron_products
 from grokjax.probes.progress import progress
 from grokjax.spec.families import validate
 from grokjax.spec.probes import PROBES as DECLARED
-from grokjax.sweep.check import resolve
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import SweepError, parse_sweep
+from grokjax.sweep.resolve import resolve
 from grokjax.tasks.groups import multiplication
 from grokjax.tasks.irreps import classes_of, irreps_of
 

@@ -16,7 +16,7 @@ from grokjax.spec.roles import role_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Section, kind_of
 from grokjax.spec.walk import fields_of, plain, section_of
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 
 SECTIONS = ("init", "train", "noise", "stop", "numerics", "log", "events", "engine")
 # values that are read otherwise than as they stand, or that no generic rule can vary

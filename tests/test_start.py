@@ -21,7 +21,7 @@ from grokjax.spec.families import validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 from grokjax.sweep.run import Run
 from grokjax.train.state import State
 from grokjax.train.step import start

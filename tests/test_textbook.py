@@ -24,7 +24,7 @@ from grokjax.models.features import linear, spread, total
 from grokjax.spec.families import validate
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
-from grokjax.sweep.check import resolve
+from grokjax.sweep.resolve import resolve
 from grokjax.tasks.all import table
 from grokjax.train.losses import exact
 

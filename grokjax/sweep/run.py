@@ -13,7 +13,7 @@ from grokjax.spec.origin import Origin
 from grokjax.spec.own import Own
 from grokjax.spec.run import RunSpec
 from grokjax.spec.section import Families
-from grokjax.sweep import check
+from grokjax.sweep import check, resolve
 from grokjax.sweep.arms import Arm
 from grokjax.sweep.build import build
 from grokjax.sweep.keys import FROM_RUN
@@ -72,7 +72,7 @@ def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> li
         if key in layer:
             layer[key] = _located(layer[key], mistakes)
     spec, broken = build(layer, mistakes)
-    spec = check.with_answers(spec, broken, mistakes.memo)
+    spec = resolve.with_answers(spec, broken, mistakes.memo)
     wrong = set(broken)
 
     def report(key: str, what: str, *related: str) -> None:
@@ -96,7 +96,7 @@ def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> li
 
 
 def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, memo: Memo) -> Run:
-    wanted, spec = spec.init.from_run, check.resolve(spec, explicit, parent, memo)
+    wanted, spec = spec.init.from_run, resolve.resolve(spec, explicit, parent, memo)
     origin = origin_of(parent, wanted) if parent and wanted else None
     return Run(identity.run_id(spec, origin, memo), spec, (arm.name,), origin)
 
