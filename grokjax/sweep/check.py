@@ -191,10 +191,11 @@ def check_parents(spec: RunSpec, parents: Sequence[Parent], report: Report, brok
             report(key, f"run {parent.run_id} does not fit: {what}{more}")
     if "optimizer" not in broken and wanted.optimizer == "keep":
         ours = spec.optimizer
-        other = [parent for parent in parents if parent.spec.optimizer.state_kind != ours.state_kind]
-        for parent in other[:1]:
+        unlike = [parent for parent in parents if parent.spec.optimizer.state_kind != ours.state_kind]
+        for parent in unlike[:1]:
             theirs = f"{parent.spec.optimizer.name} of run {parent.run_id}"
-            what = f"{ours.name} cannot go on with the moments of {theirs}; write optimizer: reset"
+            other = "" if parent.spec.optimizer.name != ours.name else ", whose filters, groups or decay_to are others"
+            what = f"{ours.name} cannot go on with the moments of {theirs}{other}; write optimizer: reset"
             report("init.from_run.optimizer", what, "optimizer.name")
         _check_frozen(spec, parents, report, broken)
 

@@ -12,10 +12,12 @@ from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
 from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import Uses
+from grokjax.spec.walk import dotted
+from grokjax.spec.walk import plain as spec_plain
 from grokjax.sweep.arms import Arm, choose, read_arms
 from grokjax.sweep.effects import check_draws, check_grid
 from grokjax.sweep.extends import whole_text, with_extended
-from grokjax.sweep.keys import FAMILY_PATHS, FROM_RUN, SELECT, split_key
+from grokjax.sweep.keys import BY_MATRIX, FAMILY_PATHS, FROM_RUN, SELECT, split_key
 from grokjax.sweep.layers import Mistakes, overlay, place_of
 from grokjax.sweep.load import Document, Mistake, SweepError, read_sweep
 from grokjax.sweep.mapping import document_of, plain
@@ -159,18 +161,38 @@ def _columns(arm: Arm, runs: list[Run]) -> tuple[str, ...]:
     for word in ("results", "run", "step", "optimizer") if FROM_RUN in keys else ("run",):
         values = {getattr(parent, word, None) for parent in parents if parent or word == "run"}
         keys += [f"{FROM_RUN}.{word}"] if len(values) > 1 else []
-    return tuple(dict.fromkeys(key for key in keys if key not in whole))
+    return tuple(dict.fromkeys(inner for key in keys if key not in whole for inner in _within(key, runs)))
+
+
+def _within(key: str, runs: list[Run]) -> list[str]:
+    """The key; of one whose values are mappings (a table by matrix, optimizer.groups), the keys in them that differ.
+
+    Of a matrix that is in a group in some runs only, its optimizer's name tells that.
+    """
+    values = [_value_at(key, run) for run in runs]
+    if not any(isinstance(value, dict) for value in values):
+        return [key]
+    flats = [dotted({key: spec_plain(value)}) for value in values if isinstance(value, dict)]
+    found = []
+    for inner in dict.fromkeys(inner for flat in flats for inner in flat):
+        present = {repr(flat[inner]) for flat in flats if inner in flat}
+        is_missing = any(inner not in flat for flat in flats)
+        if len(present) > 1 or (is_missing and (key not in BY_MATRIX or split_key(inner)[3:] == ["name"])):
+            found.append(inner)
+    return found
+
+
+def _value_at(key: str, run: Run) -> Any:
+    value: Any = run.spec
+    for word in split_key(key):
+        value = value.get(word) if isinstance(value, dict) else getattr(value, word, None)
+    return value
 
 
 def _is_key(key: str, runs: list[Run]) -> bool:
     """Whether one of the runs has a key."""
-    *above, last = split_key(key)
-    sections: list[Any] = [run.spec for run in runs]
-    for part in above:
-        inside = [
-            section.get(part) if isinstance(section, dict) else getattr(section, part, None) for section in sections
-        ]
-        sections = [section for section in inside if section is not None]
+    above, last = ".".join(split_key(key)[:-1]), split_key(key)[-1]
+    sections = [_value_at(above, run) if above else run.spec for run in runs]
     return any(isinstance(section, dict) or hasattr(section, last) for section in sections)
 
 

@@ -32,15 +32,27 @@ def report(problem: Any, items: Layer, mistakes: Mistakes) -> None:
             if deeper is not None and mistakes.document.has((*path, deeper)):
                 path = (*path, deeper)
     if problem["type"] == "extra_forbidden":
-        mistakes.at(
-            path, key, _unknown_in_list(parts[-1], item.value[index] if item and index is not None else {}, mistakes)
-        )
+        holder = _holder(item.value, problem["loc"]) if item else None
+        mistakes.at(path, key, _unknown_in_family(parts[-1], holder, mistakes))
         return
     mistakes.at(path, key, _explain(problem, key) + hint)
 
 
-def _unknown_in_list(word: str, holder: Any, mistakes: Mistakes) -> str:
-    """Of a key that a family of a list (optimizer.filters) has not."""
+def _holder(value: Any, loc: tuple[Any, ...]) -> Any:
+    """What holds the last word of a place within a value, whose own place may be any beginning of it."""
+    for begin in range(len(loc)):
+        inside: Any = value
+        for word in loc[begin:-1]:
+            is_item = isinstance(word, int) and isinstance(inside, list)
+            is_there = is_item or (isinstance(inside, dict) and word in inside)
+            inside = inside[word] if is_there else None
+        if isinstance(inside, dict) and loc[-1] in inside:
+            return inside
+    return None
+
+
+def _unknown_in_family(word: str, holder: Any, mistakes: Mistakes) -> str:
+    """Of a key that a family within a value (an item of optimizer.filters) has not."""
     name = holder.get("name") if isinstance(holder, dict) else None
     having = [families[name] for families in mistakes.families.values() if isinstance(name, str) and name in families]
     if not having:

@@ -12,9 +12,13 @@ import numpy as np
 import pandas as pd
 import panels
 from answers import Estimate, Tables, share, text_table
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
+from grokjax.analysis.cells import ordered_values
 from grokjax.analysis.outcomes import cell_outcomes
+from grokjax.figures.style import PALETTE, group_colors
 from grokjax.results.read import Results
 from grokjax.spec.drawn_tasks import SignalPairs
 from grokjax.tasks.signal_pairs import table as every_sequence
@@ -119,23 +123,34 @@ def figure(tables: Tables) -> Figure:
     """Against the head dimension, by weight decay: the share that is solved with one head and with two, with and
     without the direct path; the loss; and tau of two heads."""
     cells, runs = tables["cells"], tables["runs"]
+    widths = ordered_values(cells["d_head"].astype(int))
     with panels.panels(3, 2, NOTE) as (picture, grid):
         for row, direct in enumerate((True, False)):
-            way = "direct path on" if direct else "direct path off"
             for column, heads in enumerate((1, 2)):
                 part = cells[(cells["direct_path"] == direct) & (cells["heads"] == heads)]
+                words = f"solved, {heads} head{'s' if heads > 1 else ''}, {'with' if direct else 'no'} direct path"
                 if len(part):
-                    words = f"solved, {heads} head{'s' if heads > 1 else ''}, {way}"
                     panels.draw_cells(grid[row, column], part, "d_head", "share", "weight_decay", words)
-        both = runs[(runs["heads"] == 2) & runs["solved"]]
-        for decay, part in both.groupby("weight_decay"):
-            grid[0, 2].plot(part["d_head"], part["tau"], "o", markersize=3, alpha=0.6, label=f"{decay:g}")
-        grid[0, 2].set(xlabel="d_head", ylabel="tau of two heads' orders", ylim=(-1.1, 1.1))
+        _draw_orders(grid[0, 2], runs[(runs["heads"] == 2) & runs["solved"]])
+        for axes in (*grid[:, 0], *grid[:, 1], grid[0, 2]):
+            axes.set_xticks(widths, [str(width) for width in widths])
         by_hand = tables["by_hand"]
-        grid[1, 2].plot(by_hand["scale"], by_hand["loss"], "o-", markersize=3.4)
+        grid[1, 2].plot(by_hand["scale"], by_hand["loss"], "o-", color=PALETTE[0], markersize=3.4)
         grid[1, 2].set(xlabel="scale of the solution by hand", ylabel="loss (nats)", xscale="log", yscale="log")
+        grid[1, 2].set_xticks(SCALES, [str(scale) for scale in SCALES])
+        grid[1, 2].xaxis.set_minor_locator(NullLocator())
         panels.legend(grid[0, 0], "weight_decay")
     return picture
+
+
+def _draw_orders(axes: Axes, runs: pd.DataFrame) -> None:
+    """A mark a run of two heads, beside each other where they are equal."""
+    decays = ordered_values(runs["weight_decay"])
+    for index, (decay, color) in enumerate(zip(decays, group_colors(True, len(decays)), strict=True)):
+        part = runs[runs["weight_decay"] == decay].sort_values(["d_head", "tau"])
+        beside = (part.groupby("d_head").cumcount() - 1) * 0.03 + (index - (len(decays) - 1) / 2) * 0.12
+        axes.plot(part["d_head"] + beside, part["tau"], panels.MARKERS[index], color=color, markersize=3, alpha=0.8)
+    axes.set(xlabel="d_head", ylabel="tau of two heads' orders", ylim=(-1.1, 1.1))
 
 
 if __name__ == "__main__":
