@@ -118,9 +118,10 @@ def _attention(params: Params, x: Array, layer: int, form: Form):
     seen = np.ones((x.shape[1],) * 2, bool)
     seen = np.tril(seen) if form.mask == "causal" else seen
     share = 1.0 if form.attention_mix is None else form.attention_mix
-    written, kept = np.zeros_like(x), []
+    biases = [params.get(f"{name}.{layer}", np.zeros(heads)) for name in ("b_Q", "b_K", "b_V")]
+    written, kept = np.zeros_like(x) + params.get(f"b_O.{layer}", 0.0), []
     for h in range(heads):
-        q, k, v = y @ w_q[h], y @ w_k[h], y @ w_v[h]
+        q, k, v = (y @ w[h] + bias[h] for w, bias in zip((w_q, w_k, w_v), biases, strict=True))
         scores = np.where(seen, q @ k.transpose(0, 2, 1) / math.sqrt(d_head), -np.inf)
         soft = np.exp(scores - scores.max(-1, keepdims=True))
         soft /= soft.sum(-1, keepdims=True)
@@ -135,6 +136,8 @@ def _attention(params: Params, x: Array, layer: int, form: Form):
         d_own = post_back(d_out, grads)
         d = d_own + d_written
         dy = np.zeros_like(y)
+        if f"b_O.{layer}" in params:
+            grads[f"b_O.{layer}"] += d.sum((0, 1))
         for h, (q, k, v, soft, weights, z) in enumerate(kept):
             grads[f"W_O.{layer}"][h] += np.einsum("nqe,nqd->ed", z, d)
             dz = d @ w_o[h].T
@@ -146,6 +149,8 @@ def _attention(params: Params, x: Array, layer: int, form: Form):
                 ("W_V", w_v, weights.transpose(0, 2, 1) @ dz),
             ):
                 grads[f"{name}.{layer}"][h] += np.einsum("nqd,nqe->de", y, of)
+                if f"b_O.{layer}" in params:
+                    grads[f"b{name[1:]}.{layer}"][h] += of.sum((0, 1))
                 dy += of @ w[h].T
         if form.layernorm == "stream":
             return norm_back(dy + d_own, grads)

@@ -29,6 +29,7 @@ TOKENS = np.array(list(itertools.product(range(P), range(P), [P])))
 SIZES = {"d_model": 8, "heads": 2, "d_head": 3, "logit_scale": 2.5}
 OPTIONS = {
     "no mask, sinusoids, no biases": {"d_mlp": 12, "mask": "none", "positions": "sinusoidal", "bias": False},
+    "biases of attention": {"d_mlp": 12, "attention_bias": True},
     "no positions, all of the softmax": {"d_mlp": 12, "layernorm": "pre", "positions": "none", "attention_mix": 1.0},
 }
 MODELS = {

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from grokjax.cli import app
 from grokjax.results.export import export_network
 from grokjax.results.network import StoredNetwork
-from grokjax.results.published import renamed, without_strangers
+from grokjax.results.published import renamed, unsaid, without_strangers
 from grokjax.spec.models import Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
@@ -112,7 +112,10 @@ def normed(*kinds):
 
 
 BAD = {
-    "a bias": (lambda: transformer_lens() | {"blocks.1.attn.b_O": np.ones(8, np.float32)}, "b_O is not 0"),
+    "some biases of attention": (
+        lambda: without("blocks.0.attn.b_Q") | {"blocks.1.attn.b_O": np.ones(8, np.float32)},
+        "lacks b_Q.0",
+    ),
     "a bias of some classes": (lambda: transformer_lens() | {"unembed.b_U": np.arange(8.0)}, "b_U is not 0"),
     "an unknown name": (lambda: transformer_lens() | {"blocks.0.attn.W_X": np.ones(3)}, "blocks.0.attn.W_X is no"),
     "no W_U": (lambda: without("unembed.W_U"), "lacks W_U"),
@@ -266,8 +269,9 @@ def test_the_file_that_is_read_is_not_written(tmp_path):
         Transformer(layers=1, d_model=8, heads=2, d_mlp=12, layernorm="pre", activation="gelu"),
         Transformer(layers=2, d_model=8, heads=4, d_mlp=0, layernorm="pre"),
         Transformer(layers=1, d_model=8, heads=2, d_mlp=0),
+        Transformer(layers=2, d_model=8, heads=2, d_mlp=12, attention_bias=True, mask="none"),
     ],
-    ids=["two layers", "layer norms", "attention with norms", "attention only"],
+    ids=["two layers", "layer norms", "attention with norms", "attention only", "biases of attention"],
 )
 def test_a_network_goes_to_transformer_lens_and_comes_back_the_same(tmp_path, model):
     spec = RunSpec(task=Modular(p=7), model=model)
@@ -278,7 +282,8 @@ def test_a_network_goes_to_transformer_lens_and_comes_back_the_same(tmp_path, mo
     export_network(StoredNetwork("0123456789ab", 0, spec, params), there)
     state = load_file(there)
     assert {"blocks.0.attn.W_Q", "blocks.0.attn.b_Q", "blocks.0.attn.b_O", "unembed.b_U"} <= set(state)
-    assert not any(value.any() for name, value in state.items() if re.search(r"\.b_[QKVOU]$", name))
+    biases = "b_U" if model.attention_bias else "b_[QKVOU]"
+    assert not any(value.any() for name, value in state.items() if re.search(rf"\.{biases}$", name))
     done = CliRunner().invoke(app, ["convert", str(there), "--out", str(back)])
     assert done.exit_code == 0, done.output
     found = load_file(back)
@@ -286,4 +291,14 @@ def test_a_network_goes_to_transformer_lens_and_comes_back_the_same(tmp_path, mo
     assert all((found[name] == value).all() for name, value in params.items())
     (told,) = re.findall(r"model: (\{.+\})", done.output)
     assert f"layernorm: {model.layernorm}" in told
+    assert ("attention_bias: true" in told) == model.attention_bias
+    assert ("mask: none" in told) == (model.mask == "none")
     assert not model.d_mlp or f"activation: {model.activation}" in told
+
+
+def test_what_weights_say_of_norms_and_biases_is_told_and_what_they_do_not_say_of_positions():
+    spec = RunSpec(task=Modular(p=7), model=Transformer(d_model=8, layernorm="post", bias=False, positions="none"))
+    params = {name: np.ones(shape, np.float32) for name, shape in parameter_shapes(spec).items()}
+    model, *notes = unsaid(params, {})
+    assert "layernorm: post, bias: false" in model
+    assert "the weights do not say the positions: add positions: sinusoidal, or positions: none" in notes

@@ -136,6 +136,9 @@ def attention(
 ) -> Float[Array, "n L d"]:
     here = f"blocks.{layer}.attn"
     q, k, v = (jnp.einsum("nid,hde->nhie", x, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))
+    if model.attention_bias:
+        biases = (params[f"{name}.{layer}"][:, None] for name in ("b_Q", "b_K", "b_V"))
+        q, k, v = (of_heads + bias for of_heads, bias in zip((q, k, v), biases, strict=True))
     for name, of_heads in (("q", q), ("k", k), ("v", v)):
         record(f"{here}.hook_{name}", of_heads.swapaxes(1, 2))
     seen = jnp.ones((x.shape[1], x.shape[1]), bool)
@@ -149,7 +152,8 @@ def attention(
     record(f"{here}.hook_pattern", weights)
     record(f"{here}.hook_z", jnp.einsum("nhij,nhje->nihe", weights, v))
     # not from z: what is multiplied first depends on the sizes
-    return jnp.einsum("nhij,nhje,hed->nid", weights, v, params[f"W_O.{layer}"])
+    written = jnp.einsum("nhij,nhje,hed->nid", weights, v, params[f"W_O.{layer}"])
+    return written + params[f"b_O.{layer}"] if model.attention_bias else written
 
 
 def layernorm(

@@ -63,16 +63,17 @@ def _first_layer(params: Params, sees: list[Float[Array, "v n"]], model: spec.Tr
     x = _embedded(params, model)
     y = [_read(params, at, model, "ln1", ".0") for at in x]
     x = y if model.layernorm == "stream" else x
-    k, v = ([_heads(params[f"{name}.0"], at) for at in y] for name in ("W_K", "W_V"))
-    q = [_heads(params["W_Q.0"], at) for at in y[1:]] if deeper else [None, _heads(params["W_Q.0"], y[2])]
+    k, v = ([_heads(params, at, model, kind, 0) for at in y] for kind in "KV")
+    q2 = _heads(params, y[2], model, "Q", 0)
     # what each token says to the queries behind it, looked up at once: scores of the last query, values, ...
-    of_first, of_second = [_scores(q[1], k[0]), v[0]], [_scores(q[1], k[1]), v[1]]
+    of_first, of_second = [_scores(q2, k[0]), v[0]], [_scores(q2, k[1]), v[1]]
     if deeper:
         of_first += [k[0]]
-        of_second += [_scores(q[0], k[1]), q[0], x[1]]
+        q1 = _heads(params, y[1], model, "Q", 0)
+        of_second += [_scores(q1, k[1]), q1, x[1]]
     s20, v0, *rest_first = _look_up(of_first, sees[0])
     s21, v1, *rest_second = _look_up(of_second, sees[1])
-    z2 = _attend([s20, s21, _scores(q[1], k[2])], [v0, v1, v[2]], model)
+    z2 = _attend([s20, s21, _scores(q2, k[2])], [v0, v1, v[2]], model)
     if not deeper:
         return [_after_attention(params, x[2], z2, model, 0)]
     (k0,), (s11, q1, x1) = rest_first, rest_second
@@ -94,21 +95,26 @@ def _layer(params: Params, x: Stream, sees: list[Float[Array, "v n"]], model: sp
     only the last position, without its MLP."""
     y = [_read(params, at, model, "ln1", f".{layer}") for at in x]
     x = y if model.layernorm == "stream" else x
-    k, v = ([_heads(params[f"{name}.{layer}"], at) for at in y] for name in ("W_K", "W_V"))
+    k, v = ([_heads(params, at, model, kind, layer) for at in y] for kind in "KV")
     k0, v0 = _look_up([k[0], v[0]], sees[0])
     keys, values = [k0, *k[1:]], [v0, *v[1:]]
     deeper = layer < model.layers - 1
     after = [_after_attention(params, x[0], v[0], model, layer)] if deeper else []
     for position in (1, 2) if deeper else (2,):
-        q = _heads(params[f"W_Q.{layer}"], y[position])
+        q = _heads(params, y[position], model, "Q", layer)
         z = _attend([_scores(q, key) for key in keys[: position + 1]], values[: position + 1], model)
         after.append(_after_attention(params, x[position], z, model, layer))
     return after
 
 
-def _heads(W: Float[Array, "h d e"], y: Float[Array, "d m"]) -> Float[Array, "h e m"]:
+def _heads(
+    params: Params, y: Float[Array, "d m"], model: spec.Transformer, kind: str, layer: int
+) -> Float[Array, "h e m"]:
+    """Queries, keys or values (Q, K, V) of a layer's heads."""
+    W = params[f"W_{kind}.{layer}"]
     heads, d, e = W.shape
-    return linear(W.transpose(1, 0, 2).reshape(d, heads * e), y).reshape(heads, e, -1)
+    values = linear(W.transpose(1, 0, 2).reshape(d, heads * e), y).reshape(heads, e, -1)
+    return values + params[f"b_{kind}.{layer}"][..., None] if model.attention_bias else values
 
 
 def _scores(q: Float[Array, "h e _"], k: Float[Array, "h e _"]) -> Float[Array, "h _"]:
@@ -148,6 +154,8 @@ def _after_attention(
     """The stream with what the heads wrote to it, and then, but in the last layer, the MLP."""
     W_O = params[f"W_O.{layer}"]
     x = x + linear(W_O.reshape(-1, W_O.shape[-1]), z.reshape(-1, z.shape[-1]))
+    if model.attention_bias:
+        x = x + params[f"b_O.{layer}"][:, None]
     x = _normed(params, x, model, "ln1", f".{layer}")
     if not model.d_mlp or layer == model.layers - 1:
         return x

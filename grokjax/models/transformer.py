@@ -29,6 +29,9 @@ class Block(nnx.Module):
             self.ln1_w, self.ln1_b = declare(f"ln1_w.{layer}"), declare(f"ln1_b.{layer}")
         self.W_Q, self.W_K = declare(f"W_Q.{layer}"), declare(f"W_K.{layer}")
         self.W_V, self.W_O = declare(f"W_V.{layer}"), declare(f"W_O.{layer}")
+        if model.attention_bias:
+            self.b_Q, self.b_K = declare(f"b_Q.{layer}"), declare(f"b_K.{layer}")
+            self.b_V, self.b_O = declare(f"b_V.{layer}"), declare(f"b_O.{layer}")
         if model.d_mlp:
             if model.layernorm != "none":
                 self.ln2_w, self.ln2_b = declare(f"ln2_w.{layer}"), declare(f"ln2_b.{layer}")

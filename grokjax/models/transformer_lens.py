@@ -13,7 +13,8 @@ from grokjax.spec.models import Transformer
 TOP = {"embed.W_E": "W_E", "pos_embed.W_pos": "W_pos", "unembed.W_U": "W_U", "ln_final.w": "ln_final_w",
        "ln_final.b": "ln_final_b"}  # fmt: skip
 IN_LAYER = {"attn.W_Q": "W_Q", "attn.W_K": "W_K", "attn.W_V": "W_V", "attn.W_O": "W_O", "mlp.W_in": "W_in",
-            "mlp.b_in": "b_in", "mlp.W_out": "W_out", "mlp.b_out": "b_out", "ln1.w": "ln1_w", "ln1.b": "ln1_b",
+            "attn.b_Q": "b_Q", "attn.b_K": "b_K", "attn.b_V": "b_V", "attn.b_O": "b_O", "mlp.b_in": "b_in",
+            "mlp.W_out": "W_out", "mlp.b_out": "b_out", "ln1.w": "ln1_w", "ln1.b": "ln1_b",
             "ln2.w": "ln2_w", "ln2.b": "ln2_b"}  # fmt: skip
 ACTIVATIONS = ("relu", "gelu")  # that both have; gelu is the exact one
 EPS = 1e-5  # of a layer norm
@@ -38,7 +39,7 @@ def to_transformer_lens(
     state["unembed.b_U"] = np.zeros_like(state["unembed.W_U"][0])
     for layer in range(model.layers):
         others = _without_weights(params, model, layer)
-        state |= {f"blocks.{layer}.attn.{name}": value for name, value in others.items()}
+        state = {f"blocks.{layer}.attn.{name}": value for name, value in others.items()} | state
     return _config(params, model), state
 
 

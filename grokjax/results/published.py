@@ -22,13 +22,15 @@ from grokjax.spec.tasks import Modular
 State = dict[str, np.ndarray]
 
 SKIPPED = re.compile(r"blocks\.\d+\.attn\.(mask|IGNORE)")  # buffers, not weights
-BIASES = re.compile(r"blocks\.\d+\.attn\.b_[QKVO]|unembed\.b_U")  # grokjax has none
+BIASES = re.compile(r"unembed\.b_U")  # grokjax has none of these
 # and what a module that holds the network puts before it
 EMBEDDING = re.compile(r"((?:.+?\.)??)(?:embed\.weight|(?:embed\.)?W_E)")
 # the last of them are an MLP's
-OURS = re.compile(r"W_E|W_pos|W_U|ln_final_[wb]|(W_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+")
+OURS = re.compile(r"W_E|W_pos|W_U|ln_final_[wb]|([Wb]_[QKVO]|W_in|W_out|b_in|b_out|ln[12]_[wb])\.\d+|[Wb]\.[\w.]+")
+OF_ATTENTION = ("b_Q", "b_K", "b_V", "b_O")
 MLP = ("W_in", "b_in", "W_out", "b_out")
-AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "W_in": 2, "W_out": 2}
+AXES = {"W_E": 2, "W_pos": 2, "W_U": 2, "W_Q": 3, "W_K": 3, "W_V": 3, "W_O": 3, "W_in": 2, "W_out": 2,
+        "b_Q": 2, "b_K": 2, "b_V": 2}  # fmt: skip
 TRANSPOSED = {"W_E", "W_in", "W_out", "W_Q", "W_K", "W_V"}  # in the layout of Nanda et al., besides W_O
 
 
@@ -148,6 +150,8 @@ def _named(state: State) -> State:
             _check_no_bias(name, value)
         elif not SKIPPED.fullmatch(name):
             raise ValueError(f"{name} is no parameter that grokjax knows; known are {', '.join([*TOP, *IN_LAYER])}")
+    if not any(value.any() for name, value in params.items() if name.startswith(OF_ATTENTION)):
+        params = {name: value for name, value in params.items() if not name.startswith(OF_ATTENTION)}
     if missing := _missing(params):
         raise ValueError(f"it lacks {', '.join(missing)} (in grokjax's names)")
     return params
@@ -158,7 +162,10 @@ def _missing(params: State) -> list[str]:
     layers = [int(layer) for name in params if (layer := name.partition(".")[2])]
     has_mlp = any(name.startswith(MLP) for name in params)
     layernorm = "pre" if any(name.startswith("ln") for name in params) else "none"
-    model = Transformer(layers=max(layers, default=0) + 1, d_mlp=int(has_mlp), layernorm=layernorm)
+    has_biases = any(name.startswith(OF_ATTENTION) for name in params)
+    model = Transformer(
+        layers=max(layers, default=0) + 1, d_mlp=int(has_mlp), layernorm=layernorm, attention_bias=has_biases
+    )
     missing = [name for name in model.shapes(Modular()) if name not in params]
     if missing and all(re.match(r"ln.*_b", name) for name in missing):
         raise ValueError(f"it has a layer norm without {', '.join(missing)}, as an RMS norm is; grokjax has no such")
@@ -178,6 +185,7 @@ def unsaid(params: State, config: dict[str, Any]) -> list[str]:
     keys = {"layers": sum(name.startswith("W_O.") for name in params), "d_model": d_model, "heads": heads}
     keys |= {"d_head": d_head, "d_mlp": d_mlp, "layernorm": layernorm}
     keys |= {"bias": "false"} if d_mlp and "b_in.0" not in params else {}
+    keys |= {"attention_bias": "true"} if "b_Q.0" in params else {}
     keys |= {"mask": "none"} if config.get("attention_dir") == "bidirectional" else {}
     activation = config.get("act_fn", "unsaid") if d_mlp else "none"
     keys |= {"activation": activation} if activation in get_args(Activation) else {}

@@ -49,7 +49,9 @@ class Transformer(Model):
     direct_path: Later[bool] = True
     """Whether the unembedding reads the token's own embedding and position, or only what the layers wrote."""
     bias: Later[bool] = True
-    """Whether the MLP has biases; nothing else has, but layer norms."""
+    """Whether the MLP has biases."""
+    attention_bias: Later[bool] = False
+    """Whether attention has biases b_Q, b_K, b_V and b_O, as `torch.nn.MultiheadAttention` does."""
     negative_slope: Annotated[NonNegative, Role("hyper", later=True)] = 0.01
     """Slope of leaky_relu below 0."""
 
@@ -133,7 +135,9 @@ class Transformer(Model):
         if has_norm:
             shapes |= {"ln1_w": (d,), "ln1_b": (d,)}
         shapes |= dict.fromkeys(("W_Q", "W_K", "W_V"), (heads, d, d_head))
-        shapes |= {"W_O": (heads, d_head, d)}
+        if self.attention_bias:
+            shapes |= dict.fromkeys(("b_Q", "b_K", "b_V"), (heads, d_head))
+        shapes |= {"W_O": (heads, d_head, d)} | ({"b_O": (d,)} if self.attention_bias else {})
         if self.d_mlp and has_norm:
             shapes |= {"ln2_w": (d,), "ln2_b": (d,)}
         if self.d_mlp:
