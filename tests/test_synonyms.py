@@ -161,7 +161,7 @@ NO_PLACE = {
     "optimizer": "amsgrad maximize foreach fused dampening eps_root gamma lr_gamma milestones lr_step last_epoch beta3"
     " nu centered rho l1_reg window_size mu_dtype ema_decay trust_ratio grad_accum",
     "model": "resid_pdrop attention_dropout attention_probs_dropout_prob n_ctx block_size seq_len"
-    " max_position_embeddings qkv_bias tie_word_embeddings tie_weights rope"
+    " max_position_embeddings tie_word_embeddings tie_weights rope"
     " n_kv_heads use_attn_scale layer_norm_eps rmsnorm rms_norm batch_norm gated_mlp residual"
     " in_features compile kdim",
     "task": "group path digits num_digits operand_length k n base shuffle data_dir root method",

@@ -88,12 +88,19 @@ KEYS: dict[str, Meaning] = {
              remark="widths is a list, the neurons of each hidden layer; a transformer's are model.d_mlp"),
     **_other("mlp_ratio ffn_mult expansion_factor", "model.d_mlp", remark="it is a number of neurons, no factor"),
     **_other("attn_only attention_only no_mlp use_mlp", "model.d_mlp", remark="0 is attention only"),
-    **_other("input_type input_encoding", "model.input", remark="one_hot or embedded, of an mlp"),
+    **_other("input_type input_encoding", "model.input", remark="one_hot, embedded, summed or vector, of an mlp"),
     **_words("act act_fn act_type act_func activation_function activation_fn hidden_act nonlin nonlinearity"
              " non_linearity", "model.activation"),
     **_other("use_ln use_layernorm use_layer_norm ln layer_norm normalization normalization_type norm_type norm_first"
-             " pre_norm layernorm_type layer_norm_type", "model.layernorm", remark="it is none, pre or post"),
+             " pre_norm layernorm_type layer_norm_type", "model.layernorm", remark="it is none, pre, post or stream"),
     **_words("use_bias biases", "model.bias"),
+    **_words("qkv_bias attn_bias", "model.attention_bias"),
+    **_words("attn_coeff attention_coeff", "model.attention_mix"),
+    **_words("leaky_slope leak leaky_relu_slope", "model.negative_slope"),
+    **_other("share_embeddings shared_embedding separate_embeddings tied_embedding", "model.tables",
+             remark="of an mlp: shared, or each operand its own"),
+    **_other("freeze frozen_params frozen_layers freeze_layers freeze_embedding freeze_embeddings requires_grad",
+             "init.frozen", remark="a list of matrices: [W_E]"),
     **_other("temperature temp softmax_temp softmax_temperature", "model.logit_scale",
              remark="it is the inverse: logits are multiplied"),
     **_words("output_scale logit_multiplier inverse_temperature", "model.logit_scale"),
@@ -102,8 +109,8 @@ KEYS: dict[str, Meaning] = {
     **_words("init_scale initialization_scale weight_scale init_factor weight_multiplier init_alpha", "init.scale"),
     **_words("alpha", "init.scale",
              remark="Omnigrok's; Grokfast's stands in optimizer.filters, a scale of the output is model.logit_scale"),
-    **_other("init_std initializer_range init_range sigma_init std gain", "init.scale",
-             remark="it is a factor on the scheme's own deviation"),
+    **_other("init_std initializer_range init_range sigma_init std gain", "init.scale", "init.distribution",
+             remark="a factor on the scheme's own deviation; init.distribution: {W_in: {normal: 0.1}} is one of its own"),
     **_other("embed_scale embedding_scale emb_scale last_layer_scale output_init", "init.scale_by_matrix",
              remark="a mapping of matrices to factors, {W_E: 0.5}"),
     **_other("initialization init_method init_type init_mode initializer", "init.scheme",
@@ -193,7 +200,6 @@ KEYS: dict[str, Meaning] = {
     **_none("n_ctx block_size seq_len max_len context_length n_positions max_seq_len max_context_len context_len"
             " max_position_embeddings", "the length of a sequence follows from the task"),
     **_none("input_dim in_features out_features", "what goes in and comes out follows from the task"),
-    **_none("qkv_bias attn_bias", "attention has no biases"),
     **_none("tie_word_embeddings tie_embeddings tied_embeddings weight_tying tie_weights",
             "the unembedding is a matrix of its own"),
     **_words("pos_emb pos_encoding positional_encoding positional_embedding_type pos_embed position_embedding_type"
@@ -261,8 +267,24 @@ VALUES: dict[str, dict[str, str]] = {
         **dict.fromkeys(("gpt", "decoder", "attention", "attn", "transformer_decoder"), "transformer"),
         **dict.fromkeys(("fc", "fcn", "ffn", "feedforward", "dense"), "mlp"),
     },
-    "model.activation": {"linear": "identity", "none": "identity", "quadratic": "square", "gelu_new": "gelu"},
-    "model.layernorm": {"ln": "pre", "pre_ln": "pre", "prenorm": "pre", "lnpre": "pre"},
+    "model.activation": {
+        "linear": "identity",
+        "none": "identity",
+        "quadratic": "square",
+        "gelu_new": "gelu",
+        "leakyrelu": "leaky_relu",
+        "lrelu": "leaky_relu",
+    },
+    "model.layernorm": {
+        "ln": "pre",
+        "pre_ln": "pre",
+        "prenorm": "pre",
+        "lnpre": "pre",
+        "post_ln": "post",
+        "postnorm": "post",
+    },
+    "model.positions": {"sin": "sinusoidal", "sinusoid": "sinusoidal", "standard": "learned", "learnable": "learned"},
+    "model.mask": {"bidirectional": "none", "full": "none"},
 }
 
 # words of an axis's entry, and distributions, in other packages
