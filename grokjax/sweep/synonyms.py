@@ -110,7 +110,7 @@ KEYS: dict[str, Meaning] = {
     **_words("alpha", "init.scale",
              remark="Omnigrok's; Grokfast's stands in optimizer.filters, a scale of the output is model.logit_scale"),
     **_other("init_std initializer_range init_range sigma_init std gain", "init.scale", "init.distribution",
-             remark="a factor on the scheme's own deviation; init.distribution: {W_in: {normal: 0.1}} is one of its own"),
+             remark="a factor on the scheme's own deviation; in init.distribution one is given: {W_in: {normal: 0.1}}"),
     **_other("embed_scale embedding_scale emb_scale last_layer_scale output_init", "init.scale_by_matrix",
              remark="a mapping of matrices to factors, {W_E: 0.5}"),
     **_other("initialization init_method init_type init_mode initializer", "init.scheme",
