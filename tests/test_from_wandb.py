@@ -176,7 +176,7 @@ def test_percentages_pairs_and_operators_of_power_et_al_become_ours():
     assert values(sweep, "optimizer.b1", "optimizer.b2") <= {(0.9, 0.98), (0.9, 0.999)}
     assert values(sweep, "train.batch", "train.steps") == {(512, 100000)}
     assert "run_cap: 50  # draws in all; W&B's had no end" in text
-    assert "no network here has dropout" in text
+    assert "noise.dropout: {values: [0.0, 0.1]}  # dropout, line 12" in text
 
 
 def test_a_search_becomes_a_random_one_and_says_so():

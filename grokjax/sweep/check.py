@@ -101,7 +101,8 @@ def _check_frozen(spec: RunSpec, parents: Sequence[Parent], report: Report, brok
     if any(section in broken for section in ("task", "model", "init")):
         return
     ours = trained_shapes(spec).keys()
-    for parent in [parent for parent in parents if trained_shapes(parent.spec).keys() != ours][:1]:
+    alike = [parent for parent in parents if parameter_shapes(parent.spec) == parameter_shapes(spec)]
+    for parent in [parent for parent in alike if trained_shapes(parent.spec).keys() != ours][:1]:
         what = f"run {parent.run_id} trains other matrices, so its moments are of others; write optimizer: reset"
         report("init.frozen", f"{what} (lr_by_matrix 0 holds a matrix too, and keeps its moments)", "init.from_run")
 
