@@ -67,6 +67,8 @@ for _name in ("segment_program", "refill_program", "close_program"):
 
 
 _jit = jax.jit
+_newest_file: list[Path | None] = [None]  # of the test before
+MOST_BYTES = 3 * 10**9  # of a worker, beyond which it forgets what it compiled for the files of tests before
 
 
 def _as_shipped(item: pytest.Item) -> bool:
@@ -86,9 +88,25 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         jax.config.update("jax_disable_most_optimizations", quick)  # of what is not jitted
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quick))  # of the processes that it starts
         jax.jit = partial(_jit, compiler_options=QUICK) if quick else _jit
-        for made in _made:
-            made.clear()
-        jax.clear_caches()  # what the test before compiled
+        _forget_programs()  # what the test before compiled
+    elif item.path != _newest_file[0] and _resident_bytes() > MOST_BYTES:
+        _forget_programs()
+    _newest_file[0] = item.path
+
+
+def _forget_programs() -> None:
+    for made in _made:
+        made.clear()
+    jax.clear_caches()
+    gc.collect()
+
+
+def _resident_bytes() -> int:
+    """Memory of this process; 0 where the system does not tell."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
 
 
 def pytest_unconfigure():
