@@ -40,7 +40,7 @@ def neurons_of(params: Params, tokens: Array, activation: str) -> Array | None:
     x = params["W_E"][tokens] + params["W_pos"]
     hidden = None
     for layer in range(layers):
-        x, _ = reference._attention(params, x, layer)
+        x, _, _ = reference._attention(params, x, layer, reference.Form())
         if f"W_in.{layer}" in params:
             y, _ = reference._layernorm(params, x, "ln2", f".{layer}")
             hidden = reference.activate(activation, y @ params[f"W_in.{layer}"] + params[f"b_in.{layer}"])[0]

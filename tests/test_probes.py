@@ -34,7 +34,7 @@ from grokjax.tasks.examples import split
 from grokjax.train.state import Examples, View
 from grokjax.train.step import start, step
 
-ALL = sorted(set(FACTS) - {"progress"})
+ALL = sorted(name for name, facts in FACTS.items() if not facts.at_evaluation)
 FLOAT64 = Numerics(params="float64")
 NETWORK = Transformer(d_model=8, heads=2, d_head=3, d_mlp=12, logit_scale=1.7)
 
@@ -300,7 +300,8 @@ def test_sharpness_is_that_of_a_dense_hessian_by_finite_differences():
 def test_the_probes_of_a_plan_are_those_of_the_step():
     assert FACTS.keys() == PROBES.keys()
     assert [facts().name for facts in FACTS.values()] == list(FACTS)
-    assert [name for name, facts in FACTS.items() if facts.at_evaluation] == ["progress"]
+    at_evaluation = {"progress", "circularity", "rqi", "circuits", "irreps"}
+    assert {name for name, facts in FACTS.items() if facts.at_evaluation} == at_evaluation
 
 
 @pytest.mark.parametrize("model", [NETWORK, Mlp(widths=[5, 4])])

@@ -58,6 +58,10 @@ def _is_distribution(value: Any) -> bool:
     return kind in DISTRIBUTIONS and is_number and (number >= 0 or kind == "constant")
 
 
+class OneWord:
+    """Marks text without commas, so that `--set` takes several with commas between them."""
+
+
 Int = Annotated[int, BeforeValidator(_whole)]
 Seed = Annotated[Int, Field(ge=0, lt=2**31)]
 Count = Annotated[Int, Field(ge=1)]

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from grokjax.spec.fields import OneWord
+
 MOST_ELEMENTS = 4096
 FACTOR = re.compile(r"([CDSA])([1-9][0-9]{0,3})")
 
@@ -44,4 +46,4 @@ def _group(value: Any) -> Any:
     return value
 
 
-Group = Annotated[str, BeforeValidator(_group)]
+Group = Annotated[str, BeforeValidator(_group), OneWord()]

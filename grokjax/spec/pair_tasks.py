@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
-from grokjax.spec.fields import Count, Int, Natural
+from grokjax.spec.fields import Count, Int, Natural, OneWord
 from grokjax.spec.groups import Group, order_of
 from grokjax.spec.polynomials import parse_polynomial, polynomial_text
 from grokjax.spec.roles import Later
@@ -45,7 +45,7 @@ def _operation(value: Any) -> Any:
     return value
 
 
-Operation = Annotated[str, BeforeValidator(_operation)]
+Operation = Annotated[str, BeforeValidator(_operation), OneWord()]
 
 
 class Pairs(Task):

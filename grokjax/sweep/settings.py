@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
+from grokjax.spec.fields import OneWord
 from grokjax.sweep.axes import MAX_POINTS, Axis
 from grokjax.sweep.keys import RUN_KEYS, TOP, kind_at, last_words, run_keys, split_key, without_matrix
 from grokjax.sweep.layers import Layer, Mistakes, flatten
@@ -95,7 +96,10 @@ def _fields_of(key: str, fields: dict[str, list[FieldInfo]]) -> list[Any]:
     """The types that a key has, one for each family that has it."""
     key = without_matrix(key)
     if key in fields:
-        return [field.annotation for field in fields[key]]
+        return [
+            OneWord if any(isinstance(mark, OneWord) for mark in field.metadata) else field.annotation
+            for field in fields[key]
+        ]
     parts = split_key(key)
     if len(parts) == 4:  # the number of a matrix's distribution
         return [float]
@@ -111,7 +115,7 @@ def _is_several(value: Any, types: list[Any]) -> bool:
 
 def _takes_commas(annotation: Any) -> bool:
     """Whether a type has room for a comma: free text, a list, a mapping or a section; not numbers and names."""
-    if annotation in (int, float, bool, type(None)) or get_origin(annotation) is Literal:
+    if annotation in (int, float, bool, type(None), OneWord) or get_origin(annotation) is Literal:
         return False
     if get_origin(annotation) in (list, dict, tuple):
         return True

@@ -39,10 +39,10 @@ SYNTHETIC = ("every_key", "every_draw", "every_fork")
 
 
 def shipped() -> dict[str, Path]:
-    """Name -> file of every sweep that comes with grokjax. Those of own families are left out: the content of the
-    examples' code is in their ids."""
-    files = sorted((ROOT / "sweeps").rglob("*.yaml"))
-    return {str(path.relative_to(ROOT / "sweeps")): path for path in files if path.parent.name != "own"}
+    """Name -> file of every sweep that comes with grokjax. Those of own families are left out, as the content of the
+    examples' code is in their ids; and papers, some of which need files of the user's."""
+    files = {str(path.relative_to(ROOT / "sweeps")): path for path in sorted((ROOT / "sweeps").rglob("*.yaml"))}
+    return {name: path for name, path in files.items() if not name.startswith(("own/", "papers/"))}
 
 
 def digest(rows: Any) -> str:
