@@ -13,6 +13,7 @@ import reference
 
 from grokjax.models import network, textbook
 from grokjax.models.positions import sinusoids
+from grokjax.probes.structure import gradient_symmetricity
 from grokjax.spec.families import validate
 from grokjax.spec.models import Transformer
 from grokjax.spec.run import RunSpec
@@ -139,3 +140,40 @@ def test_without_mix_and_with_all_of_it_attention_is_softmax_and_at_none_every_w
     np.testing.assert_allclose(patterns(attention_mix=1.0), patterns(), rtol=1e-6)
     np.testing.assert_array_equal(patterns(attention_mix=0.0)[0, 0], np.tril(np.ones((3, 3))))
     np.testing.assert_array_equal(patterns(attention_mix=0.0, mask="none")[0, 0], np.ones((3, 3)))
+
+
+# What probes read of an MLP's tables
+
+
+@pytest.mark.parametrize("combine", ["concat", "sum"])
+def test_operands_with_tables_of_their_own_are_as_symmetric_as_with_one_where_these_are_equal(combine: str):
+    shared, each = (spec_of(mlp(input="embedded", combine=combine, tables=tables)) for tables in ("shared", "each"))
+    held = {name: jnp.asarray(value) for name, value in _float32(shared).items()}
+    both = {name: value for name, value in held.items() if name != "W_E"} | {"W_E.0": held["W_E"], "W_E.1": held["W_E"]}
+    one, other = (
+        float(gradient_symmetricity(params, spec.model, P)) for spec, params in ((shared, held), (each, both))
+    )
+    assert one == pytest.approx(other, rel=1e-6)
+    assert (one == pytest.approx(1, abs=1e-6)) == (combine == "sum"), "added operands have one gradient"
+
+
+def test_what_first_reads_the_operands_is_the_table_times_the_first_matrix():
+    wanted = {
+        ("shared", "concat"): lambda w, a, b: [a @ w[:4], a @ w[4:]],
+        ("each", "concat"): lambda w, a, b: [a @ w[:4], b @ w[4:]],
+        ("shared", "sum"): lambda w, a, b: [a @ w],
+        ("each", "sum"): lambda w, a, b: [a @ w, b @ w],
+    }
+    for (tables, combine), columns in wanted.items():
+        spec = spec_of(mlp(input="embedded", tables=tables, combine=combine))
+        params = _float32(spec)
+        of_a, of_b = (params.get(name, params.get("W_E")) for name in ("W_E.0", "W_E.1"))
+        found = network.input_weights(spec, {name: jnp.asarray(value) for name, value in params.items()})
+        np.testing.assert_allclose(found, np.hstack(columns(params["W.0"], of_a, of_b)), rtol=1e-5, atol=1e-6)
+    added = spec_of(mlp(input="summed"))
+    params = _float32(added)
+    np.testing.assert_array_equal(network.input_weights(added, {"W.0": jnp.asarray(params["W.0"])}), params["W.0"])
+
+
+def _float32(spec: RunSpec) -> reference.Params:
+    return {name: np.float32(value) for name, value in reference.weights_of(parameter_shapes(spec), seed=2).items()}
