@@ -152,6 +152,7 @@ VARIED: dict[str, list[dict[str, Any]]] = {
     "optimistic_adam": [{"optimism": 0.5}],
     "prodigy": [{"estim_lr0": 0.1, "beta3": 0.9, "safeguard_warmup": True}, {"estim_lr0": 0.1}],
     "rmsprop": [{"centered": True, "momentum": 0.9}, {"bias_correction": True, "eps_in_sqrt": False}],
+    "sam": [{"optimizer": "adam"}],
     "schedule_free_adamw": [{"b1": 0.7, "weight_lr_power": 1.0}],
 }
 CASES = [
@@ -179,6 +180,7 @@ def test_steps_are_those_of_optax_by_itself(name: str, own: dict[str, Any]):
 
 @pytest.mark.parametrize("name", OF_OPTAX)
 def test_the_state_is_as_large_as_the_plan_says_and_every_part_of_it_has_a_name(name: str):
+    seen: dict[tuple[str, ...], dict[str, Any]] = {}
     for own in [{}, *VARIED.get(name, [])]:
         spec = spec_of({"name": name, **own})
         hyper = jax.tree.map(jnp.asarray, hyper_of(spec))
@@ -190,6 +192,8 @@ def test_the_state_is_as_large_as_the_plan_says_and_every_part_of_it_has_a_name(
         assert told <= numbers <= told + spare
         names = flat_names(state)
         assert len(names) == len(set(names))
+        parts = {name: (leaf.shape, leaf.dtype) for name, leaf in zip(names, jax.tree.leaves(state), strict=True)}
+        assert seen.setdefault(spec.optimizer.state_kind, parts) == parts  # they can go on with each other's
     assert parameter_count(SHAPES) > 150
 
 

@@ -48,6 +48,8 @@ class Adafactor(ChosenDecay):
 
     takes_rate: ClassVar[bool] = True
 
+    shaping: ClassVar[tuple[str, ...]] = ("min_dim_size_to_factor", "factored", "momentum")
+
     def own_numbers(self, shapes: Shapes) -> int:
         total = 0
         for shape in shapes.values():
@@ -80,6 +82,8 @@ class Galore(ChosenDecay):
     """Steps between two projections."""
     scale: Hyper[NonNegative] = 1.0
     """A factor on the step."""
+
+    shaping: ClassVar[tuple[str, ...]] = ("rank",)
 
     def own_numbers(self, shapes: Shapes) -> int:
         total = 0

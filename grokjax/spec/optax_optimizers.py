@@ -120,6 +120,7 @@ class RMSProp(Optimizer):
     """Whether moments are corrected for their start at 0."""
 
     takes_rate: ClassVar[bool] = True
+    shaping: ClassVar[tuple[str, ...]] = ("centered", "momentum", "bias_correction")
 
     def own_numbers(self, shapes: Shapes) -> int:
         return (1 + self.centered + (self.momentum is not None)) * parameter_count(shapes)
@@ -163,6 +164,7 @@ class SAM(Betas):
     momentum: Momentum = 0.0
 
     passes: ClassVar[int] = 2
+    shaping: ClassVar[tuple[str, ...]] = ("optimizer",)
 
     @property
     def steps(self) -> float:  # pyright: ignore[reportIncompatibleVariableOverride]

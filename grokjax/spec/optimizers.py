@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import SerializeAsAny
 
 from grokjax.spec.fields import ByMatrix, Decay, Natural, NonNegative, Positive
 from grokjax.spec.filters import Filter
-from grokjax.spec.roles import Hyper, Later, Null, Role
+from grokjax.spec.roles import Hyper, Later, Null, Role, role_of
 from grokjax.spec.schedules import Constant, Schedule
 from grokjax.spec.section import Family, Problem, family_field
 from grokjax.spec.shapes import Shapes, matches, parameter_count
@@ -49,6 +49,7 @@ class Optimizer(Family):
     copies: ClassVar[int] = 1  # of the parameters, that its state holds
     draws: ClassVar[bool] = False  # whether its steps have random numbers, from the run's seed and the step
     state: ClassVar[str] = ""  # runs go on with the state of another whose optimizer says the same here; "": its name
+    shaping: ClassVar[tuple[str, ...]] = ()  # fields that decide what its state consists of
     has_second_moment: ClassVar[bool] = False
     takes_rate: ClassVar[bool] = False  # whether its function uses the rate, and makes the whole step
     steps: ClassVar[float] = 1.0  # work of a step, in steps of SGD
@@ -73,13 +74,14 @@ class Optimizer(Family):
     def state_kind(self) -> tuple[str, ...]:
         """Equal where one's state can be taken over by the other."""
         pulled = ("decay_to init",) if self.decay_to == "init" else ()
-        grouped = [f"{key}: {kind}" for key, group in self.groups.items() for kind in group.state_kind]
-        return (*self.own_kind, *(one.state_kind for one in self.filters), *pulled, *grouped)
+        grouped = [f"{key}: {kind}" for key, group in sorted(self.groups.items()) for kind in group.state_kind]
+        own = [f"{name} {self._presence(name)}" for name in self.shaping]
+        return (self.state or self.name, *own, *(one.state_kind for one in self.filters), *pulled, *grouped)
 
-    @property
-    def own_kind(self) -> tuple[str, ...]:
-        """Of its own state."""
-        return (self.state or self.name,)
+    def _presence(self, name: str) -> Any:
+        """The value of a field, or of a number whether there is one."""
+        value = getattr(self, name)
+        return value if role_of(type(self).model_fields[name]).kind == "static" else value is not None
 
     @property
     def parts(self) -> tuple[Optimizer, ...]:
