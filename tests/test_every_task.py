@@ -12,9 +12,14 @@ from bits import bits
 from faults import Killed, dies
 
 import grokjax
+from grokjax.analysis.neurons import neurons
+from grokjax.analysis.stored import examples_of, specs_of
+from grokjax.analysis.time_axis import step_factors
 from grokjax.launch import train
+from grokjax.report import write_report
 from grokjax.results.read import Results
 from grokjax.results.snapshots import read_row
+from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import load_sweep
 
 STEPS = 24
@@ -114,6 +119,29 @@ def test_each_task_is_a_program_whose_runs_differ_and_learn(together: Results):
         assert one["test/loss"].iloc[0] != other["test/loss"].iloc[0]
         assert one["test/accuracy"].dropna().between(0, 1).all()
         assert one["train/loss"].tail(3).mean() < one["train/loss"].iloc[0], arm
+
+
+def specs(results: Results) -> dict[str, RunSpec]:
+    """Arm -> the spec of its first run."""
+    of_runs = specs_of(results)
+    return {arm: of_runs[run_of(results, arm, 0)] for arm in ARMS}
+
+
+def test_what_needs_a_train_set_or_pairs_says_so_of_tasks_without(together: Results):
+    runs = specs(together)
+    with pytest.raises(ValueError, match="task addition has fresh examples at every step, and no train set"):
+        examples_of(runs["addition"])
+    with pytest.raises(ValueError, match="has fresh examples at every step, so x cannot be epoch"):
+        step_factors(together, "epoch")
+    factors = step_factors(together, "examples")
+    assert factors[run_of(together, "addition", 0)] == 7
+    with pytest.raises(ValueError, match="neurons are fitted over a table of all examples, and task parity has none"):
+        neurons(together, run_of(together, "parity", 0), "last")
+
+
+def test_a_report_shows_every_task(together: Results):
+    page = write_report(together)
+    assert page.stat().st_size > 10_000
 
 
 def test_permuted_lanes_have_the_same_bits(together: Results, tmp_path: Path):

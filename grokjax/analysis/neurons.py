@@ -105,6 +105,11 @@ def _measured(
     if not with_neurons:
         raise ValueError(f"no network of these in {results.path} has neurons: they are attention only")
 
+    for snapshot in with_neurons:
+        if snapshot.spec.task.is_drawn:
+            name = snapshot.spec.task.name
+            raise ValueError(f"neurons are fitted over a table of all examples, and task {name} has none")
+
     def measure(spec: RunSpec, params: Params) -> dict[str, Array]:
         return fits(spec, np.asarray(table(spec.task).inputs), params)
 

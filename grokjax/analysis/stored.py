@@ -126,7 +126,9 @@ def asked_snapshots(
 
 
 def examples_of(spec: RunSpec) -> tuple[Examples, Examples]:
-    """A run's train and test examples."""
+    """A run's train and test examples. Raises ValueError where there is no train set."""
+    if spec.task.is_online:
+        raise ValueError(f"task {spec.task.name} has fresh examples at every step, and no train set to measure with")
     examples = table(spec.task)
     train, test = chosen_examples(examples, choice(spec.task, examples))
     return jax.tree.map(np.asarray, (train, test))

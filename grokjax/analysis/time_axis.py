@@ -23,6 +23,8 @@ def step_factors(results: Results, unit: str) -> dict[str, float]:
     factors = {}
     for run_id, batch in zip(runs["run_id"], runs["batch_size"].astype(float), strict=True):
         size = results.manifest.bucket_of(run_id).sizes
+        if unit == "epoch" and size and not size.train:
+            raise ValueError(f"run {run_id} has fresh examples at every step, so x cannot be epoch")
         factors[run_id] = float(batch) if unit == "examples" else float(batch) / size.train if size else np.nan
         if np.isnan(factors[run_id]):
             raise ValueError(f"the size of the train set of run {run_id} is not known, so x cannot be {unit}")
