@@ -15,7 +15,7 @@ from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.tasks import Modular
-from grokjax.tasks.examples import accuracy
+from grokjax.tasks.examples import is_right
 from grokjax.train.losses import each_loss, mean_loss
 
 RANDOM = np.random.Generator(np.random.PCG64(3))
@@ -112,7 +112,7 @@ def test_an_mlp_reads_as_many_operands_as_the_task_has():
 def test_an_example_is_right_where_all_its_scored_positions_are():
     logits = jnp.asarray([[1.0, 0, 1, 0], [0, 1, 0, 1]])  # columns: example 0 at both positions, then example 1
     targets = jnp.asarray([[0, 1], [0, 0]])
-    assert float(accuracy(logits, targets)) == 0.5
+    assert float(is_right(logits, targets).mean()) == 0.5
 
 
 def test_the_loss_of_each_scored_position_is_that_of_its_column():

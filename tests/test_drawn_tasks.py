@@ -18,7 +18,7 @@ from grokjax.spec.sequence_tasks import Addition, Repeats, SignalPairs, SkipTrig
 from grokjax.spec.shapes import parameter_shapes
 from grokjax.spec.task import Split
 from grokjax.tasks.all import choice, fresh_examples, scores, table
-from grokjax.tasks.examples import Examples, Own, accuracy, mean_of
+from grokjax.tasks.examples import Examples, Own, is_right, mean_of
 from grokjax.train.losses import mean_loss
 
 TASKS: list[Any] = [
@@ -186,7 +186,7 @@ def test_a_parity_has_one_output_where_its_loss_reads_signs():
     assert Parity().with_loss(Hinge()).outputs == 1
     assert Parity().with_loss(CrossEntropy()).outputs == 2
     signs = jnp.array([[0.5, -2.0, 3.0]])
-    assert float(accuracy(signs, jnp.array([1, 0, 0]))) == pytest.approx(2 / 3)
+    assert float(is_right(signs, jnp.array([1, 0, 0])).mean()) == pytest.approx(2 / 3)
 
 
 def test_weights_are_those_of_a_mean_of_examples_or_of_positions():

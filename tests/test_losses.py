@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from grokjax.spec.losses import MSE, CrossEntropy
-from grokjax.tasks.examples import accuracy
+from grokjax.tasks.examples import is_right
 from grokjax.train.losses import center_gradient, mean_loss
 
 CLASSES = 114
@@ -145,7 +145,7 @@ def test_mse_is_the_mean_over_examples_and_classes():
 
 def test_accuracy_is_the_share_of_largest_logits_at_the_label():
     logits = jnp.array([[1.0, 0.0, 2.0], [0.5, 0.4, -1.0], [0.0, 3.0, 9.0], [7.0, 3.0, 1.0]])
-    found = accuracy(logits.T, jnp.array([2, 0, 1, 0]))
+    found = is_right(logits.T, jnp.array([2, 0, 1, 0])).mean()
     assert float(found) == 0.75
     assert found.dtype == jnp.float32
 

@@ -26,7 +26,7 @@ def by_hand(rule: Rule, steps: int = STEPS, rule_of: dict[str, Rule] | None = No
     return params
 
 
-def same(found: Arrays, expected: Arrays, rtol: float = 1e-9) -> None:
+def assert_same(found: Arrays, expected: Arrays, rtol: float = 1e-9) -> None:
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=rtol, atol=1e-11, err_msg=name)
 
@@ -145,17 +145,17 @@ def sophia(h: np.ndarray) -> Rule:
     ids=["lion", "ademamix", "adafactor", "momentum", "nesterov coupled", "decoupled"],
 )
 def test_an_optimizer_steps_as_its_paper_says(values: dict[str, Any], rule: Rule):
-    same(stepped(values), by_hand(rule))
+    assert_same(stepped(values), by_hand(rule))
 
 
 def test_muon_makes_matrices_orthogonal_with_heads_side_by_side_and_vectors_are_adam_s():
     values = {"name": "muon", "lr": 0.02, "weight_decay": 0.3}
-    same(stepped(values), by_hand(sgd, rule_of={name: muon(name) for name in START}), rtol=1e-7)
+    assert_same(stepped(values), by_hand(sgd, rule_of={name: muon(name) for name in START}), rtol=1e-7)
 
 
 def test_sophia_divides_by_the_diagonal_of_the_hessian():
     values = {"name": "sophia", "lr": 0.01, "gamma": 0.2}
-    same(stepped(values), by_hand(sgd, rule_of={name: sophia(CURVED[name]) for name in START}))
+    assert_same(stepped(values), by_hand(sgd, rule_of={name: sophia(CURVED[name]) for name in START}))
 
 
 @pytest.mark.parametrize("inner", ["sgd", "adam"])
@@ -173,7 +173,7 @@ def test_sam_steps_by_the_gradient_a_little_uphill(inner: str):
                 direction = adam_direction(uphill[name], memory[name], step + 1, 0.9, 0.999, 1e-8)
                 params[name] = W - 0.05 * (direction + 0.2 * W)
     values = {"name": "sam", "optimizer": inner, "lr": 0.05, "rho": 0.3, "momentum": 0.8, "weight_decay": 0.2}
-    same(stepped(values), params)
+    assert_same(stepped(values), params)
 
 
 @pytest.mark.parametrize("warmup_steps", [0, 7])
@@ -195,8 +195,8 @@ def test_schedule_free_adamw_steps_at_y_and_is_tested_at_its_average(warmup_step
             z[name] = z[name] - rate * (direction + decay * y[name])
             x[name] = (1 - share) * x[name] + share * z[name]
     values = {"name": "schedule_free_adamw", "lr": lr, "weight_decay": decay, "warmup_steps": warmup_steps}
-    same(stepped(values, average=True), x, rtol=1e-7)
-    same(stepped(values), {name: (1 - b1) * z[name] + b1 * x[name] for name in START}, rtol=1e-7)
+    assert_same(stepped(values, average=True), x, rtol=1e-7)
+    assert_same(stepped(values), {name: (1 - b1) * z[name] + b1 * x[name] for name in START}, rtol=1e-7)
 
 
 @pytest.mark.parametrize("window", [1, 8, 60])
@@ -208,7 +208,7 @@ def test_grokfast_ma_adds_the_mean_of_the_last_gradients_once_there_are_enough(w
         return W - 0.05 * (g + (2.0 * sum(queue) / window if len(queue) == window else 0))
 
     filters = [{"name": "grokfast_ma", "window": window, "lamb": 2.0}]
-    same(stepped({"name": "sgd", "lr": 0.05, "filters": filters}), by_hand(rule))
+    assert_same(stepped({"name": "sgd", "lr": 0.05, "filters": filters}), by_hand(rule))
 
 
 def test_orthograd_turns_each_gradient_off_its_parameter():
@@ -216,14 +216,14 @@ def test_orthograd_turns_each_gradient_off_its_parameter():
         tangent = g - (W * g).sum() / (W * W).sum() * W
         return W - 0.05 * tangent * np.linalg.norm(g) / np.linalg.norm(tangent)
 
-    same(stepped({"name": "sgd", "lr": 0.05, "filters": [{"name": "orthograd"}]}), by_hand(rule))
+    assert_same(stepped({"name": "sgd", "lr": 0.05, "filters": [{"name": "orthograd"}]}), by_hand(rule))
 
 
 @pytest.mark.parametrize("form", ["coupled", "decoupled"])
 def test_decay_to_init_pulls_to_where_the_run_started(form: str):
     values = {"name": "sgd", "lr": 0.05, "momentum": 0.8, "weight_decay": 0.4, "decay": form, "decay_to": "init"}
     rules = {name: lambda *a, to=W: sgd(*a, to=to, **{form: 0.4}) for name, W in START.items()}
-    same(stepped(values), by_hand(sgd, rule_of=rules))
+    assert_same(stepped(values), by_hand(sgd, rule_of=rules))
 
 
 def test_adam_and_adamw_decay_to_init_in_their_own_forms():
@@ -236,7 +236,7 @@ def test_adam_and_adamw_decay_to_init_in_their_own_forms():
 
     for family, forms in {"adam": (0.4, 0.0), "adamw": (0.0, 0.4)}.items():
         values = {"name": family, "lr": 0.01, "weight_decay": 0.4, "decay_to": "init"}
-        same(stepped(values), by_hand(sgd, rule_of={name: rule(name, *forms) for name in START}))
+        assert_same(stepped(values), by_hand(sgd, rule_of={name: rule(name, *forms) for name in START}))
 
 
 def test_groups_have_their_own_optimizer_rate_schedule_filters_and_decay_and_the_whole_gradient_is_clipped_first():
@@ -268,7 +268,7 @@ def test_groups_have_their_own_optimizer_rate_schedule_filters_and_decay_and_the
         for name, W in params.items():
             clipped = grads[name] * min(1, 3.0 / total)
             params[name] = rules.get(name, sgd)(W, clipped, memory[name], step + 1)
-    same(stepped(values), params)
+    assert_same(stepped(values), params)
 
 
 def test_noise_fades_and_has_the_variance_that_was_asked_for():

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from grokjax.cli.app import bad_value
-
-if TYPE_CHECKING:
-    pass
 
 Directories = Annotated[list[Path], typer.Argument(metavar="DIR", help="Results directories, two or more.")]
 By = Annotated[list[str] | None, typer.Option("--by", metavar="KEY", help="A row a value of this key; repeatable.")]

@@ -84,11 +84,6 @@ def is_right(outputs: Outputs, targets: Int[Array, n * scored]) -> Bool[Array, "
     return right.reshape(targets.shape).all(1) if targets.ndim > 1 else right
 
 
-def accuracy(logits: Outputs, targets: Int[Array, n * scored]) -> Float[Array, ""]:
-    """Share of examples whose largest logit is the target's, at every position that is scored."""
-    return is_right(logits, targets).mean(dtype=jnp.float32)
-
-
 def small_errors(task: Any, outputs: Outputs, examples: Examples) -> Scores:
     """Whether the mean squared error of an answer is below the task's threshold."""
     errors = jnp.square(outputs - jnp.asarray(examples.targets).T).mean(0)
