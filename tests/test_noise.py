@@ -78,6 +78,21 @@ def test_noise_of_updates_is_in_units_of_the_rate_and_of_a_matrix_s_factor():
         np.testing.assert_allclose(noisy.params[name] - plain.params[name], -rate * 0.2 * draws[name], atol=2e-6)
 
 
+def test_noise_of_updates_has_the_rate_of_a_matrix_s_own_optimizer():
+    base = {"task": {"p": 5}, "model": {"name": "mlp", "widths": [6]}}
+    optimizer = {"name": "sgd", "lr": 0.5, "groups": {"W.0": {"name": "sgd", "lr": 0.01, "lr_by_matrix": {"W.0": 2.0}}}}
+    noisy, quiet = (
+        resolve(validate(base | {"optimizer": optimizer, "noise": noise}), set()) for noise in ({"update": 0.2}, {})
+    )
+    hyper, state, train = parts(noisy)
+    moved, _ = step(noisy, state, hyper, train)
+    plain, _ = step(quiet, state, parts(quiet)[0], train)
+    draws = normal_like(state.params, noise_key("update", hyper, state.step))
+    for name in state.params:
+        rate = 0.02 if name == "W.0" else 0.5
+        np.testing.assert_allclose(moved.params[name] - plain.params[name], -rate * 0.2 * draws[name], atol=2e-6)
+
+
 @pytest.mark.parametrize("model", [{"name": "mlp", "widths": [64]}, {"d_model": 8, "heads": 2, "d_mlp": 16}], ids=str)
 def test_dropout_keeps_the_mean_drops_in_training_only_and_none_of_it_is_nothing(model: dict[str, Any]):
     spec = resolve(validate({"task": {"p": 7}, "model": model, "noise": {"dropout": 0.25}}), set())

@@ -33,6 +33,7 @@ from grokjax.results.read import Results
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.examples import Examples, some_of
+from grokjax.tasks.keys import seed_key
 from grokjax.train.frozen import parted
 from grokjax.train.step import loss_and_logits
 
@@ -183,7 +184,7 @@ def _chains(
     n = len(train.targets)
     size = n if sampling.batch is None else min(sampling.batch, n)
     how = Langevin(sampling.step_size, inverse_temperature(n), sampling.gamma, sampling.burn_in + sampling.draws)
-    key = jax.random.key(entropy[0], impl="threefry2x32")
+    key = seed_key(entropy[0])
     for number in entropy[1:]:
         key = jax.random.fold_in(key, number)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable
 
 import jax
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float, UInt32
 
 from grokjax.models.params import Params
 from grokjax.spec.shapes import Shapes, is_matrix
+from grokjax.tasks.keys import named, seed_key
 
 Declare = Callable[[str], nnx.Param]
 Numbers = dict[str, Float[Array | np.ndarray, ""]]
@@ -37,7 +37,7 @@ def distributed(seed: UInt32[Array, ""], kinds: dict[str, str], numbers: Numbers
 
 
 def _key(seed: UInt32[Array, ""], name: str) -> Array:
-    return jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), zlib.crc32(name.encode()))
+    return named(seed_key(seed), name)
 
 
 def _draw_of_kind(key: Array, name: str, kind: str, number: Float[Array | np.ndarray, ""], shapes: Shapes) -> Array:

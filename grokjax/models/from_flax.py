@@ -18,6 +18,7 @@ from grokjax.spec.models import Model
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import Shapes
 from grokjax.spec.tasks import Task
+from grokjax.tasks.keys import seed_key
 
 Make = Callable[[Any, Task, nnx.Rngs], nnx.Module]  # (the model's spec, task, random keys) -> module
 
@@ -32,7 +33,7 @@ def flax_network(make: Make) -> Network:
     """make: the module; called with inputs [n, L] it returns logits [n, classes], or [n, scored, classes]."""
 
     def start(seed: UInt32[Array, ""], spec: RunSpec) -> Params:
-        module = make(spec.model, spec.task, nnx.Rngs(jax.random.key(seed, impl="threefry2x32")))
+        module = make(spec.model, spec.task, nnx.Rngs(seed_key(seed)))
         variables = _named(nnx.split(module, nnx.Param, ...)[1])
         return {name: variable[...].astype("float32") for name, (_, variable) in variables.items()}
 

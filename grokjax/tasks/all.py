@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, UInt32
 
@@ -36,6 +35,7 @@ from grokjax.tasks.examples import (
     small_errors,
     split,
 )
+from grokjax.tasks.keys import ONLINE, key_for
 
 TASKS: dict[str, TaskFunctions] = {
     "modular": TaskFunctions(modular.table),
@@ -49,7 +49,6 @@ TASKS: dict[str, TaskFunctions] = {
     "templates": TaskFunctions(own=templates.own, scores=templates.scores, wanted=templates.wanted),
     "arrays": TaskFunctions(arrays.table),
 }
-ONLINE = 0x0A11E  # sets the draws of fresh examples apart from all others of a seed
 
 
 def functions_of(task: Task) -> TaskFunctions:
@@ -86,8 +85,7 @@ def fresh_examples(task: Task, rule: Any, seed: UInt32[Array, ""], step: Int[Arr
     """The examples of one step of a run that is trained online, from its seed and the step alone."""
     draw = functions_of(task).draw
     assert draw is not None, f"{task.name} has a sampler"
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), jnp.uint32(ONLINE))
-    return draw(task, rule, jax.random.fold_in(key, step), size)
+    return draw(task, rule, jax.random.fold_in(key_for(ONLINE, seed), step), size)
 
 
 def wanted(task: Task, examples: Examples) -> Any:

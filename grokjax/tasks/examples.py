@@ -13,6 +13,7 @@ from jaxtyping import Array, Bool, Float, Int, Num, Shaped
 
 from grokjax.spec.files import stamp_of, stored_rows
 from grokjax.spec.task import Task
+from grokjax.tasks.keys import seed_key
 
 Either = Array | np.ndarray  # on the device, or on its way there
 
@@ -158,7 +159,7 @@ def some_of(examples: Examples, rows: Int[Either, " m"]) -> Examples:
 def drawn(functions: TaskFunctions, task: Task) -> Own:
     """The examples of a run whose task has a sampler: a function of its split's seed."""
     assert functions.draw is not None
-    key = jax.random.key(np.uint32(task.split.seed or 0), impl="threefry2x32")
+    key = seed_key(np.uint32(task.split.seed or 0))
     of_rule, of_train, of_test = (jax.random.fold_in(key, index) for index in range(3))
     rule = None if functions.rule is None else functions.rule(task, of_rule)
     train, test = (

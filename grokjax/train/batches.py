@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, UInt32
 
 from grokjax.tasks.examples import Examples, some_of
+from grokjax.tasks.keys import BATCHES, key_for
 
 
 def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], size: int | None) -> Examples:
@@ -15,7 +16,7 @@ def batch_at(examples: Examples, seed: UInt32[Array, ""], step: Int[Array, ""], 
         return examples
     n = examples.targets.shape[0]
     per_epoch = n // size
-    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), jnp.uint32(0xBA7C4))
+    key = key_for(BATCHES, seed)
     bits = jax.random.bits(jax.random.fold_in(key, step // per_epoch), (n,), jnp.uint32)
     order = jnp.argsort(bits)  # stable, so ties (1 in 2^32 a pair) cannot differ between devices
     rows = jax.lax.dynamic_slice(order, ((step % per_epoch) * size,), (size,))

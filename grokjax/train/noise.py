@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
@@ -13,15 +11,14 @@ from grokjax.models.textbook import Drop
 from grokjax.spec.hypers import Hyper
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.examples import Examples
-from grokjax.train.rates import learning_rate
+from grokjax.tasks.keys import NOISE, key_for, named
+from grokjax.train.rates import rates
 
 KINDS = {"labels": 0, "weights": 1, "update": 2, "dropout": 3}
-NOISE = 0x0015E  # sets these draws apart from all others of a seed
 
 
 def noise_key(kind: str, hyper: Hyper, step: Int[Array, ""]) -> Array:
-    key = jax.random.fold_in(jax.random.key(hyper["seed"], impl="threefry2x32"), jnp.uint32(NOISE))
-    return jax.random.fold_in(jax.random.fold_in(key, KINDS[kind]), step)
+    return jax.random.fold_in(jax.random.fold_in(key_for(NOISE, hyper["seed"]), KINDS[kind]), step)
 
 
 def with_label_noise(spec: RunSpec, examples: Examples, hyper: Hyper, step: Int[Array, ""]) -> Examples:
@@ -44,13 +41,13 @@ def with_weight_noise(spec: RunSpec, params: Params, hyper: Hyper, step: Int[Arr
 
 
 def with_update_noise(spec: RunSpec, updates: Params, hyper: Hyper, step: Int[Array, ""]) -> Params:
-    """An optimizer's updates with N(0, noise.update^2) in their direction, before the learning rate (openai/grok)."""
+    """An optimizer's updates with N(0, noise.update^2) in their direction, before the learning rate (openai/grok), that
+    of a matrix's own optimizer where it has one."""
     if spec.noise.update is None:
         return updates
     draws = normal_like(updates, noise_key("update", hyper, step))
-    size = learning_rate(spec.optimizer, hyper, step) * hyper["noise"]["update"]
-    factors = hyper["optimizer"]["lr_by_matrix"]
-    return {name: value - size * factors[name] * draws[name] for name, value in updates.items()}
+    size, of_each = hyper["noise"]["update"], rates(spec.optimizer, hyper, step, list(updates))
+    return {name: value - size * of_each[name] * draws[name] for name, value in updates.items()}
 
 
 def dropping(spec: RunSpec, hyper: Hyper, step: Int[Array, ""]) -> Drop | None:
@@ -69,8 +66,7 @@ def dropping(spec: RunSpec, hyper: Hyper, step: Int[Array, ""]) -> Drop | None:
 
 def normal_like(params: Params, key: Array) -> Params:
     """N(0, 1) for every number; one key a parameter, drawn in float32 whatever the precision of training."""
-    keys = {name: jax.random.fold_in(key, zlib.crc32(name.encode())) for name in params}
     return {
-        name: jax.random.normal(keys[name], value.shape, jnp.float32).astype(value.dtype)
+        name: jax.random.normal(named(key, name), value.shape, jnp.float32).astype(value.dtype)
         for name, value in params.items()
     }

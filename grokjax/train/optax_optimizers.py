@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,6 +19,7 @@ from grokjax.spec import optax_moments as moments
 from grokjax.spec import optax_optimizers as spec
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.shapes import is_matrix, sides_of
+from grokjax.tasks.keys import OPTIMIZER, key_for, named
 from grokjax.train.parts import by_parts
 from grokjax.train.rates import Numbers, decay, scale, whole_step
 
@@ -133,8 +133,7 @@ def noisy_sgd(family: spec.NoisySGD, numbers: Numbers) -> optax.GradientTransfor
 
 def _key(numbers: Numbers, name: str) -> Array:
     """Of a step of a run and of one of its parameters."""
-    key = jax.random.fold_in(jax.random.key(numbers["seed"], impl="threefry2x32"), jnp.uint32(0x0971))
-    return jax.random.fold_in(jax.random.fold_in(key, numbers["step"]), zlib.crc32(name.encode()))
+    return named(jax.random.fold_in(key_for(OPTIMIZER, numbers["seed"]), numbers["step"]), name)
 
 
 def sophia(family: moments.Sophia, numbers: Numbers) -> optax.GradientTransformation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -32,6 +32,16 @@ def learning_rate(family: Optimizer, hyper: Hyper, step: Int[Array, ""]) -> Floa
     """lr * min(step / warmup_steps, 1) * the schedule's factor: with a warm-up, step 0 changes nothing (Nanda et al.
     2023)."""
     return numbers_at(family, hyper["optimizer"], hyper, step)["rate"]
+
+
+def rates(family: Optimizer, hyper: Hyper, step: Int[Array, ""], names: Sequence[str]) -> dict[str, Float[Array, ""]]:
+    """The learning rate of each parameter: of its group where it is in one, times its factor."""
+    numbers = hyper["optimizer"]
+    parts: dict[str | None, tuple[Optimizer, Numbers]] = {None: (family, numbers)}
+    parts |= {key: (group, numbers["groups"][key]) for key, group in family.groups.items()}
+    found = {key: numbers_at(part, of_part, hyper, step) for key, (part, of_part) in parts.items()}
+    of_names = {name: found[family.group_of(name)] for name in names}
+    return {name: of_part["rate"] * of_part["lr_by_matrix"][name] for name, of_part in of_names.items()}
 
 
 class Origin(NamedTuple):
