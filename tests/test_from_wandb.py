@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from grokjax.cli import app
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.from_wandb import translate
+from grokjax.sweep.key_words import KEYS
 from grokjax.sweep.load import SweepError, parse_sweep
-from grokjax.sweep.synonyms import KEYS
 
 NANDA = """\
 program: train.py

@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from grokjax.spec.families import FAMILIES
 from grokjax.spec.pair_tasks import OPERATIONS
 from grokjax.spec.run import RunSpec
-from grokjax.sweep import synonyms
+from grokjax.sweep import key_words, synonyms
 from grokjax.sweep.axes import ENTRY_KEYS, WORDS
 from grokjax.sweep.expand import expand
+from grokjax.sweep.key_words import KEYS
 from grokjax.sweep.keys import TOP, run_keys, suggest
 from grokjax.sweep.load import SweepError, parse_sweep
 from grokjax.sweep.spelling import did_you_mean, nearest
-from grokjax.sweep.synonyms import KEYS, meaning_of, value_of
+from grokjax.sweep.synonyms import meaning_of, value_of
 
 KNOWN = run_keys(FAMILIES)
 
@@ -37,7 +38,7 @@ def test_what_a_synonym_leads_to_is_a_key(word):
 
 
 def test_a_word_has_one_entry_and_does_not_lead_to_itself():
-    calls = [node for node in ast.walk(ast.parse(Path(synonyms.__file__).read_text())) if isinstance(node, ast.Call)]
+    calls = [node for node in ast.walk(ast.parse(Path(key_words.__file__).read_text())) if isinstance(node, ast.Call)]
     calls = [
         call
         for call in calls
