@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.cells import by_values, ended_runs, is_missing, null_text, ordered_values, runs_of, varied_keys
+from grokjax.analysis.cells import ended_runs, in_value_order, is_missing, null_text, runs_of, varied_keys
 from grokjax.analysis.keys import whole_key
 from grokjax.analysis.outcomes import cell_outcome
 from grokjax.results.read import Results
@@ -83,12 +83,9 @@ def _summary(results: Results, runs: pd.DataFrame, cells: pd.DataFrame, keys: It
 
 def cell_table(runs: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """One row a combination of values of the keys, in their order: these, going, and what `cell_outcome` has."""
-    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
-    members = by_values(runs, keys)
-    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
     rows = []
-    for values in order:
-        part = runs.iloc[members[values]]
+    for values, members in in_value_order(runs, keys).items():
+        part = runs.iloc[members]
         ended = ended_runs(part)
         going = {"going": len(part) - len(ended)}
         came_to = cell_outcome(ended) if len(ended) else {"runs": 0}

@@ -47,6 +47,14 @@ def by_values(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], 
     return rows
 
 
+def in_value_order(runs: pd.DataFrame, keys: Sequence[str]) -> dict[tuple[Any, ...], list[int]]:
+    """As `by_values`, in the order of the values (see `ordered_values`), the first key's first."""
+    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
+    members = by_values(runs, keys)
+    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
+    return {values: members[values] for values in order}
+
+
 def ordered_values(column: pd.Series, key: str = "") -> list[Any]:
     """Distinct values: numbers by size, others in the order of the sweep; null last where it is the most that a key
     may be (train.batch), else first.

@@ -1,4 +1,4 @@
-"""Statistics of runs that may never get there: a power law of censored times, their median, and a proportion."""
+"""Statistics of runs that may never get there: a power law of censored times, their median, a proportion, a mean."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq, minimize
 from scipy.special import log_ndtr, ndtri
 from scipy.stats import binom, binomtest
+from scipy.stats import t as student
 
 LEVEL = 0.95  # of all intervals
 DEVIATIONS = float(ndtri(0.5 + LEVEL / 2))  # so many hold LEVEL of a normal distribution, on both sides together
@@ -186,3 +187,12 @@ def wilson(k: int, n: int) -> tuple[float, float]:
         raise ValueError(f"{k} of {n} is no proportion")
     interval = binomtest(int(k), int(n)).proportion_ci(LEVEL, "wilson")
     return float(interval.low), float(interval.high)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """Interval of the mean of values [n], by Student's t; nan of fewer than two."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = float(student.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    middle = float(values.mean())
+    return middle - half, middle + half

@@ -15,10 +15,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
 
 from grokjax.analysis.cells import ENDED
-from grokjax.analysis.censored import LEVEL, median_time, wilson
+from grokjax.analysis.censored import mean_interval, median_time, wilson
 from grokjax.analysis.claims_file import Claim, Claims, Measure, Size
 from grokjax.analysis.where import chosen_runs, meets
 from grokjax.results.read import Results
@@ -180,7 +179,7 @@ def _of_values(what: Measure, values: np.ndarray) -> Measured:
             value, low, high = median_time(values)
             return _exact(value, (low, high), len(values))
         case "mean":
-            return _exact(float(values.mean()), _interval_of_mean(values), len(values))
+            return _exact(float(values.mean()), mean_interval(values), len(values))
         case _:
             value = float(values.min() if what.statistic == "min" else values.max())
             return _exact(value, (math.nan, math.nan), len(values))
@@ -188,14 +187,6 @@ def _of_values(what: Measure, values: np.ndarray) -> Measured:
 
 def _exact(value: float, interval: tuple[float, float], runs: int) -> Measured:
     return Measured(value, value, *interval, runs)
-
-
-def _interval_of_mean(values: np.ndarray) -> tuple[float, float]:
-    """Student's; of one run there is none."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = student.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values))
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def _column(name: str, runs: pd.DataFrame) -> np.ndarray:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from grokjax.analysis.cells import (
     by_values,
+    in_value_order,
     is_missing,
     is_number,
     null_runs,
@@ -206,13 +207,9 @@ def value_texts(results: Results, runs: pd.DataFrame, key: str) -> dict[Any, str
 def _groups(results: Results, runs: pd.DataFrame, keys: list[str]) -> list[Group]:
     """The runs by their values of the keys, in the order of these values."""
     texts = [value_texts(results, runs, key) for key in keys]
-    ranks = [{value: rank for rank, value in enumerate(of_key)} for of_key in texts]
-    members = by_values(runs, keys)
-    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
     ids, diverged = runs["run_id"].to_numpy(), (runs["status"] == "diverged").to_numpy()
     groups = []
-    for values in order:
-        rows = members[values]
+    for values, rows in in_value_order(runs, keys).items():
         told = tuple(of_key[value] for of_key, value in zip(texts, values, strict=True))
         groups.append(Group(values, tuple(ids[rows]), int(diverged[rows].sum()), told))
     return groups

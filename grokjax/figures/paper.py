@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from grokjax.analysis.cells import by_values, ordered_values
+from grokjax.analysis.cells import in_value_order
 from grokjax.analysis.claims import NOT_MEASURED, REPRODUCED, Judged
 from grokjax.analysis.claims_file import Picture
 from grokjax.analysis.keys import short_key, whole_key
@@ -77,13 +77,11 @@ def data(results: Results, title: str, asked: Picture, judged: Sequence[Judged])
     keys = [whole_key(asked.by, map(str, runs), results.path)] if asked.by else []
     if runs["arm"].nunique() > 1:
         keys = ["arm", *keys]
-    members = by_values(runs, keys)
-    ranks = [{value: rank for rank, value in enumerate(ordered_values(runs[key]))} for key in keys]
-    order = sorted(members, key=lambda values: [rank[value] for rank, value in zip(ranks, values, strict=True)])
-    group_of = {runs["run_id"].iloc[row]: group for group, values in enumerate(order) for row in members[values]}
+    members = in_value_order(runs, keys)
+    group_of = {runs["run_id"].iloc[row]: group for group, rows in enumerate(members.values()) for row in rows}
     beside = _beside(results, asked.metric)
     bands, _ = curve_bands(results, group_of, [asked.metric, *([beside] if beside else [])])
-    labels = tuple(_label(keys, values) for values in order)
+    labels = tuple(_label(keys, values) for values in members)
     return PaperData(title, asked.metric, beside, bands, labels, keys != ["arm"] and len(keys) == 1, tuple(judged))
 
 

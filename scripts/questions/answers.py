@@ -14,11 +14,11 @@ import pandas as pd
 import typer
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
-from scipy.stats import spearmanr, t
+from scipy.stats import spearmanr
 
 import grokjax
 from grokjax.analysis import cells, outcomes
-from grokjax.analysis.censored import LEVEL, median_time, wilson
+from grokjax.analysis.censored import LEVEL, mean_interval, median_time, wilson
 from grokjax.analysis.keys import short_key
 from grokjax.cli.app import bad_value, exit_codes
 from grokjax.figures.style import value_text, write, write_table
@@ -113,11 +113,7 @@ def mean(values: ArrayLike, form: str = ".3g") -> Estimate:
     """Mean of values [n], nan left out, and its interval by Student's t; no interval of a single one."""
     values = np.asarray(values, float)
     values = values[np.isfinite(values)]
-    if len(values) < 2:
-        return Estimate(float(values[0]) if len(values) else np.nan, form=form)
-    middle = float(values.mean())
-    half = float(t.ppf(0.5 + LEVEL / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Estimate(middle, middle - half, middle + half, form)
+    return Estimate(float(values.mean()) if len(values) else np.nan, *mean_interval(values), form)
 
 
 def geometric_mean(values: ArrayLike) -> Estimate:
