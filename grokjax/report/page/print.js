@@ -37,7 +37,8 @@ function repaint() {
 function watchPaper(tables) {
   addEventListener("beforeprint", () => toPaper(tables));
   addEventListener("afterprint", () => toScreen(tables));
-  DARK.addEventListener("change", () => {
+  DARK.addEventListener("change", (change) => {
+    dark = change.matches;
     if (!document.documentElement.classList.contains("printing")) repaint();
   });
 }

@@ -3,6 +3,8 @@
 const DARK = matchMedia("(prefers-color-scheme: dark)");
 const NAMES = ["paper", "ink", "soft", "line", "axis", "none", "mark", "pale-line"];
 let LOOK = readLook();
+// Read anew only when the browser tells of a change: Chromium may not tell of one that was read before.
+let dark = DARK.matches;
 
 function readLook() {
   const style = getComputedStyle(document.documentElement);
@@ -10,7 +12,7 @@ function readLook() {
 }
 
 function isDark() {
-  return DARK.matches && !document.documentElement.classList.contains("printing");
+  return dark && !document.documentElement.classList.contains("printing");
 }
 
 // colors: one for light paper, one for dark.
