@@ -1,4 +1,5 @@
-"""Both networks as papers write them, on any length of sequence: every layer at every position, examples first.
+"""Both networks as papers write them, on any length of sequence, examples first: every layer at every position, or
+the last one only where it is read.
 
 What training computes instead on three tokens (`three_tokens.py`, `mlp.py`) must be the same function, with the same
 gradient: tests hold them against these, and `grokjax bench` measures what the difference is worth.
@@ -11,6 +12,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, Num
 
 from grokjax.models.activations import activate
@@ -71,9 +73,10 @@ def see(
     look_up: LookUp = gather,
     record: Record = unrecorded,
     drop: Drop = whole,
-) -> Float[Array, "n L d_model"]:
-    """What W_U reads at every position: the residual stream, or only what the layers wrote to it, after the last layer
-    norm if there is one."""
+    read: tuple[int, ...] | None = None,
+) -> Float[Array, "n read d_model"]:
+    """What W_U reads: the residual stream, or only what the layers wrote to it, after the last layer norm if there is
+    one. read: at which positions, None: all; of the last layer only keys and values are computed at the others."""
     x = look_up(params["W_E"], tokens)
     record("hook_embed", x)
     positions = position_vectors(params, model, tokens.shape[1])
@@ -82,23 +85,30 @@ def see(
         x = x + positions
     written = []
     for layer in range(model.layers):
-        x, by_layer = block(params, x, model, layer, record, drop)
-        written += by_layer
+        is_last = layer == model.layers - 1
+        x, by_layer = block(params, x, model, layer, record, drop, read if is_last else None)
+        written += [part if is_last else at_positions(part, read) for part in by_layer]
     if not model.direct_path:
         x = functools.reduce(jnp.add, written)
     return layernorm(params, x, model, "ln_final", "", record) if model.norms_inputs else x
 
 
 def block(
-    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record, drop: Drop
-) -> tuple[Float[Array, "n L d"], list[Float[Array, "n L d"]]]:
-    """The residual stream after a layer, and what its attention and its MLP wrote to it."""
+    params: Params,
+    x: Float[Array, "n L d"],
+    model: spec.Transformer,
+    layer: int,
+    record: Record,
+    drop: Drop,
+    read: tuple[int, ...] | None = None,
+) -> tuple[Float[Array, "n read d"], list[Float[Array, "n read d"]]]:
+    """The residual stream after a layer, and what its attention and its MLP wrote to it, at the positions `read`."""
     here = f"blocks.{layer}"
     record(f"{here}.hook_resid_pre", x)
     y = layernorm(params, x, model, "ln1", f".{layer}", record) if model.norms_inputs else x
-    attended = attention(params, y, model, layer, record)
+    attended = attention(params, y, model, layer, record, read)
     record(f"{here}.hook_attn_out", attended)
-    x = (y if model.layernorm == "stream" else x) + attended
+    x = at_positions(y if model.layernorm == "stream" else x, read) + attended
     if model.layernorm == "post":
         x = layernorm(params, x, model, "ln1", f".{layer}", record)
     written = [attended]
@@ -132,18 +142,27 @@ def neurons(
 
 
 def attention(
-    params: Params, x: Float[Array, "n L d"], model: spec.Transformer, layer: int, record: Record = unrecorded
-) -> Float[Array, "n L d"]:
+    params: Params,
+    x: Float[Array, "n L d"],
+    model: spec.Transformer,
+    layer: int,
+    record: Record = unrecorded,
+    read: tuple[int, ...] | None = None,
+) -> Float[Array, "n read d"]:
+    """What a layer's heads write to the stream at the positions `read`."""
     here = f"blocks.{layer}.attn"
-    q, k, v = (jnp.einsum("nid,hde->nhie", x, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))
+    q, k, v = (
+        jnp.einsum("nid,hde->nhie", of, params[f"{name}.{layer}"])
+        for name, of in (("W_Q", at_positions(x, read)), ("W_K", x), ("W_V", x))
+    )
     if model.attention_bias:
         biases = (params[f"{name}.{layer}"][:, None] for name in ("b_Q", "b_K", "b_V"))
         q, k, v = (of_heads + bias for of_heads, bias in zip((q, k, v), biases, strict=True))
     for name, of_heads in (("q", q), ("k", k), ("v", v)):
         record(f"{here}.hook_{name}", of_heads.swapaxes(1, 2))
-    seen = jnp.ones((x.shape[1], x.shape[1]), bool)
-    if model.mask == "causal":
-        seen = jnp.tril(seen)
+    positions = np.arange(x.shape[1])
+    queries = positions if read is None else np.array(read)
+    seen = jnp.asarray((queries[:, None] >= positions) | (model.mask == "none"))
     scores = jnp.where(seen, jnp.einsum("nhie,nhje->nhij", q, k) / q.shape[-1] ** 0.5, -jnp.inf)
     record(f"{here}.hook_attn_scores", scores)
     weights = jax.nn.softmax(scores, axis=-1)
@@ -154,6 +173,16 @@ def attention(
     # not from z: what is multiplied first depends on the sizes
     written = jnp.einsum("nhij,nhje,hed->nid", weights, v, params[f"W_O.{layer}"])
     return written + params[f"b_O.{layer}"] if model.attention_bias else written
+
+
+def at_positions(x: Float[Array, "n L d"], positions: tuple[int, ...] | None) -> Float[Array, "n _ d"]:
+    """x at some positions, None: all. By slices: an index's gradient would be a scatter."""
+    if positions is None:
+        return x
+    first, last = positions[0], positions[-1]
+    if positions == tuple(range(first, last + 1)):
+        return x[:, first : last + 1]
+    return jnp.stack([x[:, position] for position in positions], axis=1)
 
 
 def layernorm(

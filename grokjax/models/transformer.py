@@ -7,7 +7,6 @@ scored moving fastest.
 
 from __future__ import annotations
 
-import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int
 
@@ -82,7 +81,7 @@ def preactivations(
     if model.is_three_tokens(task):
         values = three_tokens.preactivations(params, tokens, model)
     else:
-        values = _at_scored(_see(params, tokens, model)[0][f"blocks.{last}.mlp.hook_pre"], task)
+        values = _columns(_see(params, tokens, model, task)[0][f"blocks.{last}.mlp.hook_pre"])
     assert values is not None
     return {last: values}
 
@@ -99,27 +98,23 @@ def _hidden_and_features(
 ) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_model m"]]:
     if model.is_three_tokens(task) and drop is textbook.whole:
         return three_tokens.hidden_and_features(params, tokens, model)
-    activations, x = _see(params, tokens, model, drop)
+    activations, x = _see(params, tokens, model, task, drop)
     hidden = activations.get(f"blocks.{model.layers - 1}.mlp.hook_post")
-    return None if hidden is None else _at_scored(hidden, task), _at_scored(x, task)
+    return None if hidden is None else _columns(hidden), _columns(x)
 
 
 def _see(
-    params: Params, tokens: Tokens, model: spec.Transformer, drop: textbook.Drop = textbook.whole
-) -> tuple[dict[str, Array], Float[Array, "n L d"]]:
-    """Every activation by its name, and what W_U reads."""
+    params: Params, tokens: Tokens, model: spec.Transformer, task: Task, drop: textbook.Drop = textbook.whole
+) -> tuple[dict[str, Array], Float[Array, "n scored d"]]:
+    """Every activation by its name, those of the last layer at the scored positions; and what W_U reads there."""
     activations: dict[str, Array] = {}
-    return activations, textbook.see(params, tokens, model, textbook.one_hot_product, activations.__setitem__, drop)
+    look_up, record = textbook.one_hot_product, activations.__setitem__
+    return activations, textbook.see(params, tokens, model, look_up, record, drop, task.scored)
 
 
-def _at_scored(x: Float[Array, "n L d"], task: Task) -> Float[Array, "d m"]:
-    """[features, n * scored]. By slices: an index's gradient would be a scatter."""
-    first, last = task.scored[0], task.scored[-1]
-    if task.scored == tuple(range(first, last + 1)):
-        scored = x[:, first : last + 1]
-    else:
-        scored = jnp.stack([x[:, position] for position in task.scored], axis=1)
-    return scored.reshape(-1, x.shape[-1]).T
+def _columns(x: Float[Array, "n scored d"]) -> Float[Array, "d m"]:
+    """[features, n * scored]"""
+    return x.reshape(-1, x.shape[-1]).T
 
 
 def input_weights(params: Params, model: spec.Transformer) -> Float[Array, "d_vocab d_model"]:

@@ -32,7 +32,8 @@ class StoredNetwork:
     def logits(self, tokens: Any) -> np.ndarray:
         """Logits as they were trained with, `model.logit_scale` included.
 
-        tokens: integers [n, L] of the task's length and vocabulary (for modular arithmetic [n, 3]: a, b, p). Returns
+        tokens: integers [n, L] of the task's length and vocabulary (for modular arithmetic [n, 3]: a, b, p), or, where
+        the task's inputs are vectors, numbers [n, d]. Returns
         [n, L, d_vocab_out] for a transformer, [n, classes] for an MLP (which reads the operands only), and for a
         network of a user's [n, classes], or [n, scored, classes] where several positions are scored. Raises ValueError
         for tokens that are none.
@@ -87,11 +88,17 @@ def _spec_of(manifest: Manifest, run_id: str) -> RunSpec:
 def _checked(inputs: np.ndarray, spec: RunSpec) -> np.ndarray:
     """Inputs of the task's shape; JAX would take any other token for one that there is. Raises ValueError."""
     length, vocabulary = spec.task.n_ctx, spec.task.d_vocab
-    if not length:  # vectors
-        return inputs
+    if not length:
+        return _checked_vectors(inputs, spec.task.d_input)
     wanted = f"tokens are integers of shape [n, {length}], each from 0 to {vocabulary - 1}"
     if inputs.ndim != 2 or inputs.shape[1] != length or inputs.dtype.kind not in "iu":
         raise ValueError(f"{wanted}; got {inputs.dtype} of shape {list(inputs.shape)}")
     if inputs.size and not (inputs.min() >= 0 and inputs.max() < vocabulary):
         raise ValueError(f"{wanted}; got {inputs.min()} to {inputs.max()}")
+    return inputs
+
+
+def _checked_vectors(inputs: np.ndarray, width: int) -> np.ndarray:
+    if inputs.ndim != 2 or inputs.shape[1] != width or inputs.dtype.kind not in "fiu":
+        raise ValueError(f"inputs are numbers of shape [n, {width}]; got {inputs.dtype} of shape {list(inputs.shape)}")
     return inputs

@@ -155,7 +155,7 @@ class Transformer(Model):
         """Everything at the last position, and of layers before the last at the second one too; tables over the
         vocabulary are small against the examples."""
         if not self.is_three_tokens(task):
-            return self._flops_of_all(task)
+            return self._flops_of_any_length(task)
         flops = 0.0
         for name, shape in self.shapes(task).items():
             kind, _, layer = name.partition(".")
@@ -166,12 +166,19 @@ class Transformer(Model):
             flops += 2 * positions * math.prod(shape)
         return flops
 
-    def _flops_of_all(self, task: Task) -> float:
-        """Every layer at every position; the unembedding where logits are scored."""
-        scored = {"W_U": len(task.scored), "W_E": 0, "W_pos": 0}
-        products = sum(2 * scored.get(name, task.n_ctx) * math.prod(shape) for name, shape in self.shapes(task).items())
-        attention = self.layers * 2 * 2 * task.n_ctx**2 * self.heads * self.head_width
-        return products + attention
+    def _flops_of_any_length(self, task: Task) -> float:
+        """Every layer at every position, but of the last one only keys and values; its queries, MLP and unembedding
+        where logits are scored."""
+        flops = 0.0
+        for name, shape in self.shapes(task).items():
+            kind, _, layer = name.partition(".")
+            if kind in ("W_E", "W_pos"):
+                continue
+            is_everywhere = kind in ("W_K", "W_V") or (layer != "" and int(layer) < self.layers - 1)
+            positions = task.n_ctx if is_everywhere else len(task.scored)
+            flops += 2 * positions * math.prod(shape)
+        queries = (self.layers - 1) * task.n_ctx + len(task.scored)
+        return flops + 2 * 2 * queries * task.n_ctx * self.heads * self.head_width
 
     def look_up_flops(self, task: Task) -> float:
         heads = self.heads * self.head_width
@@ -184,8 +191,9 @@ class Transformer(Model):
 
     def activations(self, task: Task) -> int:
         if not self.is_three_tokens(task):
-            each = task.n_ctx * (self.layers * self._kept(task) + task.d_vocab)
-            return each + 2 * len(task.scored) * task.d_vocab_out
+            heard = self.d_model + 2 * self.heads * self.head_width  # the last layer's input, keys and values
+            everywhere = (self.layers - 1) * self._kept(task) + heard + task.d_vocab
+            return task.n_ctx * everywhere + len(task.scored) * (self._kept(task) + 2 * task.d_vocab_out)
         norms = 8 * self.d_model if self.layernorm != "none" else 0
         last = 3 * 2 * self.d_model + 2 * self.d_model + 2 * self.d_mlp + norms
         return 2 * task.d_vocab + 2 * (self.layers - 1) * self._kept(task) + last + 2 * task.d_vocab_out

@@ -22,7 +22,14 @@ TOP_WORDS = {
 
 # key -> what others write -> our value
 VALUES: dict[str, dict[str, str]] = {
-    "task.name": dict.fromkeys(("modular_addition", "modular_arithmetic", "mod_arithmetic", "mod_add"), "modular"),
+    "task.name": {
+        **dict.fromkeys(("modular_addition", "modular_arithmetic", "mod_arithmetic", "mod_add"), "modular"),
+        **dict.fromkeys(("sparse_parity", "k_sparse_parity", "xor"), "parity"),
+        **dict.fromkeys(("groups", "group_composition", "permutation", "permutations", "composition"), "group"),
+        **dict.fromkeys(("digit_addition", "n_digit_addition", "multi_digit_addition"), "addition"),
+        **dict.fromkeys(("induction", "repeated_subsequence", "repeated_tokens"), "repeats"),
+        **dict.fromkeys(("mnist", "dataset", "data", "file", "npz", "custom"), "arrays"),
+    },
     "task.op": {
         **dict.fromkeys(("+", "addition", "sum", "plus", "x+y", "a+b", "x_plus_y"), "add"),
         **dict.fromkeys(("-", "subtraction", "minus", "sub", "x-y", "a-b", "x_minus_y"), "subtract"),
