@@ -18,6 +18,7 @@ from test_recipes import Pasted
 from grokjax.results.export import RECIPES, export_network, how_to_load
 from grokjax.results.network import StoredNetwork
 from grokjax.results.published import renamed
+from grokjax.spec.drawn_tasks import Parity
 from grokjax.spec.models import MLP, Transformer
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
@@ -127,6 +128,46 @@ def test_an_mlp_has_logits_and_hidden_layers(input_kind):
 def test_other_tokens_are_refused(tokens, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         stored(MODELS["one layer"]).logits(tokens)
+
+
+VECTORS = StoredNetwork(
+    "0123456789ab",
+    40,
+    resolve(RunSpec(task=Parity(bits=5, k=2, examples=20), model=MLP(widths=[4])), set()),
+    {"W.0": np.ones((5, 4), np.float32), "b.0": np.zeros(4, np.float32)}
+    | {"W.1": np.ones((4, 2), np.float32), "b.1": np.zeros(2, np.float32)},
+)
+
+
+@pytest.mark.parametrize("inputs", [np.ones((3, 4)), np.ones(5), np.ones((3, 5), bool), np.array([["a"] * 5])])
+def test_vectors_of_another_shape_are_refused(inputs):
+    with pytest.raises(ValueError, match=re.escape("inputs are numbers of shape [n, 5]; got")):
+        VECTORS.logits(inputs)
+
+
+def test_vectors_have_logits():
+    np.testing.assert_array_equal(VECTORS.logits(np.ones((3, 5))), np.full((3, 2), 20.0))
+
+
+def test_circuits_are_what_each_head_asks_for_and_says():
+    found = stored(MODELS["attention only"])
+    params = found.params
+    for layer in (0, 1):
+        said = found.circuits(layer)
+        for head in range(2):
+            value = params["W_E"] @ params[f"W_V.{layer}"][head] @ params[f"W_O.{layer}"][head] @ params["W_U"]
+            query, key = (params["W_E"] @ params[f"{name}.{layer}"][head] for name in ("W_Q", "W_K"))
+            np.testing.assert_allclose(said["EVOU"][head], value, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(said["EQKE"][head], query @ key.T / np.sqrt(3), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("network", "layer", "says"),
+    [(stored(MODELS["one layer"]), 1, "its layers are 0 to 0"), (VECTORS, 0, "its network has no attention")],
+)
+def test_circuits_of_no_layer_are_refused(network, layer, says):
+    with pytest.raises(ValueError, match=says):
+        network.circuits(layer)
 
 
 def test_no_tokens_have_no_logits():

@@ -38,7 +38,7 @@ class Pasted(code.InteractiveConsole):
         exec(code, self.locals)
 
     def showsyntaxerror(self, *_args, **_named):
-        raise  # noqa: PLE0704
+        raise
 
 
 def follow_the_advice(source, folder, monkeypatch):

@@ -1,7 +1,7 @@
 """What attention does, as matrices over the vocabulary: EVOU and EQKE (Elhage et al. 2021; Greenspan and Wynroe 2023).
 
 EVOU = W_E W_V W_O W_U [d_vocab, d_vocab_out], what a head says of each token that it attends to; EQKE = W_E W_Q (W_E
-W_K)^T / sqrt(d_head) [d_vocab, d_vocab], how much each token's query asks for each token. Positions are left out.
+W_K)^T / sqrt(d_head) [d_vocab, d_vocab], how much each token's query asks for each token.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ RANKED = 1e-2  # a singular value below this share of the largest counts as 0
 
 
 class Circuits(NamedTuple):
-    """Of the first layer's heads."""
+    """Of one layer's heads."""
 
     evou: Float[Array, "heads d_vocab d_vocab_out"]
     eqke: Float[Array, "heads d_vocab d_vocab"]
 
 
-def circuits_of(params: Params) -> Circuits:
+def circuits_of(params: Params, layer: int = 0) -> Circuits:
+    """Of a layer that reads the embedding directly; positions, biases and layer norms are left out."""
     W_E, W_U = params["W_E"], params["W_U"]
-    q, k, v = (jnp.einsum("vd,hde->hve", W_E, params[f"{name}.0"]) for name in ("W_Q", "W_K", "W_V"))
-    evou = jnp.einsum("hve,hed,du->hvu", v, params["W_O.0"], W_U)
+    q, k, v = (jnp.einsum("vd,hde->hve", W_E, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))
+    evou = jnp.einsum("hve,hed,du->hvu", v, params[f"W_O.{layer}"], W_U)
     return Circuits(evou, jnp.einsum("hqe,hke->hqk", q, k) / q.shape[-1] ** 0.5)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from grokjax.models.network import network, recorded_forward, unrecorded
+from grokjax.probes.circuits import circuits_of
 from grokjax.results.own import own_of
 from grokjax.results.rebuild import SpecMaker
 from grokjax.spec.families import with_families
@@ -48,6 +50,19 @@ class StoredNetwork:
         activations: dict[str, Any] = {}
         self._forward(tokens, activations.__setitem__)
         return {name: np.asarray(value) for name, value in activations.items()}
+
+    def circuits(self, layer: int = 0) -> dict[str, np.ndarray]:
+        """What a layer's heads do over the vocabulary, where they read the embedding directly: `EVOU` [heads, d_vocab,
+        d_vocab_out], what each says of a token that it attends to, and `EQKE` [heads, d_vocab, d_vocab], how much the
+        query of one token (row) asks for another. Positions, biases and layer norms are left out. Raises ValueError
+        for a network without such a layer."""
+        layers = self.spec.model.depth if self.spec.model.attention_heads else 0
+        if not 0 <= layer < layers:
+            known = f"its layers are 0 to {layers - 1}" if layers else "its network has no attention"
+            raise ValueError(f"run {self.run_id} has no circuits of layer {layer}: {known}")
+        with precision(self.spec):
+            found = circuits_of({name: jnp.asarray(value) for name, value in self.params.items()}, layer)
+        return {"EVOU": np.asarray(found.evou), "EQKE": np.asarray(found.eqke)}
 
     def to_transformer_lens(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """(config, state dict) for `HookedTransformer(HookedTransformerConfig(**config)).load_state_dict`; of
