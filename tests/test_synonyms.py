@@ -281,6 +281,9 @@ def test_values_of_others_have_ours(key, value, ours):
     [
         ("task: {op: addition}", "(did you mean add?)"),
         ("task: {name: modular_addition}", "(did you mean modular?)"),
+        ("task: {name: sparse_parity}", "(did you mean parity?)"),
+        ("task: {name: mnist}", "(did you mean arrays?)"),
+        ("task: {name: induction}", "(did you mean repeats?)"),
         ("optimizer: {name: AdamW}", "(did you mean adamw?)"),
         ("optimizer: {name: adamp}", ""),
         ("model: {activation: silu}", ""),
