@@ -91,7 +91,7 @@ def _step(
     batch: Int[Array, ""],
 ) -> tuple[Params, optax.OptState, Float[Array, ""]]:  # fmt: skip
     rows = slice(None) if lane.rows is None else lane.rows[batch]
-    inputs, answers = lane.inputs[rows], lane.answers[rows]
+    inputs, answers = jnp.asarray(lane.inputs[rows]), jnp.asarray(lane.answers[rows])
 
     def loss_of(params: Params) -> Float[Array, ""]:
         logits = textbook.forward(params, inputs, spec.model, at=spec.task.scored)
