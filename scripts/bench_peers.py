@@ -36,8 +36,7 @@ def main() -> None:
 
     def peer(train: Callable) -> Callable[[Plan], Callable[[int], float]]:
         def contestant(plan: Plan) -> Callable[[int], float]:
-            data = Data.of(plan.chunks[0])
-            return train(plan.buckets[0].spec, starting_values(plan), data.tokens, data.labels)
+            return train(plan.buckets[0].spec, starting_values(plan), Data.of(plan.chunks[0]))
 
         return contestant
 

@@ -3,29 +3,51 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from grokjax.bench import measure, report, tune
-from grokjax.bench.cases import CASES, Case, Data, planned
-from grokjax.bench.contestants import CONTESTANTS
+from grokjax.bench.cases import BATCHES, CASES, Case, Data, planned
+from grokjax.bench.contestants import CONTESTANTS, starting_values
 from grokjax.cli import app
 from grokjax.engine.devices import describe_device
 from grokjax.plan import cost
 from grokjax.plan.plan import Device, make_plan
 from grokjax.plan.tuning import Tuned, read_tuning, tuning_file, write_tuning
+from grokjax.shipped import shipped_sweeps
 from grokjax.spec.identity import tuning_key
-from grokjax.sweep.expand import expand
+from grokjax.sweep.expand import expand, load_sweep
 from grokjax.sweep.load import SweepError, parse_sweep
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "scripts"))  # of torch_peers
 TINY = {
     "transformer": {"task": {"p": 5, "train_fraction": 0.6}, "model": {"d_model": 8, "heads": 2, "d_mlp": 16}},
     "mlp": {"task": {"p": 5, "train_fraction": 0.6}, "model": {"name": "mlp", "widths": [16]}},
 }
+SMALLER = {
+    "papers/merrill": {
+        "task": {"bits": 8, "examples": 30, "test_examples": 10},
+        "model": {"widths": [16]},
+        "train": {"batch": 8},
+    },
+    "papers/chughtai_a5": {"task": {"group": "S3"}, "model": {"d_model": 8, "widths": [16]}},
+    "papers/power_operations": {"task": {"p": 5}, "model": {"d_model": 8, "d_mlp": 16}, "train": {"batch": 5}},
+}
+
+
+def smaller(setup: str) -> dict[str, Any]:
+    """The base of a case, with less of everything."""
+    base, less = Case("", setup, ()).base, SMALLER[setup]
+    return {key: {**section, **less.get(key, {})} for key, section in base.items()}
+
+
+EVERY_KIND = TINY | {setup: smaller(setup) for setup in SMALLER}
 CPU = Device("cpu", "core", 1, 2**33, "test")
 
 
@@ -34,7 +56,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("base", TINY.values(), ids=TINY)
+@pytest.mark.parametrize("base", EVERY_KIND.values(), ids=EVERY_KIND)
 def test_all_contestants_train_the_same_networks(base: dict, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(measure, "CALL_SECONDS", 0.001)
     monkeypatch.setattr(measure, "MATMUL_SIZE", {"cpu": 64})
@@ -47,12 +69,52 @@ def test_all_contestants_train_the_same_networks(base: dict, monkeypatch: pytest
         assert row.useful_gflops == pytest.approx(useful / row.ms_per_run_step / 1e6)
 
 
+@pytest.mark.parametrize("base", EVERY_KIND.values(), ids=EVERY_KIND)
+def test_networks_in_pytorch_are_the_same_for_longer_than_rounding_hides(base: dict):
+    pytest.importorskip("torch", reason="PyTorch is no dependency: only its own times need it")
+    import torch_peers
+
+    plan = planned(base, 3, describe_device())
+    train = CONTESTANTS["grokjax"](plan)
+    losses = [train(1) for _ in range(15)]  # past the warm-up, and more than an epoch of batches
+    for peer in (torch_peers.eager, torch_peers.stacked):
+        train = peer(plan.buckets[0].spec, starting_values(plan), Data.of(plan.chunks[0]))
+        np.testing.assert_allclose([train(1) for _ in losses], losses, rtol=2e-5)
+
+
+def test_what_trains_another_network_is_not_compared(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(measure, "CALL_SECONDS", 0.001)
+    contestants = {"one": lambda plan: lambda steps: 1.0, "other": lambda plan: lambda steps: 1.001}
+    with pytest.raises(ValueError, match=r"tiny: no comparison, .*'one': 1\.0, 'other': 1\.001"):
+        measure.measure(Case("tiny", TINY["mlp"], ()), 3, CPU, contestants, "highest", 1)
+
+
 def test_every_lane_of_a_contestant_has_its_own_seed_s_data():
     (chunk,) = planned(TINY["mlp"], 3, CPU).chunks
     data = Data.of(chunk)
-    assert data.tokens.shape == (3, 15, 3)
-    assert (data.labels == data.tokens[..., :2].sum(-1) % 5).all()
-    assert len({row.tobytes() for row in data.labels}) == 3
+    assert data.inputs.shape == (3, 15, 3)
+    assert (data.answers == data.inputs[..., :2].sum(-1) % 5).all()
+    assert len({row.tobytes() for row in data.answers}) == 3
+    assert data.rows is None
+
+
+def test_batches_of_a_contestant_are_each_example_once_an_epoch():
+    (chunk,) = planned(smaller("papers/merrill"), 2, CPU).chunks
+    rows = Data.of(chunk).rows
+    assert rows is not None
+    assert rows.shape == (2, BATCHES, 8)
+    for epoch in (rows[:, :3], rows[:, 3:6]):
+        assert all(len(np.unique(lane)) == 3 * 8 for lane in epoch)
+    assert not np.array_equal(rows[0], rows[1])
+
+
+def test_a_case_of_a_paper_is_what_the_paper_trains():
+    for case in CASES[-3:]:
+        assert isinstance(case.setup, str)
+        of_paper = load_sweep(shipped_sweeps()[case.setup]).runs[0].spec
+        ours = planned(case.base, 1, CPU).buckets[0].spec
+        assert tuning_key(ours) == tuning_key(of_paper)
+        assert ours.stop.after_generalization is None, "no lane ends while it is timed"
 
 
 def test_the_cases_are_those_that_the_readme_names_and_cost_what_they_should():

@@ -9,9 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from grokjax.bench.cases import Data
+from grokjax.bench.cases import BATCHES, Data
 from grokjax.engine.inputs import Starts
 from grokjax.engine.loop import Program
 from grokjax.engine.measure import stepper
@@ -37,22 +37,24 @@ def grokjax(plan: Plan) -> Advance:
 
 
 def plain_vmap(plan: Plan) -> Advance:
-    """`jax.vmap` of the textbook form with optax.adamw, a jitted step called from a Python loop; nothing recorded."""
+    """`jax.vmap` of the textbook form with optax, a jitted step called from a Python loop; nothing recorded."""
     (chunk,) = plan.chunks
     spec, data = chunk.bucket.spec, Data.of(chunk)
-    optimizer = _adamw(spec)
+    optimizer = OPTIMIZERS[spec.optimizer.name](spec)
     with jax.default_matmul_precision(spec.numerics.matmul):
         params = jax.tree.map(jnp.asarray, starting_values(plan))
         states = jax.vmap(optimizer.init)(params)
-        tokens, labels = jnp.asarray(data.tokens), jnp.asarray(data.labels)
-        many = jax.jit(jax.vmap(partial(_step, spec, optimizer)), donate_argnums=(0, 1))
+        lanes = jax.tree.map(jnp.asarray, data)
+        many = jax.jit(jax.vmap(partial(_step, spec, optimizer), (0, 0, 0, None)), donate_argnums=(0, 1))
+    done = 0
 
     def advance(steps: int) -> float:
-        nonlocal params, states
+        nonlocal params, states, done
         loss = jnp.zeros(1)
         with jax.default_matmul_precision(spec.numerics.matmul):
-            for _ in range(steps):
-                params, states, loss = many(params, states, tokens, labels)
+            for step in range(done, done + steps):
+                params, states, loss = many(params, states, lanes, step % BATCHES)
+        done += steps
         return float(loss[0])
 
     return advance
@@ -61,9 +63,9 @@ def plain_vmap(plan: Plan) -> Advance:
 def _adamw(spec: RunSpec) -> optax.GradientTransformation:
     settings = spec.optimizer
     assert settings.has_second_moment
-    warm = max(settings.warmup_steps, 1)
+    warm = settings.warmup_steps
     return optax.adamw(
-        lambda step: settings.lr * jnp.minimum(step / warm, 1),
+        lambda step: settings.lr * (jnp.minimum(step / warm, 1) if warm else 1),
         settings.b1,  # pyright: ignore[reportAttributeAccessIssue]
         settings.b2,  # pyright: ignore[reportAttributeAccessIssue]
         settings.eps,  # pyright: ignore[reportAttributeAccessIssue]
@@ -71,13 +73,29 @@ def _adamw(spec: RunSpec) -> optax.GradientTransformation:
     )
 
 
+def _sgd(spec: RunSpec) -> optax.GradientTransformation:
+    settings = spec.optimizer
+    return optax.chain(optax.add_decayed_weights(settings.weight_decay), optax.sgd(settings.lr))
+
+
+def _hinge(logits: Float[Array, "n 1"], labels: Int[Array, " n"]) -> Float[Array, " n"]:
+    return optax.hinge_loss(logits[:, 0], 2 * labels - 1)
+
+
+OPTIMIZERS = {"adamw": _adamw, "sgd": _sgd}
+LOSSES = {"cross_entropy": optax.softmax_cross_entropy_with_integer_labels, "hinge": _hinge}
+
+
 def _step(
-    spec: RunSpec, optimizer: optax.GradientTransformation, params: Params, state: optax.OptState, tokens: Array,
-    labels: Array,
+    spec: RunSpec, optimizer: optax.GradientTransformation, params: Params, state: optax.OptState, lane: Data,
+    batch: Int[Array, ""],
 ) -> tuple[Params, optax.OptState, Float[Array, ""]]:  # fmt: skip
+    rows = slice(None) if lane.rows is None else lane.rows[batch]
+    inputs, answers = jnp.asarray(lane.inputs[rows]), jnp.asarray(lane.answers[rows])
+
     def loss_of(params: Params) -> Float[Array, ""]:
-        logits = textbook.forward(params, tokens, spec.model)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+        logits = textbook.forward(params, inputs, spec.model, at=spec.task.scored)
+        return LOSSES[spec.loss.name](logits, answers).mean()
 
     loss, grads = jax.value_and_grad(loss_of)(params)
     updates, state = optimizer.update(grads, state, params)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import tempfile
@@ -25,6 +26,7 @@ from grokjax.results.write import DirectoryWriter
 
 CALL_SECONDS = 0.5  # of one timed call, about
 ROUND = 100  # steps: calls are whole rounds where they can be, so that each has its share of evaluations
+AGREE = 1e-4  # relative, of losses in float32
 MATMUL_SIZE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}
 
 
@@ -48,7 +50,9 @@ class Timing:
 def measure(
     case: Case, lanes: int, device: Device, contestants: Mapping[str, Contestant], matmul: str, repeats: int
 ) -> list[Timing]:
-    """All contestants at one number of lanes, their repeats interleaved."""
+    """All contestants at one number of lanes, their repeats interleaved.
+
+    Raises ValueError where they do not train the same networks."""
     base = case.base | {"numerics": {"matmul": matmul}}
     plan = planned(base, lanes, device)
     useful = cost.useful_flops(plan.buckets[0].spec)
@@ -58,6 +62,8 @@ def measure(
         compiling[name] = timed(lambda name=name: advance[name](1))
         advance[name](2)
         losses[name] = advance[name](1)  # before the fourth step
+        if matmul == "highest" and not math.isclose(losses[name], next(iter(losses.values())), rel_tol=AGREE):
+            raise ValueError(f"{case.name}: no comparison, their losses after 3 steps differ: {losses}")
         steps[name] = _steps_of_a_call(advance[name], plan.buckets[0].schedule.steps)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for _ in range(repeats):

@@ -8,7 +8,7 @@ gradient: tests hold them against these, and `grokjax bench` measures what the d
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -46,11 +46,13 @@ def one_hot_product(table: Float[Array, "v d"], tokens: Int[Array, "*n"]) -> Flo
 
 
 def forward(
-    params: Params, inputs: Num[Array, "n L"], model: spec.Model, look_up: LookUp = gather
-) -> Float[Array, "n v"]:
-    """Logits at the last position, before `logit_scale`."""
+    params: Params, inputs: Num[Array, "n L"], model: spec.Model, look_up: LookUp = gather, at: Sequence[int] = (-1,)
+) -> Float[Array, "n *k v"]:
+    """Logits at the last position, before `logit_scale`; or where a transformer is asked, of several positions
+    [n, k, v]."""
     if isinstance(model, spec.Transformer):
-        return transformer(params, inputs, model, look_up)[:, -1]
+        logits = transformer(params, inputs, model, look_up)
+        return logits[:, at[0]] if len(at) == 1 else logits[:, np.array(at)]
     assert isinstance(model, spec.MLP), "a model of a user's has no textbook form"
     return mlp(params, inputs, model, look_up)
 
