@@ -134,12 +134,13 @@ def _row(each: Judged) -> tuple[str, str, str, str]:
 
 
 def measured_text(each: Judged) -> str:
-    """`150 [140, 160], 4 runs`; of a median that was not reached `over 20,000`."""
+    """`150 [140, 160], 4 runs`; of a median that was not reached `over 20,000`, of a ratio to one `under 0.05`."""
     measured = each.measured
     if measured is None:
         return ""
     if not measured.is_known:
-        return f"over {number(measured.least)}, {count_text(measured.runs, 'run')}"
+        side = "under" if measured.is_below else "over"
+        return f"{side} {number(measured.end)}, {count_text(measured.runs, 'run')}"
     has_interval = not (math.isnan(measured.low) or math.isnan(measured.high))
     interval = f" [{number(measured.low)}, {number(measured.high)}]" if has_interval else ""
     return f"{number(measured.value)}{interval}, {count_text(measured.runs, 'run')}"

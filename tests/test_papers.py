@@ -19,7 +19,7 @@ from grokjax.analysis.claims import judge, measure, overall
 from grokjax.analysis.claims_file import Claim, Claims, read_claims
 from grokjax.analysis.where import parsed
 from grokjax.cli import app
-from grokjax.papers import paper, papers
+from grokjax.papers import measured_text, paper, papers
 from grokjax.shipped import shipped_claims, shipped_sweeps
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
@@ -106,7 +106,10 @@ def test_later_than_other_runs_is_also_what_never_comes():
     assert (
         verdict(claim(where="arm == a", against={"where": "arm == b"}, at_least=20.0), results(rows)) == "not measured"
     )
-    assert verdict(claim(where="arm == b", against={"where": "arm == a"}, at_most=0.2), results(rows)) == "reproduced"
+    earlier = claim(where="arm == b", against={"where": "arm == a"}, at_most=0.2)
+    assert verdict(earlier, results(rows)) == "reproduced"
+    texts = [measured_text(judge(claims_of(each), results(rows), "cpu")[0]) for each in (later, earlier)]
+    assert texts == ["over 10, 2 runs", "under 0.1, 2 runs"]
 
 
 def test_results_of_a_wrong_setup_are_not_reproduced():

@@ -47,6 +47,16 @@ class Measured:
     def is_known(self) -> bool:
         return self.least == self.most
 
+    @property
+    def is_below(self) -> bool:
+        """Whether no more is known than what it is below, as of a ratio to a median that was not reached."""
+        return not self.is_known and math.isfinite(self.most)
+
+    @property
+    def end(self) -> float:
+        """The value, or what it is above or below."""
+        return self.most if self.is_below else self.least
+
 
 @dataclass(frozen=True)
 class Judged:

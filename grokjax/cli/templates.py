@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -98,7 +99,7 @@ def sweep_text(name: str, source: str | None = None) -> str:
     text = re.sub(rf"(?<![\w/]){re.escape(path.stem)}\.yaml", f"{name}.yaml", text)
     text = re.sub(rf"runs/{re.escape(before)}(?![\w-])", f"runs/{name}", text)
     text = re.sub(r"results: (\.\./)+runs/", "results: runs/", text)
-    text = re.sub(r"^extends: \S+$", f"extends: {_beside(name)}", text, count=1, flags=re.MULTILINE)
+    text = _extending(text, name)
     return re.sub(r"grokjax run sweeps/([\w/]+)\.yaml", _first_the_parents, text)
 
 
@@ -123,19 +124,28 @@ def _shipped(source: str) -> Path:
 
 
 def _companions(source: str | None, name: str) -> list[tuple[Path, str]]:
-    """What a shipped sweep needs beside it: its file of own families, and the sweep that it extends."""
+    """What a shipped sweep needs beside it: its file of own families, and the sweep that it extends with what that
+    needs."""
     if source is None or source == WANDB:
         return []
-    path = _shipped(source)
+    return list(_needed(_shipped(source), name))
+
+
+def _needed(path: Path, name: str) -> Iterator[tuple[Path, str]]:
     text = path.read_text(encoding="utf-8")
-    used = re.findall(r"^uses: (\S+\.py)$", text, re.MULTILINE)
-    extended = re.findall(r"^extends: (\S+\.yaml)$", text, re.MULTILINE)
-    return [
-        *((Path(each), (path.parent / each).read_text(encoding="utf-8")) for each in used),
-        *((Path(_beside(name)), (path.parent / each).read_text(encoding="utf-8")) for each in extended),
-    ]
+    for used in re.findall(r"^uses: (\S+\.py)$", text, re.MULTILINE):
+        yield Path(used), (path.parent / used).read_text(encoding="utf-8")
+    for extended in re.findall(r"^extends: (\S+\.yaml)$", text, re.MULTILINE):
+        other = path.parent / extended
+        yield from _needed(other, _extended(name))
+        yield Path(f"{_extended(name)}.yaml"), _extending(other.read_text(encoding="utf-8"), _extended(name))
 
 
-def _beside(name: str) -> str:
-    """The file of the sweep that a copy called `name` extends."""
-    return f"{name}-extended.yaml"
+def _extending(text: str, name: str) -> str:
+    """The text of a copy called `name`, which extends the copy of what it extended."""
+    return re.sub(r"^extends: \S+$", f"extends: {_extended(name)}.yaml", text, count=1, flags=re.MULTILINE)
+
+
+def _extended(name: str) -> str:
+    """What the sweep that a copy called `name` extends is called."""
+    return f"{name}-extended"

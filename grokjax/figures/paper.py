@@ -200,21 +200,22 @@ def _limit(judged: Sequence[Judged]) -> float:
         unit = _unit(each)
         if each.measured is None or not unit:
             continue
-        ends = [each.measured.least, each.measured.low, each.measured.high]
+        ends = [each.measured.end, each.measured.low, each.measured.high]
         logs = [abs(math.log10(end / unit)) for end in ends if end > 0 and math.isfinite(end)]
         decades = max([decades, *(1.15 * log for log in logs)])
     return 10 ** min(decades, MOST_DECADES)
 
 
 def _draw_measured(axes: Axes, row: float, each: Judged, unit: float, color: str, limit: float) -> None:
-    """The value with its interval; an arrow where a median is later than the runs went, or beyond the edge."""
+    """The value with its interval; an arrow where only a bound is known, or beyond the edge."""
     measured = each.measured
     assert measured is not None
-    ratio = measured.least / unit
+    ratio = measured.end / unit
     ends = [_place(end / unit, limit) for end in (measured.low, measured.high)]
     if measured.is_known and not np.isnan(ends).any():
         axes.plot(ends, [row, row], color=color, linewidth=1.0)
-    marker = ">" if not measured.is_known or ratio > limit else "<" if ratio < 1 / limit else "o"
+    is_left = measured.is_below or ratio < 1 / limit
+    marker = "<" if is_left else "o" if measured.is_known and ratio <= limit else ">"
     face = color if each.claim.published is not None else "white"
     style: dict[str, Any] = {"marker": marker, "markersize": 3.6, "markerfacecolor": face, "clip_on": False}
     axes.plot([_place(ratio, limit)], [row], color=color, **style)
