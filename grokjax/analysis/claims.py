@@ -107,7 +107,7 @@ def measure(claim: Claim, results: Results) -> Measured:
         return first
     other = statistic(claim.measure, results, claim.against.where)
     if not first.is_known and not other.is_known:
-        raise ValueError("neither of the two medians was reached")
+        raise ValueError("neither of the two was reached")
     return _ratio(first, other) if claim.against.by == "ratio" else _difference(first, other)
 
 
