@@ -48,11 +48,12 @@ def test_signals_while_compiling_are_answered_at_once_and_end_without_a_tracebac
 
 
 def test_outside_of_training_ctrl_c_ends_at_once_wherever_it_comes(tmp_path: Path):
-    """Also where an exception would be swallowed, or come out of somebody else's code."""
+    """Also where an exception would be swallowed, or come out of somebody else's code. The signal goes to this thread:
+    one to the process may come to another of its threads, and be told a moment later."""
     told = (
-        "import gc, os, signal, grokjax.cli\n"
+        "import gc, signal, grokjax.cli\n"
         "def work(*_):\n"
-        "    gc.callbacks.append(lambda *_: os.kill(os.getpid(), signal.SIGINT))\n"
+        "    gc.callbacks.append(lambda *_: signal.raise_signal(signal.SIGINT))\n"
         "    gc.collect()\n"
         "    print('went on')\n"
         "grokjax.launch.open_results = work\n"

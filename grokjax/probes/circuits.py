@@ -28,7 +28,7 @@ class Circuits(NamedTuple):
     eqke: Float[Array, "heads d_vocab d_vocab"]
 
 
-def circuits_of(params: Params, layer: int = 0) -> Circuits:
+def circuits_of(params: Params | dict[str, Any], layer: int = 0) -> Circuits:
     """Of a layer that reads the embedding directly; positions, biases and layer norms are left out."""
     W_E, W_U = params["W_E"], params["W_U"]
     q, k, v = (jnp.einsum("vd,hde->hve", W_E, params[f"{name}.{layer}"]) for name in ("W_Q", "W_K", "W_V"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jax.numpy as jnp
 import numpy as np
 
 from grokjax.models.network import network, recorded_forward, unrecorded
@@ -61,7 +60,7 @@ class StoredNetwork:
             known = f"its layers are 0 to {layers - 1}" if layers else "its network has no attention"
             raise ValueError(f"run {self.run_id} has no circuits of layer {layer}: {known}")
         with precision(self.spec):
-            found = circuits_of({name: jnp.asarray(value) for name, value in self.params.items()}, layer)
+            found = circuits_of(self.params, layer)
         return {"EVOU": np.asarray(found.evou), "EQKE": np.asarray(found.eqke)}
 
     def to_transformer_lens(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
