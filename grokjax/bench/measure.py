@@ -84,9 +84,10 @@ def measure(
 
 
 def _steps_of_a_call(advance: Callable[[int], float], limit: int) -> int:
-    """As many steps as take about `CALL_SECONDS`, in whole rounds if that is not much longer."""
+    """As many steps as take about `CALL_SECONDS`, in whole rounds if that is not much longer. The first step of a call
+    has an evaluation, which may take as long as many steps, so that a few of them do not tell."""
     steps, took = 1, timed(lambda: advance(1))
-    while took < CALL_SECONDS / 5 and steps < limit:
+    while took < CALL_SECONDS and steps < limit:
         steps = min(4 * steps, limit)
         took = timed(lambda steps=steps: advance(steps))
     target = CALL_SECONDS * steps / took
