@@ -94,7 +94,7 @@ def _step(
     inputs, answers = jnp.asarray(lane.inputs[rows]), jnp.asarray(lane.answers[rows])
 
     def loss_of(params: Params) -> Float[Array, ""]:
-        logits = textbook.forward(params, inputs, spec.model, at=spec.task.scored)
+        logits = textbook.forward(params, inputs, spec.model, read=spec.task.scored)
         return LOSSES[spec.loss.name](logits, answers).mean()
 
     loss, grads = jax.value_and_grad(loss_of)(params)

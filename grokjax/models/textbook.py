@@ -8,7 +8,7 @@ gradient: tests hold them against these, and `grokjax bench` measures what the d
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -46,13 +46,18 @@ def one_hot_product(table: Float[Array, "v d"], tokens: Int[Array, "*n"]) -> Flo
 
 
 def forward(
-    params: Params, inputs: Num[Array, "n L"], model: spec.Model, look_up: LookUp = gather, at: Sequence[int] = (-1,)
+    params: Params,
+    inputs: Num[Array, "n L"],
+    model: spec.Model,
+    look_up: LookUp = gather,
+    read: tuple[int, ...] | None = None,
 ) -> Float[Array, "n *k v"]:
-    """Logits at the last position, before `logit_scale`; or where a transformer is asked, of several positions
-    [n, k, v]."""
+    """Logits before `logit_scale`: of a transformer at the positions `read` ([n, k, v] of several), None: at the last
+    one."""
     if isinstance(model, spec.Transformer):
         logits = transformer(params, inputs, model, look_up)
-        return logits[:, at[0]] if len(at) == 1 else logits[:, np.array(at)]
+        logits = at_positions(logits, (inputs.shape[1] - 1,) if read is None else read)
+        return logits[:, 0] if logits.shape[1] == 1 else logits
     assert isinstance(model, spec.MLP), "a model of a user's has no textbook form"
     return mlp(params, inputs, model, look_up)
 
