@@ -114,7 +114,7 @@ KEYS: dict[str, Meaning] = {
     **_here("path", "init.from_run.results", "init.from_file", remark="a directory or a file"),
     # losses
     **_other("loss_fn loss_function loss_func loss_type criterion objective", "loss.name",
-             remark="it is cross_entropy or mse"),
+             remark="it is cross_entropy, mse, stablemax, hinge or logistic"),
     # optimizers
     **_words("lr learning_rate base_lr max_lr peak_lr lr_max initial_lr init_lr lr_init eta optimizer_lr adam_lr",
              "optimizer.lr"),
@@ -208,7 +208,7 @@ KEYS: dict[str, Meaning] = {
     **_none("compile torch_compile", "everything is compiled"),
     **_none("log_norms grad_norm log_grad_norm log_weight_norm", "all norms are recorded, also of gradients"),
     **_none("logdir log_dir output_dir out_dir save_dir", "`grokjax run --out` names the directory"),
-    **_none("data_dir datadir data_path download_directory", "examples are made by the task, not read"),
+    **_none("data_dir datadir data_path download_directory", "only the task arrays reads its examples, from its file"),
     **_none("device devices gpu gpus cuda num_gpus accelerator", "all devices that are there are used"),
     **_none("use_wandb wandb_project wandb_entity log_wandb wandb tags report_to wandb_run_name run_name",
             "`grokjax run --wandb` is how"),
