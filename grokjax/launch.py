@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from grokjax.analysis.replay import Replay
+    from grokjax.engine.loop import Program
     from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
     from grokjax.results.segment import Segment
@@ -89,7 +90,8 @@ def train(
     which must end the process (see `stop_on_signal`). Raises Interrupted.
     """
     prepare_jax()
-    from grokjax.results.directory import enter, remove_parts
+    from grokjax.results.attempts import tidy
+    from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
 
     afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
@@ -97,7 +99,7 @@ def train(
         stored = read_manifest(out) if (out / "plan.json").exists() else None
         plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
-        remove_parts(out)  # only now: a sweep that is refused changes nothing
+        tidy(out)  # only now: a sweep that is refused changes nothing
         planned(plan)
         if say and stored and (grown := growth_text(plan, stored.every_run)):
             say(grown)
@@ -150,8 +152,8 @@ def _train_chunks(
     """Whether all have ended; not where a stop was asked for."""
     from grokjax.engine.devices import describe_device
     from grokjax.engine.inputs import Starts
-    from grokjax.engine.loop import Program, train_chunk
-    from grokjax.results.directory import drop_checkpoints, resume
+    from grokjax.engine.loop import Program
+    from grokjax.results.directory import drop_checkpoints
     from grokjax.results.origins import find_origin, find_start
 
     out, devices, program = manifest.path.parent, describe_device().count, None
@@ -164,13 +166,35 @@ def _train_chunks(
             program = Program(chunk.bucket, devices, starts)
             if screen:
                 screen.compiling(chunk.bucket)
-        tell = partial(screen.segment, chunk.bucket) if screen else None
-        with resume(out, chunk, tell, screen.say if screen else print) as (writer, stored):
-            if screen and stored:
-                _tell_resumed(screen, chunk, manifest, stored)
-            ended = train_chunk(program, chunk, writer, stop, stored)
-        if not ended:
+        if not _train_chunk(program, chunk, manifest, screen, stop):
             return False
+    return True
+
+
+def _train_chunk(
+    program: Program, chunk: Chunk, manifest: Manifest, screen: Screen | None, stop: Callable[[], bool]
+) -> bool:
+    """Whether the chunk is done, by this process or by another that was first; not where a stop was asked for."""
+    from grokjax.analysis.summary import derive
+    from grokjax.engine.devices import describe_device
+    from grokjax.engine.loop import train_chunk
+    from grokjax.results.attempts import Overtaken, attempt, commit, is_done
+    from grokjax.results.summaries import write_summary
+
+    out, say = manifest.path.parent, screen.say if screen else print
+    tell = partial(screen.segment, chunk.bucket) if screen else None
+    while not is_done(out, chunk):
+        try:
+            with attempt(out, chunk, tell, say) as this:
+                if screen and this.stored:
+                    _tell_resumed(screen, chunk, manifest, this.stored)
+                ended = train_chunk(program, chunk, this.writer, stop, this.stored)
+            if not ended:
+                return False
+            summarize = partial(write_summary, derive, manifest, chunk.index, this.folder)
+            commit(out, this, describe_device().text, summarize)
+        except Overtaken as overtaken:
+            say(str(overtaken))
     return True
 
 
@@ -211,11 +235,12 @@ def replay(
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
-def verify_results(out: Path) -> Verification:
-    """Read every byte of a results directory. Raises Damaged where its plan is broken."""
+def verify_results(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
+    """Read every byte of a results directory, or of a part of it (see `grokjax.results.verify`). Raises Damaged where
+    its plan is broken."""
     from grokjax.results.verify import verify
 
-    return verify(out)
+    return verify(out, part)
 
 
 def repair(
@@ -227,15 +252,16 @@ def repair(
 ) -> Results:
     """Remove what is damaged, and train the chunks again that it was a part of. leave: as for `train`."""
     prepare_jax()
-    from grokjax.results.directory import enter, remove_parts
+    from grokjax.results.attempts import tidy
+    from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
     from grokjax.results.repair import clear
 
     manifest = read_manifest(out)
     plan = _plan_to_train(manifest, print)
     with enter(out):
-        remove_parts(out)
         broken = clear(out, plan, report.damaged)
+        tidy(out)
     return train(plan.sweep, out, screen, other_device, leave=leave) if broken else open_results(out, manifest)
 
 
@@ -254,8 +280,12 @@ def _plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
 
 def finished_chunks(plan: Plan, out: Path) -> set[int]:
     """Chunks all of whose runs have ended."""
+    from grokjax.results.attempts import done_chunks
     from grokjax.results.chunks import ends_of
+    from grokjax.results.layout import is_flat
 
+    if not is_flat(out):
+        return done_chunks(out)
     ends = ends_of(out)
     return {chunk.index for chunk in plan.chunks if all(run.run_id in ends.get(chunk.index, {}) for run in chunk.runs)}
 
@@ -265,7 +295,7 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
 
     manifest: what its plan.json says, where that was read already.
     """
-    from grokjax.analysis.summary import derive
+    from grokjax.analysis.summary import DERIVATION
     from grokjax.results.derived import cached
     from grokjax.results.read import Results, Views
 
@@ -275,7 +305,7 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
         dataset=_late("grokjax.analysis.dataset", "dataset"),
         html=_late("grokjax.figures.notebook", "html"),
     )
-    return Results(path, cached(derive), manifest, views)
+    return Results(path, cached(DERIVATION), manifest, views)
 
 
 def _late(module: str, name: str) -> Callable[..., Any]:

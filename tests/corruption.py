@@ -23,11 +23,20 @@ def _kind(out: Path, path: Path) -> str | None:
     place = list(path.relative_to(out).parts)
     if path.name == "lock" or path.name.endswith(".part"):
         return None
-    if place[0] != "checkpoints":
-        return f"{place[0]}/*{path.suffix}" if len(place) > 1 else place[0]
-    if len(place) == 3:
+    if place[0] == "chunks":
+        return _kind_at_home(out.joinpath(*place[:3]), place[3:], path)
+    return f"{place[0]}/*{path.suffix}" if len(place) > 1 else place[0]
+
+
+def _kind_at_home(home: Path, place: list[str], path: Path) -> str | None:
+    """Of a chunk that has ended, `curves-*.parquet` and its like; of one that trains, `curves/*.parquet`."""
+    if place[0] != "work":
+        return f"{path.stem.partition('-')[0]}-*{path.suffix}" if "-" in path.stem else path.name
+    if place[2] != "checkpoints":
+        return f"{place[2]}/*{path.suffix}"
+    if len(place) == 5:
         return "checkpoint listing"
-    listing = out / place[0] / place[1] / f"segment-{int(place[2]):06d}.json" if place[2].isdigit() else None
+    listing = home.joinpath(*place[:4]) / f"segment-{int(place[4]):06d}.json" if place[4].isdigit() else None
     return "file of a checkpoint" if listing and listing.is_file() else None
 
 

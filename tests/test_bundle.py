@@ -28,8 +28,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = results.path
     assert CliRunner().invoke(app, ["export", str(out), "--table", "runs"]).exit_code == 0
     (out / "thesis.tex").write_text("mine")
-    (out / "checkpoints" / "chunk-00000").mkdir(parents=True, exist_ok=True)
-    (out / "checkpoints" / "chunk-00000" / "left").write_text("")
+    left = out / "chunks" / "000" / "000000" / "work" / "0123456789ab" / "checkpoints" / "chunk-00000"
+    left.mkdir(parents=True)
+    (left / "left").write_text("")
     return out
 
 
@@ -58,7 +59,7 @@ def test_unpacked_it_opens_reads_alike_and_verifies(trained: Path, tmp_path: Pat
         assert found["snapshots"][key] == wanted["snapshots"][key]
     assert (there / "export.csv").exists() == (trained / "export.csv").exists()
     assert not (there / "thesis.tex").exists()
-    assert not (there / "checkpoints").exists()
+    assert not list(there.rglob("checkpoints"))
     text = (there / "README.txt").read_text()
     assert 'grokjax.open_results("mine")' in text
     assert all(f"Left out: {what}." in text for what in packed.left_out)
@@ -69,9 +70,9 @@ def test_unpacked_it_opens_reads_alike_and_verifies(trained: Path, tmp_path: Pat
 def test_what_is_missing_though_it_was_not_left_out_is_found(trained: Path, tmp_path: Path):
     packed = write_bundle(grokjax.open_results(trained), tmp_path / "b.zip", "end")
     there = unpacked(packed.path, tmp_path / "there")
-    for file in (there / "snapshots").iterdir():
+    for file in there.glob("chunks/*/*/snapshots-*"):
         file.unlink()
-    assert any("snapshots of the chunk are missing" in damage.why for damage in verify(there).damaged)
+    assert {damage.path.name.partition("-")[0] for damage in verify(there).damaged} == {"snapshots"}
     (there / NAME).write_text((there / NAME).read_text().replace('"end"', '"none"'))
     assert any(damage.path.name == NAME for damage in verify(there).damaged)
 
@@ -112,7 +113,7 @@ def test_it_refuses_what_would_overwrite_or_is_no_bundle_or_changes_under_its_ha
 
 def test_what_is_damaged_is_not_handed_on(trained: Path, tmp_path: Path):
     copy = shutil.copytree(trained, tmp_path / "copy")
-    file = next((copy / "snapshots").iterdir())
+    file = next(copy.glob("chunks/*/*/snapshots-*"))
     data = bytearray(file.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)

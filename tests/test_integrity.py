@@ -35,6 +35,9 @@ SWEEP: dict[str, Any] = {  # three chunks of four runs
     "engine": {"lanes": 4},
     "parameters": {"seed": {"min": 0, "max": 11}},
 }
+HOME = "chunks/000/00000{}"
+UNDER_WAY = f"{HOME.format(2)}/work/*"
+FROM_THE_END = 50  # writes, of which the last are those that make a chunk's files one and commit them
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,8 +88,8 @@ def whole(ended: tuple[Path, int]) -> Path:
 @pytest.fixture(scope="module")
 def cut(folder: Path, ended: tuple[Path, int]) -> Path:
     """Killed in its last chunk, where there are checkpoints."""
-    out, _ = trained(folder, "cut", SWEEP, ended[1] - 22)
-    assert len(list(out.glob("checkpoints/chunk-00002/segment-*.json"))) >= 2
+    out, _ = trained(folder, "cut", SWEEP, ended[1] - FROM_THE_END)
+    assert len(list(out.glob(f"{UNDER_WAY}/checkpoints/chunk-00002/segment-*.json"))) >= 2
     assert not verify(out).damaged
     return out
 
@@ -115,7 +118,7 @@ def verified(out: Path, *options: str) -> Result:
 
 def newest_checkpoint(out: Path) -> tuple[Path, Path]:
     """Its listing and its folder."""
-    listing = max(out.glob("checkpoints/chunk-00002/segment-*.json"))
+    listing = max(out.glob(f"{UNDER_WAY}/checkpoints/chunk-00002/segment-*.json"))
     return listing, listing.with_name(str(int(listing.stem[8:])))
 
 
@@ -144,9 +147,10 @@ def test_a_flipped_bit_or_a_truncation_in_any_kind_of_file_is_named_and_never_re
 ):
     origin: Path = request.getfixturevalue(state)
     before, rng, places = bits(origin), random.Random(f"{state} {harm.__name__}"), kinds(origin)
-    assert {"plan.json", "sweep.yaml", "curves/*.parquet", "snapshots/*.safetensors"} < places.keys()
+    assert {"plan.json", "sweep.yaml", "done.json", "curves-*.parquet", "snapshots-*.safetensors"} < places.keys()
     more = {"runs.parquet", "events.parquet", "replays/*.parquet", "replays/*.safetensors", "runs-export.csv"}
-    assert (more if state == "whole" else {"checkpoint listing", "file of a checkpoint"}) < places.keys()
+    under_way = {"curves/*.parquet", "snapshots/*.safetensors", "checkpoint listing", "file of a checkpoint"}
+    assert (more if state == "whole" else under_way) < places.keys()
     for kind, paths in places.items():
         for origin_path in rng.sample(paths, min(2, len(paths))):
             out = copied(origin, tmp_path)
@@ -155,7 +159,7 @@ def test_a_flipped_bit_or_a_truncation_in_any_kind_of_file_is_named_and_never_re
             assert_found(out, path)
             read = bits_or_error(out)
             assert read == before or (isinstance(read, str) and str(path) in read), told
-            if kind.startswith(("curves", "snapshots", "plan")):
+            if kind.startswith(("curves", "snapshots", "plan", "done")):
                 assert isinstance(read, str), told  # a part of what was read
 
 
@@ -165,8 +169,8 @@ def test_a_flip_that_leaves_size_and_time_alone_is_found_in_the_process_that_rea
     out = copied(whole, tmp_path)
     before = bits(out)
     assert not verify(out).damaged
-    for pattern in ("curves/*", "snapshots/*"):
-        path = sorted(out.glob(pattern))[3]
+    for pattern in ("curves-*", "snapshots-*", "done.json"):
+        (path,) = out.glob(f"{HOME.format(1)}/{pattern}")
         for at in (12, path.stat().st_size // 2, path.stat().st_size - 30):  # header, data, footer
             data, stat = path.read_bytes(), path.stat()
             path.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
@@ -202,12 +206,12 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_used_and_said_
 MISSING = [
     ("whole", "sweep.yaml"),
     ("whole", "runs-export.csv"),
-    ("whole", "curves/chunk-00000-segment-000000.parquet"),
-    ("whole", "curves/chunk-00001-segment-000002.parquet"),
-    ("whole", "curves/chunk-00002-*"),  # the last of the last chunk
-    ("whole", "snapshots/chunk-00000-*"),
-    ("whole", "snapshots/chunk-00001-*"),
-    ("cut", "curves/chunk-00001-*"),
+    ("whole", f"{HOME.format(0)}/curves-*"),
+    ("whole", f"{HOME.format(1)}/done.json"),
+    ("whole", f"{HOME.format(2)}/snapshots-*"),
+    ("cut", f"{HOME.format(1)}/curves-*"),
+    ("cut", f"{UNDER_WAY}/curves/*-000000.parquet"),
+    ("cut", f"{UNDER_WAY}/snapshots/*-000001.safetensors"),
 ]
 
 
@@ -234,27 +238,29 @@ def test_a_missing_file_of_a_checkpoint_is_found(tmp_path: Path, cut: Path):
 
 def test_a_chunk_that_is_gone_altogether_is_missing(tmp_path: Path, whole: Path):
     out = copied(whole, tmp_path)
-    for path in [*out.glob("*/chunk-00001-*")]:
-        path.unlink()
-    assert_found(out, Path("chunk-00001-segment-000000.parquet"))
+    shutil.rmtree(out / HOME.format(1))
+    assert_found(out, Path("000001/done.json"))
 
 
 EXCHANGED = {
-    "segments' records": ("curves/chunk-00000-segment-000001.parquet", "curves/chunk-00000-segment-000002.parquet"),
-    "chunks' records": ("curves/chunk-00000-segment-000001.parquet", "curves/chunk-00001-segment-000001.parquet"),
-    "segments' snapshots": ("snapshots/chunk-00000-segment-*1.safetensors", "snapshots/chunk-00000-segment-*3.*"),
-    "chunks' snapshots": ("snapshots/chunk-00000-segment-*1.safetensors", "snapshots/chunk-00001-segment-*1.*"),
-    "tables": ("runs.parquet", "events.parquet"),
-    "a replay's records and a chunk's": ("curves/chunk-00001-segment-000000.parquet", "replays/*/curves/*.parquet"),
+    "segments' records": ("cut", f"{UNDER_WAY}/curves/*-000001.parquet", f"{UNDER_WAY}/curves/*-000002.parquet"),
+    "chunks' records": ("whole", f"{HOME.format(0)}/curves-*", f"{HOME.format(1)}/curves-*"),
+    "segments' snapshots": ("cut", f"{UNDER_WAY}/snapshots/*1.safetensors", f"{UNDER_WAY}/snapshots/*3.safetensors"),
+    "chunks' snapshots": ("whole", f"{HOME.format(0)}/snapshots-*", f"{HOME.format(1)}/snapshots-*"),
+    "commits": ("whole", f"{HOME.format(0)}/done.json", f"{HOME.format(1)}/done.json"),
+    "homes": ("whole", HOME.format(0), HOME.format(1)),
+    "tables": ("whole", "runs.parquet", "events.parquet"),
+    "a replay's records and a chunk's": ("whole", f"{HOME.format(1)}/curves-*", "replays/*/curves/*.parquet"),
 }
 
 
 @pytest.mark.parametrize("case", EXCHANGED)
 def test_exchanged_files_are_named_and_never_read_as_numbers(
-    tmp_path: Path, whole: Path, wanted: dict[str, Any], case: str
+    tmp_path: Path, request: pytest.FixtureRequest, wanted: dict[str, Any], case: str
 ):
-    out = copied(whole, tmp_path)
-    one, other = (min(out.glob(pattern)) for pattern in EXCHANGED[case])
+    state, *patterns = EXCHANGED[case]
+    out = copied(request.getfixturevalue(state), tmp_path)
+    one, other = (min(out.glob(pattern)) for pattern in patterns)
     one.rename(tmp_path / "aside")
     other.rename(one)
     (tmp_path / "aside").rename(other)
@@ -279,17 +285,27 @@ def test_a_file_of_other_runs_under_the_same_name_is_named(
     tmp_path: Path, whole: Path, others: dict[str, Path], kind: str
 ):
     out = copied(whole, tmp_path)
-    path = min((out / kind).iterdir())
-    shutil.copy(others["seeds"] / kind / path.name, path)
+    (path,) = out.glob(f"{HOME.format(0)}/{kind}-*")
+    shutil.copy(next(others["seeds"].glob(f"{HOME.format(0)}/{kind}-*")), path)
     assert_found(out, path)
+    assert str(path) in str(bits_or_error(out))
+
+
+def test_a_chunk_of_another_directory_is_named(tmp_path: Path, whole: Path, others: dict[str, Path]):
+    out = copied(whole, tmp_path)
+    shutil.rmtree(out / HOME.format(0))
+    shutil.copytree(others["seeds"] / HOME.format(0), out / HOME.format(0))
+    (path,) = out.glob(f"{HOME.format(0)}/curves-*")
+    assert_found(out, path)
+    assert_found(out, path.with_name("done.json"))
     assert str(path) in str(bits_or_error(out))
 
 
 def test_records_of_the_same_runs_at_other_steps_are_found(tmp_path: Path, whole: Path, others: dict[str, Path]):
     out = copied(whole, tmp_path)
-    for path in others["every"].glob("curves/*"):
-        shutil.copy(path, out / "curves" / path.name)
-    assert_found(out, Path("chunk-00000-segment-"))
+    shutil.rmtree(out / HOME.format(0))
+    shutil.copytree(others["every"] / HOME.format(0), out / HOME.format(0))
+    assert_found(out, next(out.glob(f"{HOME.format(0)}/curves-*")))
 
 
 def test_files_too_many_are_named(tmp_path: Path, whole: Path):
@@ -298,11 +314,27 @@ def test_files_too_many_are_named(tmp_path: Path, whole: Path):
     said = verified(out)
     assert said.exit_code == 0  # it can be anybody's, and nothing reads it
     assert f"{out / 'notes.txt'} was not written by grokjax, so it was not checked" in said.stdout
-    for name in ("curves/chunk-00000-segment-000099.parquet", "curves/chunk-00009-segment-000000.parquet"):
-        shutil.copy(out / "curves" / "chunk-00000-segment-000000.parquet", out / name)
-        assert_found(out, out / name)
-        assert name in str(bits_or_error(out))
-        (out / name).unlink()
+    shutil.copytree(out / HOME.format(0), out / HOME.format(9))
+    name = f"{HOME.format(9)}/done.json"
+    assert_found(out, out / name)
+    assert name in str(bits_or_error(out))
+
+
+def test_what_was_left_by_an_attempt_that_was_not_first_is_no_damage_and_is_cleared_away(
+    tmp_path: Path, whole: Path, wanted: dict[str, Any]
+):
+    out = copied(whole, tmp_path)
+    (curves,) = out.glob(f"{HOME.format(0)}/curves-*")
+    shutil.copy(curves, curves.with_name("curves-0123456789ab.parquet"))
+    (out / HOME.format(0) / "work" / "0123456789ab" / "curves").mkdir(parents=True)
+    shutil.copy(
+        curves, out / HOME.format(0) / "work" / "0123456789ab" / "curves" / "chunk-00000-segment-000000.parquet"
+    )
+    assert verified(out).exit_code == 0
+    assert bits(out) == wanted
+    train(load_sweep(write(tmp_path, SWEEP)), out)
+    names = {path.name.partition("-")[0] for path in (out / HOME.format(0)).iterdir()}
+    assert names == {"curves", "snapshots", "summary", "done.json"}
 
 
 # --- repair ---------------------------------------------------------------------------------------------------
@@ -317,27 +349,28 @@ def test_repair_trains_the_broken_chunk_again_to_the_same_bits_and_leaves_the_ot
     tmp_path: Path, whole: Path, wanted: dict[str, Any]
 ):
     out, rng = copied(whole, tmp_path), random.Random(0)
-    flip(out / "curves" / "chunk-00001-segment-000002.parquet", rng)
-    truncate(min(out.glob("snapshots/chunk-00001-*")), rng)
-    before = state_of(out, "*/chunk-00000-*", "*/chunk-00002-*")
+    flip(next(out.glob(f"{HOME.format(1)}/curves-*")), rng)
+    truncate(next(out.glob(f"{HOME.format(1)}/snapshots-*")), rng)
+    before = state_of(out, f"{HOME.format(0)}/*", f"{HOME.format(2)}/*")
     said = verified(out, "--repair")
     assert said.exit_code == 0, said.output
     assert "0 damaged" in said.stdout.splitlines()[-1]
     assert bits(out) == wanted
-    assert state_of(out, "*/chunk-00000-*", "*/chunk-00002-*") == before
+    assert state_of(out, f"{HOME.format(0)}/*", f"{HOME.format(2)}/*") == before
 
 
 def test_repair_makes_what_needs_no_training_again_at_once(tmp_path: Path, whole: Path, wanted: dict[str, Any]):
     out, rng = copied(whole, tmp_path), random.Random(0)
     for name in ("sweep.yaml", "runs.parquet", "events.parquet", "runs-export.csv"):
         flip(out / name, rng)
-    shutil.copy(
-        out / "curves" / "chunk-00000-segment-000000.parquet", out / "curves/chunk-00009-segment-000000.parquet"
-    )
-    before = state_of(out, "curves/*", "snapshots/*")
-    assert verified(out, "--repair").exit_code == 0
-    before.pop("chunk-00009-segment-000000.parquet")
-    assert state_of(out, "curves/*", "snapshots/*") == before
+    flip(next(out.glob(f"{HOME.format(0)}/summary-*")), rng)
+    shutil.copytree(out / HOME.format(0), out / HOME.format(9))
+    kept = [f"chunks/000/*/{kind}-*" for kind in ("curves", "snapshots")]
+    before = set(state_of(out, *kept)), state_of(out, f"{HOME.format(1)}/*")
+    said = verified(out, "--repair")
+    assert said.exit_code == 0, said.output
+    assert not (out / HOME.format(9)).exists()
+    assert (set(state_of(out, *kept)), state_of(out, f"{HOME.format(1)}/*")) == before
     assert (out / "sweep.yaml").read_bytes() == (whole / "sweep.yaml").read_bytes()
     assert not (out / "runs-export.csv").exists()  # only who asked for it can have it again
     assert bits(out) == wanted
@@ -345,15 +378,15 @@ def test_repair_makes_what_needs_no_training_again_at_once(tmp_path: Path, whole
 
 def test_repair_of_an_interrupted_sweep_ends_it_with_the_same_bits(tmp_path: Path, cut: Path, wanted: dict[str, Any]):
     out = copied(cut, tmp_path)
-    truncate(max(out.glob("curves/chunk-00002-*")), random.Random(1))
-    flip(max(out.glob("checkpoints/chunk-00002/segment-*.json")), random.Random(1))
+    truncate(max(out.glob(f"{UNDER_WAY}/curves/*")), random.Random(1))
+    flip(newest_checkpoint(out)[0], random.Random(1))
     assert verified(out, "--repair").exit_code == 0
     assert bits(out) == wanted
 
 
 def test_every_stored_number_is_covered_by_a_checksum(whole: Path):
     """Each bit of a small file, one by one."""
-    path = min(whole.glob("snapshots/chunk-00001-*"), key=lambda path: path.stat().st_size)
+    (path,) = whole.glob(f"{HOME.format(1)}/snapshots-*")
     from grokjax.results.snapshots import check_snapshots
 
     data = path.read_bytes()

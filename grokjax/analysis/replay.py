@@ -16,8 +16,9 @@ from grokjax.engine.loop import Program
 from grokjax.engine.replay import Leg, Moment, replay_run
 from grokjax.engine.states import as_snapshots
 from grokjax.plan.plan import Chunk, Plan
-from grokjax.results.files import check_folder, curves_file, snapshots_file, write_sealed
+from grokjax.results.files import check_folder, write_sealed
 from grokjax.results.follow import follow
+from grokjax.results.layout import curves_file, snapshots_file
 from grokjax.results.origins import find_origin, find_start, flat_of
 from grokjax.results.read import Results
 from grokjax.results.segment import Rows, Stored

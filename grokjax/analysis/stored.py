@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from grokjax.analysis.summary import derive
+from grokjax.analysis.summary import DERIVATION
 from grokjax.engine.inputs import Starts, stack_hyper
 from grokjax.results.derived import cached
 from grokjax.results.follow import follow
@@ -90,7 +90,7 @@ def start_params(results: Results, run_ids: Sequence[str]) -> dict[str, Measures
     parent is gone."""
     planned = {run.run_id: run for chunk in results.manifest.plan.chunks for run in chunk.runs}
     runs = [planned[results.phases(run_id)[0][0]] for run_id in run_ids]  # before it was given more steps
-    find = find_start(results.manifest, lambda path: Results(path, cached(derive)))
+    find = find_start(results.manifest, lambda path: Results(path, cached(DERIVATION)))
     hyper = stack_hyper(runs, [True] * len(runs))
     starts: Any = Starts(find).of(runs, hyper)
     states = starts if isinstance(starts, State) else jax.vmap(partial(start, runs[0].spec))(starts, hyper)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from grokjax.analysis.cells import ENDED
 from grokjax.analysis.curve_batches import NO_CURVES, in_batches, read_curves
 from grokjax.analysis.events import Event, Thresholds, above_chance, find_events, outcome
+from grokjax.results.derived import Derivation
 from grokjax.results.read import Results
 from grokjax.spec.losses import SPIKE_FLOOR
 from grokjax.spec.shapes import last_layer
@@ -18,12 +20,25 @@ EVENT_COLUMNS = ["run_id", "kind", "step", "value", "norm_jump", "matrix", "floo
 KINDS = ("fit", "generalization", "loss_of_generalization", "slingshot", "divergence")
 
 
-def derive(results: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(runs, events) of a results directory, as documented on `Results`."""
+NOTHING = {  # of a run without records
+    "last_step": np.nan,
+    "outcome": None,
+    "fit_step": np.nan,
+    "generalization_step": np.nan,
+    "delay": np.nan,
+    "slingshots": 0,
+    "diverged_matrix": None,
+}
+
+
+def derive(results: Results, run_ids: Sequence[str] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(runs, events) of some runs of a results directory, as documented on `Results`. None: of all of them."""
     runs = results.planned()
+    if run_ids is not None:
+        runs = runs[runs["run_id"].isin(run_ids)].reset_index(drop=True)
     events_of = find_all(results, runs)
     events = events_frame(events_of)
-    final = final_values(results)
+    final = final_values(results, list(runs["run_id"]))
     planned: list[Any] = runs.to_dict("records")
     rows = [_summary(results, run, events_of[run["run_id"]], final.get(run["run_id"], {})) for run in planned]
     found = pd.DataFrame(rows)
@@ -84,7 +99,7 @@ def _summary(results: Results, run: dict[str, Any], events: list[Event], final: 
     delay = generalization - fit if fit is not None and generalization is not None else np.nan
     lost = next((event for event in events if event.kind == "divergence"), None)
     ended = run["status"] in ENDED
-    return {
+    found = {
         "last_step": final.get("step", np.nan),
         "outcome": _outcome(results, run, events, final) if ended else None,
         "fit_step": np.nan if fit is None else fit,
@@ -92,7 +107,9 @@ def _summary(results: Results, run: dict[str, Any], events: list[Event], final: 
         "delay": delay,
         "slingshots": sum(event.kind == "slingshot" for event in events),
         "diverged_matrix": lost.matrix if lost else None,
-    } | {f"final/{name}": final.get(name, np.float32(np.nan)) for name in _final_names(results)}
+    }
+    assert found.keys() == NOTHING.keys()
+    return found | {f"final/{name}": final.get(name, np.float32(np.nan)) for name in _final_names(results)}
 
 
 def _outcome(results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float]) -> str:
@@ -101,14 +118,14 @@ def _outcome(results: Results, run: dict[str, Any], events: list[Event], final: 
     return outcome(events, float(final.get("test/accuracy", np.nan)), partly_from)
 
 
-def final_values(results: Results) -> dict[str, dict[str, float]]:
+def final_values(results: Results, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
     """run id -> metric -> its last recorded value; `step` is that of the run's last record.
 
     Updates have none at the end, so they are left out.
     """
     names = _final_names(results)
     final: dict[str, dict[str, float]] = {}
-    for batch in in_batches(results, results.run_ids, len(names)):
+    for batch in in_batches(results, run_ids, len(names)):
         for run_id, curves in read_curves(results, batch, names).items():
             last = {name: curves.of(name)[1][-1] for name in curves.values}
             final[run_id] = {"step": float(curves.step[-1])} | last
@@ -117,3 +134,6 @@ def final_values(results: Results) -> dict[str, dict[str, float]]:
 
 def _final_names(results: Results) -> list[str]:
     return [name for name in results.metrics() if not name.startswith("update_norm/")]
+
+
+DERIVATION = Derivation(derive, NOTHING)

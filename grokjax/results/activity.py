@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokjax.results.chunks import ends_of, meta_of
-from grokjax.results.files import curves_files
+from grokjax.results.chunks import ends_of, meta_of, while_it_trains
+from grokjax.results.commits import read_commit
+from grokjax.results.layout import curves_files, is_compact
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.times import steps_in
@@ -42,6 +43,10 @@ class Standing:
 
 def activity(out: Path) -> Activity:
     """Raises Damaged."""
+    return while_it_trains(lambda: _activity(out))
+
+
+def _activity(out: Path) -> Activity:
     files = sorted((path.stat().st_mtime, path) for path in curves_files(out))
     who = holder(out)
     return Activity(who, files[-1][0] if files else None, _rate(files[-RATE_FILES:]) if who else None)
@@ -51,7 +56,12 @@ def _rate(files: list[tuple[float, Path]]) -> float | None:
     """Of the steps in all files but the first, which had begun when that was written."""
     if len(files) < 2 or files[-1][0] <= files[0][0]:
         return None
-    return sum(meta_of(path)["run_steps"] for _, path in files[1:]) / (files[-1][0] - files[0][0])
+    return sum(map(_run_steps, (path for _, path in files[1:]))) / (files[-1][0] - files[0][0])
+
+
+def _run_steps(path: Path) -> int:
+    committed = read_commit(path.parent) if is_compact(path) else None
+    return committed.run_steps if committed else meta_of(path)["run_steps"]
 
 
 def standings(out: Path, manifest: Manifest, trains: bool) -> dict[str, Standing]:
@@ -77,10 +87,14 @@ def standings(out: Path, manifest: Manifest, trains: bool) -> dict[str, Standing
 
 def _newest_steps(out: Path, chunk: int) -> dict[str, int]:
     """run id -> step of its newest record, of the runs of a chunk that have one there."""
-    newest: dict[str, int] = {}
-    for path in curves_files(out, chunk):
-        newest |= {run_id: last for run_id, (_, last) in steps_in(path).items()}
-    return newest
+
+    def read() -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for path in curves_files(out, chunk):
+            newest |= {run_id: last for run_id, (_, last) in steps_in(path).items()}
+        return newest
+
+    return while_it_trains(read)
 
 
 def going_on(out: Path, manifest: Manifest, arms: Sequence[str] = ()) -> str:

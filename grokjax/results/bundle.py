@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import tarfile
 import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from grokjax.results.chunks import ends_of
+from grokjax.results.commits import NAME as COMMIT
+from grokjax.results.commits import as_json, read_commit
 from grokjax.results.continued import continued
-from grokjax.results.files import (
-    check_place,
-    curves_files,
-    digest_file,
-    read_sealed,
-    snapshots_files,
-    view_digest,
-    write_json,
-    write_whole,
-)
+from grokjax.results.files import check_place, digest_file, read_sealed, view_digest, write_json, write_whole
+from grokjax.results.layout import CHUNKS, compact_file, curves_files, is_compact, snapshots_files
 from grokjax.results.left_out import END, FORMAT, NAME, NONE, SNAPSHOTS
 from grokjax.results.lock import NAME as LOCK
 from grokjax.results.lock import holder
@@ -75,13 +71,14 @@ def write_bundle(results: Results, out: str | Path | None = None, snapshots: str
     results.runs()  # so that the tables are there
     parts = {
         "sweep and plan": {name: (source / name).read_bytes() for name in ("plan.json", "sweep.yaml")},
-        "curves": {f"curves/{file.name}": read_sealed(file) for file in curves_files(source)},
+        "curves": {_name(source, file): read_sealed(file) for file in curves_files(source)},
         "tables": {
             name: read_sealed(source / name) for name in ("runs.parquet", "events.parquet") if (source / name).exists()
         },
         "snapshots": dict(_snapshots(results, snapshots)),
         "figures, report and other views": dict(_views(source)),
     }
+    parts["ended chunks"] = dict(_commits(source, parts["curves"] | parts["snapshots"]))
     packed = {name for members in parts.values() for name in members}
     left_out = tuple(_left_out(source, packed, snapshots))
     told = "".join(f"\nLeft out: {what}.\n" for what in left_out)
@@ -119,9 +116,27 @@ def _snapshots(results: Results, kept: str) -> Iterator[tuple[str, bytes]]:
         rows = check_snapshots(file).rows
         chosen = [row for row in rows if kept == "all" or (row.run_id, row.step) in needed]
         if len(chosen) == len(rows):
-            yield f"snapshots/{file.name}", file.read_bytes()
+            yield _name(results.path, file), file.read_bytes()
         elif chosen:
-            yield f"snapshots/{file.name}", _rows_as_file(file.name, chosen)
+            yield _name(results.path, file), _rows_as_file(file.name, chosen)
+
+
+def _name(source: Path, file: Path) -> str:
+    return file.relative_to(source).as_posix()
+
+
+def _commits(source: Path, packed: Members) -> Iterator[tuple[str, bytes]]:
+    """The commits of chunks that have ended, of their files as they are packed, and what was derived of them."""
+    for home in (path.parent for path in curves_files(source) if is_compact(path)):
+        commit = read_commit(home)
+        assert commit
+        files = {file: packed.get(_name(source, home / file)) for file in commit.files}
+        digests = {file: hashlib.sha256(data).hexdigest() for file, data in files.items() if data is not None}
+        record = as_json(replace(commit, files=digests))
+        yield _name(source, home / COMMIT), _written(COMMIT, partial(write_json, value=record))
+        summary = compact_file(home, "summary", commit.attempt)
+        if summary.exists():
+            yield _name(source, summary), read_sealed(summary)
 
 
 def _rows_as_file(name: str, rows: list[StoredSnapshot]) -> bytes:
@@ -162,14 +177,15 @@ def _left_out(source: Path, packed: set[str], snapshots: str) -> Iterator[str]:
     elif snapshots == NONE and snapshots_files(source):
         yield "snapshots, so that there are no parameters"
     others = 0
-    counts = dict.fromkeys(APART, 0)
+    counts: dict[str, int] = dict.fromkeys(APART, 0)
     for path in source.rglob("*"):
         parts = path.relative_to(source).parts
         if path.is_dir() and not path.is_symlink():
             continue
-        if parts[0] in counts:
-            counts[parts[0]] += 1
-        elif "/".join(parts) not in packed and parts[0] not in ("snapshots", LOCK):
+        apart = next((name for name in APART if name in parts[:-1]), None)
+        if apart:
+            counts[apart] += 1
+        elif "/".join(parts) not in packed and parts[0] not in (CHUNKS, "snapshots", LOCK):
             others += 1
     yield from (f"{name}/ ({_files(count)})" for name, count in counts.items() if count)
     if others:

@@ -10,13 +10,14 @@ from pathlib import Path
 from grokjax.results.activity import QUEUED, STOPPED, TRAINING
 from grokjax.results.chunks import ends_of
 from grokjax.results.derived import stored_runs
-from grokjax.results.files import Damaged, curves_files
+from grokjax.results.files import Damaged
+from grokjax.results.layout import CHUNKS, curves_files
 from grokjax.results.lock import holder
 from grokjax.results.manifest import read_manifest
 from grokjax.sweep.load import SweepError
 
 DEPTH = 4  # folders below the one that is listed
-SIGNS = ("curves", "checkpoints", "snapshots")  # of a results directory that has lost its plan
+SIGNS = ("plan", CHUNKS, "curves", "checkpoints", "snapshots")  # of a results directory that has lost its plan
 
 
 @dataclass(frozen=True)

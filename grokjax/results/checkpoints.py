@@ -24,7 +24,7 @@ from grokjax.results.files import NO_FILE, Damaged, flush, read_json, remove, wr
 KEPT = 2
 LISTING = re.compile(r"segment-(\d{6})\.json")
 OTHER = "it is of other runs, or of another program"
-CHUNK_FOLDER = re.compile(r"chunk-(\d{5})")
+CHUNK_FOLDER = re.compile(r"chunk-(\d{5,6})")
 
 
 @dataclass

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed, segment_of, version_of
+from grokjax.results.commits import read_commit
+from grokjax.results.files import Damaged, read_sealed, version_of
+from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat, segment_of
 
 META = b"grokjax"
 KEYS = {"run_id": "dictionary<values=string, indices=int32, ordered=0>", "step": "int64"}  # columns of every file
+WRITTEN = "written"  # of the file of a chunk that has ended: when a row was on disk, in seconds since 1970
+TRIES = 4
+Read = TypeVar("Read")
 NUMBERS = ("chunk", "first", "last", "run_steps", "lane_steps")
 
 
@@ -42,7 +48,7 @@ def meta_in(path: Path, data: bytes) -> dict[str, Any]:
                 raise ValueError("it names no matrix")
         if {name: str(schema.field(name).type) for name in KEYS} != KEYS:
             raise ValueError(f"its columns {', '.join(KEYS)} are of other types")
-        metrics = [name for name in schema.names if name not in KEYS]
+        metrics = [name for name in schema.names if name not in KEYS and name != WRITTEN]
         if len({*schema.names}) < len(schema.names) or any(schema.field(name).type != pa.float32() for name in metrics):
             raise ValueError("its metrics are not one column of float32 each")
     except (KeyError, TypeError, ValueError, RecursionError, OSError, pa.ArrowException) as error:
@@ -51,7 +57,26 @@ def meta_in(path: Path, data: bytes) -> dict[str, Any]:
 
 
 def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:
-    """Of all curve files, in order. Raises Damaged where one is not whole, or one between is missing."""
+    """Of all segments, in order: of a chunk that has ended, what its commit says. Raises Damaged where a file is not
+    whole, or one between is missing."""
+    return while_it_trains(lambda: _metas(out, chunk))
+
+
+def _metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
+    if is_flat(out):
+        return _flat_metas(out, chunk)
+    metas = []
+    for number, home in homes(out) if chunk is None else [(chunk, home_of(out, chunk))]:
+        commit = read_commit(home)
+        folder = None if commit else furthest(home)
+        if commit:
+            metas.append(commit.meta)
+        elif folder:
+            metas += _flat_metas(folder, number)
+    return metas
+
+
+def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
     metas, expected = [], {}
     for path in curves_files(out, chunk):
         meta = meta_of(path)
@@ -62,6 +87,17 @@ def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:
         expected[chunk_of(path)] = meta["last"] + 1
         metas.append(meta)
     return metas
+
+
+def while_it_trains(read: Callable[[], Read]) -> Read:
+    """What `read` returns. A file that was listed may be gone a moment later, since its chunk has ended: then it is
+    read again, with the files that are there now."""
+    for _ in range(TRIES):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()
 
 
 def ends_of(out: Path, chunk: int | None = None) -> dict[int, dict[str, dict[str, Any]]]:

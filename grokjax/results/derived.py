@@ -1,88 +1,193 @@
-"""runs.parquet and events.parquet: what was derived from the curves, kept as long as the curves are the same."""
+"""runs.parquet and events.parquet: what was derived of the records, by chunk, as long as its records are the same."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import META
-from grokjax.results.files import Damaged, curves_files, read_sealed, write_sealed
+from grokjax.results.chunks import META, while_it_trains
+from grokjax.results.commits import read_commit
+from grokjax.results.files import Damaged, read_sealed, write_sealed
+from grokjax.results.frames import to_arrow, to_pandas
+from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat
 from grokjax.results.read import Results
+from grokjax.results.summaries import read_summary
 from grokjax.results.write import seal_table
 
-STAMP = "curves"
 Frames = tuple[pd.DataFrame, pd.DataFrame]
+States = dict[int, str]
 
 
-def cached(derive: Callable[[Results], Frames]) -> Callable[[Results], Frames]:
-    """`derive`, reading the stored tables where they are up to date, and storing them where it can."""
+@dataclass(frozen=True)
+class Derivation:
+    """of_runs: (rows of `Results.runs()`, of `Results.events()`) of some runs, found in their curves. nothing: what is
+    in the former, besides what was planned, for a run without records."""
+
+    of_runs: Callable[[Results, Sequence[str]], Frames]
+    nothing: Mapping[str, Any]
+
+
+def cached(derivation: Derivation) -> Callable[[Results], Frames]:
+    """Both tables of a directory: of chunks that have not changed as they were stored, of those that have ended as it
+    was derived then, of others derived now. Stored where they can be."""
 
     def read_or_derive(results: Results) -> Frames:
-        stamp = _stamp(results.path)
-        paths = (results.path / "runs.parquet", results.path / "events.parquet")
-        stored = [_read(path, stamp) for path in paths]
-        if any(table is None for table in stored):
-            stored = [seal_table(to_arrow(frame), {STAMP: stamp}) for frame in derive(results)]
-            for path, table in zip(paths, stored, strict=True):
-                with contextlib.suppress(OSError):  # a read-only directory can be read all the same
-                    write_sealed(path, partial(pq.write_table, table, compression="zstd"))
-        runs, events = (_to_pandas(table) for table in stored if table is not None)
-        return runs, events
+        return while_it_trains(lambda: _read_or_derive(results, derivation))
 
     return read_or_derive
 
 
+def _read_or_derive(results: Results, derivation: Derivation) -> Frames:
+    plan, states = plan_stamp(results.path), chunk_states(results.path)
+    stored = _read_both(results.path)
+    if stored and stored.plan == plan and stored.states == states:
+        return to_pandas(stored.runs), to_pandas(stored.events)
+    same = {}
+    if stored and stored.plan == plan:
+        same = {chunk: state for chunk, state in states.items() if stored.states.get(chunk) == state}
+    frames = _together(results, derivation, stored, same, states)
+    meta = {"plan": plan, "chunks": states}
+    tables = [seal_table(to_arrow(frame), meta) for frame in frames]
+    for path, table in zip(_paths(results.path), tables, strict=True):
+        with contextlib.suppress(OSError):  # a read-only directory can be read all the same
+            write_sealed(path, partial(pq.write_table, table, compression="zstd"))
+    runs, events = map(to_pandas, tables)
+    return runs, events
+
+
 def stored_runs(out: Path, columns: list[str]) -> pd.DataFrame | None:
     """Columns of `Results.runs()` where they are stored and up to date; nothing is computed."""
-    table = _read(out / "runs.parquet", _stamp(out))
-    return None if table is None else table.select(columns).to_pandas()
+    stored = _read(_paths(out)[0])
+    if stored is None or _meta(stored) != (plan_stamp(out), chunk_states(out)):
+        return None
+    return stored.select(columns).to_pandas()
 
 
-def _stamp(out: Path) -> str:
-    """Names, sizes and times of the files that the tables are derived from."""
-    files = [out / "plan.json", *curves_files(out)]
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+def plan_stamp(out: Path) -> str:
+    stat = (out / "plan.json").stat()
+    return hashlib.sha256(repr((stat.st_size, stat.st_mtime_ns)).encode()).hexdigest()
+
+
+def chunk_states(out: Path) -> States:
+    """chunk -> what its records are known by: the attempt that counts, or the names, sizes and times of their files."""
+    if is_flat(out):
+        files: dict[int, list[Path]] = {}
+        for path in curves_files(out):
+            files.setdefault(chunk_of(path), []).append(path)
+        return {chunk: _state(paths) for chunk, paths in files.items()}
+    states = {}
+    for chunk, home in homes(out):
+        commit = read_commit(home)
+        folder = None if commit else furthest(home)
+        if commit:
+            states[chunk] = commit.attempt
+        elif folder and (paths := curves_files(folder)):
+            states[chunk] = _state(paths)
+    return states
+
+
+def _state(paths: Iterable[Path]) -> str:
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     return hashlib.sha256(repr(stats).encode()).hexdigest()
 
 
-def _read(path: Path, stamp: str) -> pa.Table | None:
+def _together(results: Results, derivation: Derivation, stored: _Stored | None, same: States, states: States) -> Frames:
+    """Both tables: a row each run of the sweep, and its events, in the order of the sweep."""
+    planned = results.planned()
+    mine = set(planned["run_id"])
+    found, events = [], []
+    if stored and same:
+        kept = {run_id for chunk in same for run_id in results.manifest.chunks[chunk].run_ids}
+        for table, parts in ((stored.runs, found), (stored.events, events)):
+            frame = to_pandas(table)
+            parts.append(frame[frame["run_id"].isin(kept)])
+    left = []
+    for chunk in states.keys() - same.keys():
+        summary = None if is_flat(results.path) else read_summary(results.manifest, home_of(results.path, chunk))
+        if summary:
+            found.append(summary[0])
+            events.append(summary[1])
+        elif chunk < len(results.manifest.chunks):  # else the file is of another directory, which `verify` tells
+            left += results.manifest.chunks[chunk].run_ids
+    if left:
+        runs_left, events_left = derivation.of_runs(results, [run_id for run_id in left if run_id in mine])
+        found.append(runs_left)
+        events.append(events_left)
+    runs = _with_found(planned, found, derivation.nothing, _final_names(results))
+    return runs, _in_order(events, planned["run_id"], derivation.of_runs(results, [])[1])
+
+
+def _with_found(
+    planned: pd.DataFrame, parts: Sequence[pd.DataFrame], nothing: Mapping[str, Any], finals: Sequence[str]
+) -> pd.DataFrame:
+    nothing = dict(nothing) | dict.fromkeys(finals, np.float32(np.nan))
+    columns = {}
+    found = pd.concat([part.set_index("run_id") for part in parts]) if parts else pd.DataFrame()
+    at = found.index.get_indexer(pd.Index(planned["run_id"]))
+    for name, default in nothing.items():
+        filled = np.full(len(planned), default, object if default is None else type(default))
+        if name in found:
+            filled[at >= 0] = found[name].to_numpy()[at[at >= 0]]
+        columns[name] = filled
+    return pd.concat([planned, pd.DataFrame(columns)], axis=1)
+
+
+def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series, empty: pd.DataFrame) -> pd.DataFrame:
+    """Events by run in the order of the sweep, those of a run as they were found."""
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return empty
+    events = pd.concat(parts, ignore_index=True)
+    at = pd.Index(run_ids).get_indexer(pd.Index(events["run_id"]))
+    order = np.argsort(at, kind="stable")
+    return events.iloc[order[at[order] >= 0]].reset_index(drop=True)
+
+
+def _final_names(results: Results) -> list[str]:
+    return [f"final/{name}" for name in results.metrics() if not name.startswith("update_norm/")]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    runs: pa.Table
+    events: pa.Table
+    plan: str
+    states: States
+
+
+def _paths(out: Path) -> tuple[Path, Path]:
+    return out / "runs.parquet", out / "events.parquet"
+
+
+def _read_both(out: Path) -> _Stored | None:
+    runs, events = map(_read, _paths(out))
+    if runs is None or events is None or _meta(runs) is None or _meta(runs) != _meta(events):
+        return None
+    plan, states = _meta(runs) or ("", {})
+    return _Stored(runs, events, plan, states)
+
+
+def _meta(table: pa.Table) -> tuple[str, States] | None:
+    """What a table was derived from; None where it is of an earlier version."""
+    meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
+    if "plan" not in meta or "chunks" not in meta:
+        return None
+    return meta["plan"], {int(chunk): state for chunk, state in meta["chunks"].items()}
+
+
+def _read(path: Path) -> pa.Table | None:
     try:
-        table = pq.read_table(pa.BufferReader(read_sealed(path)))
+        return pq.read_table(pa.BufferReader(read_sealed(path)))
     except (OSError, pa.ArrowException, Damaged):  # it is made again
         return None
-    return table if json.loads((table.schema.metadata or {}).get(META, b"{}")).get(STAMP) == stamp else None
-
-
-def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:
-    """Columns of mixed kinds (engine.lanes: auto or 8) become text; without `lists`, lists do too."""
-    columns = {}
-    for name in frame.columns:
-        try:
-            columns[name] = pa.Array.from_pandas(frame[name])
-            mixed = pa.types.is_list(columns[name].type) and not lists
-        except (pa.ArrowInvalid, pa.ArrowTypeError):
-            mixed = True
-        if mixed:
-            texts = [None if value is None else _text(value) for value in frame[name]]
-            columns[name] = pa.array(texts, pa.string())
-    return pa.table(columns)
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value, default=str)
-
-
-def _to_pandas(table: pa.Table) -> pd.DataFrame:
-    frame = table.to_pandas()
-    for field in table.schema:
-        if pa.types.is_list(field.type):
-            frame[field.name] = [None if value is None else list(value) for value in frame[field.name]]
-    return frame

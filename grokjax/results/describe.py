@@ -11,6 +11,7 @@ from typing import Any
 from grokjax.plan.plan import Bucket, Device, Plan
 from grokjax.results.files import write_json, write_whole
 from grokjax.results.formats import FORMAT, as_columns
+from grokjax.results.layout import CHUNKS
 from grokjax.results.manifest import Manifest, manifest_of
 from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
@@ -103,6 +104,8 @@ def write_manifest(plan: Plan, out: Path, machines: Sequence[Device], stored: Ma
     """
     raw = describe_plan(plan, machines)
     manifest = manifest_of(out / "plan.json", raw)
+    if stored is None:
+        (out / CHUNKS).mkdir(exist_ok=True)  # by which the new layout is known, see `grokjax.results.layout`
     if manifest != stored:
         write_json(out / "plan.json", raw)
     copy = out / "sweep.yaml"

@@ -16,6 +16,7 @@ from grokjax.plan.plan import Chunk, Device
 from grokjax.results.checkpoints import Checkpoints, chunk_folder
 from grokjax.results.chunks import ends_of, metas_of
 from grokjax.results.files import PART, check_folder
+from grokjax.results.layout import CHUNKS
 from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
@@ -35,10 +36,8 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
         raise SweepError([Mistake(str(out), 0, 0, "", what)])
     if out.exists() and not out.is_dir():
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file; give another --out")])
-    if out.is_dir() and not (out / "plan.json").exists():
-        entries = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
-        if entries:  # a kill before the plan was written leaves nothing else
-            raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
+    if out.is_dir() and not (out / "plan.json").exists() and not all(map(_is_of_a_beginning, out.iterdir())):
+        raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     try:
         check_folder(out)
         out.mkdir(parents=True, exist_ok=True)
@@ -49,8 +48,14 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
         yield
 
 
+def _is_of_a_beginning(path: Path) -> bool:
+    """Whether a kill before the plan was written can have left this."""
+    is_empty_folder = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
+    return path.name == NAME or bool(PART.fullmatch(path.name)) or (path.name == CHUNKS and is_empty_folder)
+
+
 def remove_parts(out: Path) -> None:
-    """Remove what a kill left half written. To be called in a directory that is held."""
+    """Remove what a kill left half written where files lie flat. To be called in a directory that is held."""
     for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
         for path in folder.glob(".*.part"):
             path.unlink()

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 from safetensors.numpy import save
 
-from grokjax.results.derived import to_arrow
 from grokjax.results.files import write_view
+from grokjax.results.frames import to_arrow
 from grokjax.results.network import StoredNetwork
 from grokjax.results.read import Results
 

@@ -1,4 +1,4 @@
-"""Where things lie in a results directory, and how a file is put there: whole and sealed, or not at all.
+"""How a file is put into a results directory: whole and sealed, or not at all.
 
 A sealed file carries, where its format keeps metadata, the SHA-256 of its name and all its bytes (with the digest
 itself as zeros): a whole file in another's place is found too.
@@ -13,16 +13,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-CURVES = re.compile(r"chunk-(\d{5})-segment-(\d{6})\.parquet")
-SNAPSHOTS = re.compile(r"chunk-(\d{5})-segment-(\d{6})\.safetensors")
 RUN_ID = re.compile(r"[0-9a-f]{12}")
 PART = re.compile(r"\..*\.part")  # what a kill leaves of a file that was being written
 SEAL = b"grokjax-sha256:"
 BLANK = SEAL.decode() + 64 * "0"  # what a file is written with, before it is sealed
+NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)  # of file systems without hard links
 NO_FILE = "it is a link or a special file, and grokjax makes none; move it away"
 
 
@@ -32,45 +30,6 @@ class Damaged(Exception):
     def __init__(self, path: Path, why: str):
         self.path, self.why = path, why
         super().__init__(f"{path} is damaged ({why}), so it is not read")
-
-
-def curves_file(out: Path, chunk: int, segment: int) -> Path:
-    """Records of the segments up to this one, from the file before on."""
-    return out / "curves" / f"chunk-{chunk:05d}-segment-{segment:06d}.parquet"
-
-
-def snapshots_file(out: Path, chunk: int, segment: int) -> Path:
-    """Snapshots taken in the segments up to this one, from the file before on."""
-    return out / "snapshots" / f"chunk-{chunk:05d}-segment-{segment:06d}.safetensors"
-
-
-def curves_files(out: Path, chunk: int | None = None) -> list[Path]:
-    """All curve files, or those of a chunk, by chunk and segment."""
-    return _matching(out / "curves", CURVES, chunk)
-
-
-def snapshots_files(out: Path, chunk: int | None = None) -> list[Path]:
-    return _matching(out / "snapshots", SNAPSHOTS, chunk)
-
-
-def _matching(folder: Path, name: re.Pattern[str], chunk: int | None) -> list[Path]:
-    paths = []
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            path = folder / entry.name
-            if name.fullmatch(entry.name) and chunk in (None, chunk_of(path)):
-                if not entry.is_file(follow_symlinks=False):
-                    raise Damaged(path, NO_FILE)
-                paths.append(path)
-    return paths
-
-
-def chunk_of(path: Path) -> int:
-    return int(path.name[6:11])
-
-
-def segment_of(path: Path) -> int:
-    return int(path.name[20:26])
 
 
 def version_of(path: Path) -> tuple[int, ...]:
@@ -175,6 +134,50 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     """Write a sealed JSON file; the seal stands first."""
     text = json.dumps({"seal": BLANK} | value, indent=1) + "\n"
     write_sealed(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def create_json(path: Path, value: dict[str, Any], name: str) -> bool:
+    """As `write_json`, but only where there is no such file yet: of all that try, on any host, one gets True.
+
+    name: of the temporary file, which must be another one for each that tries.
+    """
+    text = json.dumps({"seal": BLANK} | value) + "\n"
+    temporary = path.with_name(f".{name}.part")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        seal(temporary, path.name)
+        flush(temporary)
+        return _link_first(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _link_first(temporary: Path, path: Path) -> bool:
+    """A link fails where the name is taken, also on NFS; so does the exclusive opening that stands in for it where a
+    file system has no links."""
+    try:
+        try:
+            os.link(temporary, path)
+        except OSError as error:
+            if error.errno not in NO_LINKS:
+                raise
+            with path.open("xb") as file:
+                file.write(temporary.read_bytes())
+                os.fsync(file.fileno())
+    except FileExistsError:
+        return False
+    flush(path.parent)
+    return True
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name; where a file system has no links, a copy with the same time."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        shutil.copy2(source, target)
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
 
 NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
-FOLDERS = ("curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
+FOLDERS = ("chunks", "curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
 
 
 @dataclass(frozen=True)

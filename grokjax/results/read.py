@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_in, meta_of, metas_of
+from grokjax.results.chunks import KEYS, ends_of, meta_in, metas_of, while_it_trains
 from grokjax.results.continued import continued
-from grokjax.results.files import Damaged, chunk_of, curves_files, read_sealed
+from grokjax.results.files import Damaged, read_sealed
+from grokjax.results.layout import chunk_of, curves_files
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.metric_names import checked_metrics
 from grokjax.results.run_ids import whole_run_id
@@ -123,11 +124,8 @@ class Results:
     ) -> pa.Table:
         """As `curves`, as an Arrow table, in which what was not recorded is null."""
         run_ids = self.whole_run_ids(runs)
-        pieces = self._pieces(run_ids)
-        chunks = {self.manifest.chunk_of[run_id] for run_id in pieces}
-        files = [path for path in curves_files(self.path) if chunk_of(path) in chunks]
         names = self._check_metrics(metrics)
-        tables = [table for path in files for table in self._read(path, names, pieces)]
+        tables = while_it_trains(lambda: self._tables(run_ids, names))
         if not tables:
             empty: dict[str, Any] = {"run_id": pa.array([], pa.string()), "step": pa.array([], pa.int64())}
             return pa.table(empty | {name: pa.array([], pa.float32()) for name in names})
@@ -135,6 +133,11 @@ class Results:
         order = {run_id: position for position, run_id in enumerate(self.run_ids)}
         position = np.fromiter((order[run_id] for run_id in table["run_id"].to_pylist()), np.int64, len(table))
         return table.take(np.lexsort((table["step"].to_numpy(), position)))
+
+    def _tables(self, run_ids: list[str], names: list[str]) -> list[pa.Table]:
+        pieces = self._pieces(run_ids)
+        files = curves_files(self.path, {self.manifest.chunk_of[run_id] for run_id in pieces})
+        return [table for path in files for table in self._read(path, names, pieces)]
 
     def _pieces(self, run_ids: list[str]) -> dict[str, list[tuple[str, int | None]]]:
         """stored run -> the runs that its rows are of, and below which step: a run that was given more steps goes on
@@ -180,10 +183,7 @@ class Results:
 
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
-        names: dict[str, None] = {}
-        for path in curves_files(self.path):
-            names |= dict.fromkeys(meta_of(path)["metrics"])
-        return list(names)
+        return list(dict.fromkeys(name for meta in metas_of(self.path) for name in meta["metrics"]))
 
     def whole_run_ids(self, runs: str | Iterable[str] | None = None) -> list[str]:
         """Run ids in full; None is all runs. A run may be named by the beginning of its id, 4 characters or more, where
@@ -234,6 +234,9 @@ class Results:
     def snapshots(self, run_id: str, replays: bool = True) -> dict[int, StoredSnapshot]:
         """step -> where the run's snapshot is, by step: those taken in training, and those that replays made."""
         (run_id,) = self.whole_run_ids(run_id)
+        return while_it_trains(lambda: self._snapshots(run_id, replays))
+
+    def _snapshots(self, run_id: str, replays: bool) -> dict[int, StoredSnapshot]:
         snapshots: dict[int, StoredSnapshot] = {}
         for stored, below in _back(run_id, continued(self.path, self.manifest)):
             replayed = replay_rows(self.path, stored) if replays else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save
 
-from grokjax.results.files import BLANK, RUN_ID, Damaged, check_seal, seal, snapshots_files, version_of, write_whole
+from grokjax.results.files import BLANK, RUN_ID, Damaged, check_seal, seal, version_of, write_whole
+from grokjax.results.layout import snapshots_files
 from grokjax.results.segment import Snapshots
 
 DTYPES = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "U32": np.uint32, "BOOL": np.bool_}
@@ -38,6 +39,11 @@ class StoredSnapshot:
     finite: bool
     loss_max: float
     sha256: str  # of its tensors
+
+    @property
+    def entry(self) -> dict[str, Any]:
+        """As it stands in the header."""
+        return {name: getattr(self, name) for name in KINDS}
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,19 @@ def _ordered(data: bytes) -> bytes:
     begin, end = 8, 8 + int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[begin:end]), sort_keys=True, separators=(",", ":")).encode()
     return data[:begin] + header.ljust(end - begin) + data[end:]
+
+
+def header_bytes(tensors: Mapping[str, tuple[np.dtype, tuple[int, ...]]], metadata: dict[str, str]) -> bytes:
+    """The start of a safetensors file, up to the bytes of its first tensor; they follow each other in this order."""
+    names = {np.dtype(kind): name for name, kind in DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": metadata}
+    end = 0
+    for name, (dtype, shape) in tensors.items():
+        begin, end = end, end + dtype.itemsize * math.prod(shape)
+        header[name] = {"dtype": names[dtype], "shape": list(shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
+    text = text.ljust(-(-len(text) // 8) * 8)  # tensors begin at a multiple of 8 bytes, as the format has it
+    return len(text).to_bytes(8, "little") + text
 
 
 def digest_of(state: dict[str, np.ndarray]) -> str:

@@ -11,7 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 
-from grokjax.results.files import chunk_of, curves_files, read_sealed
+from grokjax.results.chunks import WRITTEN, while_it_trains
+from grokjax.results.files import read_sealed
+from grokjax.results.layout import chunk_of, curves_files
+
+Steps = Mapping[str, tuple[int, int]]  # run id -> first and last step
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,19 @@ def training_times(out: Path) -> dict[str, Trained]:
     before = (out / "plan.json").stat().st_mtime
     begin: dict[int, float] = {}  # chunk -> when its next file was begun, at the earliest
     points: dict[str, list[tuple[int, float]]] = {}
-    for path in sorted(curves_files(out), key=lambda path: path.stat().st_mtime):
-        written = path.stat().st_mtime
-        for run_id, (first, last) in steps_in(path).items():
-            known = points.setdefault(run_id, [(first, begin.get(chunk_of(path), before))])
+    for written, chunk, steps in while_it_trains(lambda: _pieces(out)):
+        for run_id, (first, last) in steps.items():
+            known = points.setdefault(run_id, [(first, begin.get(chunk, before))])
             known.append((last, written))
-        begin[chunk_of(path)] = before = written
+        begin[chunk] = before = written
     return {run_id: _trained(known) for run_id, known in points.items()}
+
+
+def _pieces(out: Path) -> list[tuple[float, int, Steps]]:
+    """(when it was written, chunk, what is in it) of each piece of the records, the oldest first. The file of a chunk
+    that has ended is of many pieces, whose times it keeps."""
+    pieces = [(written, chunk_of(path), of) for path in curves_files(out) for written, of in _pieces_in(path).items()]
+    return sorted(pieces, key=lambda piece: piece[0])
 
 
 def from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -> Trained | None:
@@ -50,12 +60,27 @@ def from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -
     return Trained(np.array([0, max(of.steps[-1] for of in known)]), np.array([began, ended]))
 
 
-def steps_in(path: Path) -> Mapping[str, tuple[int, int]]:
+def steps_in(path: Path) -> Steps:
     """run id -> first and last step of its records in a file."""
-    table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "step"])
-    table = table.set_column(0, "run_id", table["run_id"].cast(pa.string()))
-    found = table.group_by("run_id").aggregate([("step", "min"), ("step", "max")]).to_pydict()
-    return dict(zip(found["run_id"], zip(found["step_min"], found["step_max"], strict=True), strict=True))
+    steps: dict[str, tuple[int, int]] = {}
+    for of in _pieces_in(path).values():
+        for run_id, (first, last) in of.items():
+            known = steps.get(run_id, (first, last))
+            steps[run_id] = min(known[0], first), max(known[1], last)
+    return steps
+
+
+def _pieces_in(path: Path) -> Mapping[float, Steps]:
+    """When a part of a file was written -> run id -> first and last step of its records in it."""
+    table = pq.ParquetFile(pa.BufferReader(read_sealed(path))).read(columns=["run_id", "step", WRITTEN])
+    written = table[WRITTEN] if WRITTEN in table.column_names else pa.repeat(path.stat().st_mtime, len(table))
+    table = pa.table({"run_id": table["run_id"].cast(pa.string()), "step": table["step"], WRITTEN: written})
+    found = table.group_by([WRITTEN, "run_id"]).aggregate([("step", "min"), ("step", "max")]).to_pydict()
+    pieces: dict[float, dict[str, tuple[int, int]]] = {}
+    columns = (found[name] for name in (WRITTEN, "run_id", "step_min", "step_max"))
+    for time, run_id, first, last in zip(*columns, strict=True):
+        pieces.setdefault(time, {})[run_id] = (first, last)
+    return pieces
 
 
 def _trained(points: list[tuple[int, float]]) -> Trained:

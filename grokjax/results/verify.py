@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,37 +11,41 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.plan.plan import Chunk, Plan, in_training_order
-from grokjax.plan.snapshots import snapshot_steps
+from grokjax.plan.plan import Plan, in_training_order
 from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, check_checkpoint
 from grokjax.results.chunks import KEYS, meta_in
+from grokjax.results.commits import NAME as COMMIT
+from grokjax.results.commits import Commit, read_commit
+from grokjax.results.compact import sha256_of
 from grokjax.results.directory import stamp_of
-from grokjax.results.files import (
-    CURVES,
-    NO_FILE,
-    PART,
-    SNAPSHOTS,
-    Damaged,
-    chunk_of,
-    curves_file,
-    digest_file,
-    read_sealed,
-    segment_of,
-    snapshots_file,
-    view_digest,
-)
+from grokjax.results.files import NO_FILE, PART, Damaged, digest_file, read_sealed, view_digest
 from grokjax.results.follow import follow
-from grokjax.results.left_out import ALL, END, LeftOut, read_left_out
+from grokjax.results.gaps import ChunkFiles, gaps
+from grokjax.results.layout import (
+    CHUNKS,
+    COMPACT,
+    CURVES,
+    GROUP,
+    HOME,
+    SNAPSHOTS,
+    WORK,
+    chunk_of,
+    home_of,
+    is_compact,
+    is_flat,
+    segment_of,
+)
 from grokjax.results.left_out import NAME as BUNDLE
+from grokjax.results.left_out import LeftOut, read_left_out
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
-from grokjax.sweep.run import Run
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
 CHUNK = ("curves", "snapshots")  # folders whose files cost training to make again
 NOT_PLANNED = "the plan has no such chunk: it is of another results directory"
+UNREADABLE = (OSError, ValueError, LookupError, TypeError, pa.ArrowException)
 
 
 @dataclass(frozen=True)
@@ -55,86 +60,108 @@ class Verification:
 
 
 @dataclass
-class ChunkFiles:
-    """What the intact files of one chunk hold."""
+class _Read:
+    """A directory, and what was read of it so far. files: chunk -> folder of its files, or of an attempt's -> these."""
 
-    metas: dict[Path, dict[str, Any]] = field(default_factory=dict)
-    steps: dict[str, list[tuple[int, np.ndarray]]] = field(default_factory=dict)  # run id -> (segment, of records)
-    snapshots: dict[Path, list[tuple[str, int]]] = field(default_factory=dict)  # (run id, step)
-    checkpoint: int = -1  # segment of the newest
+    out: Path
+    plan: Plan
+    files: dict[int, dict[Path, ChunkFiles]] = field(default_factory=dict)
 
-    @property
-    def ends(self) -> dict[str, dict[str, Any]]:
-        return {end["run_id"]: end for meta in self.metas.values() for end in meta["ends"]}
+    def of(self, path: Path, folder: Path) -> ChunkFiles:
+        """Where what a file of curves or snapshots holds is noted. Raises Damaged where it is of no chunk of ours."""
+        return self.of_chunk(path, chunk_of(path), folder)
+
+    def of_chunk(self, path: Path, chunk: int, folder: Path) -> ChunkFiles:
+        if chunk >= len(self.plan.chunks):
+            raise Damaged(path, NOT_PLANNED)
+        return self.files.setdefault(chunk, {}).setdefault(folder, ChunkFiles(folder))
 
 
-def verify(out: Path) -> Verification:
+def verify(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
     """Read every file of a results directory, from disk whatever was read of it before. Raises SweepError if it is
-    none, and Damaged where its plan is broken."""
-    plan = read_manifest(out).plan
-    paths = sorted(path for path in out.rglob("*") if not _is_folder(path))
-    files_of = [ChunkFiles() for _ in plan.chunks]
+    none, and Damaged where its plan is broken.
+
+    part: (K, N) reads only every Nth chunk, from the Kth on; what is of no chunk is read with K = 0.
+    """
+    read = _Read(out, read_manifest(out).plan)
+    paths = sorted(path for path in out.rglob("*") if not _is_folder(path) and _is_of_part(out, path, part))
     damaged, unknown, ended = [], [], set()
     for path in follow(paths, "files", len(paths)):
         try:
             if path == out / "runs.parquet":
                 ended = _ended(path)
-            elif not _check(out, path, plan, files_of):
+            elif not _check(read, path):
                 unknown.append(path)
         except Damaged as damage:
             damaged.append(damage)
-        except (OSError, ValueError, LookupError, TypeError, pa.ArrowException) as error:
+        except UNREADABLE as error:
             damaged.append(Damaged(path, str(error)[:200]))
     try:
         left_out = read_left_out(out)
     except Damaged:  # said above
         left_out = LeftOut()
-    broken = chunks_of(out, {damage.path for damage in damaged})  # what these lack besides is no news
-    if not (out / "sweep.yaml").exists() and any(of.metas for of in files_of):
+    has_records = any(of.metas for tries in read.files.values() for of in tries.values())
+    if not (out / "sweep.yaml").exists() and has_records:
         damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
-    order = in_training_order(plan)
-    last_trained = max((at for at, chunk in enumerate(order) if files_of[chunk.index].metas), default=-1)
-    for at, chunk in enumerate(order):
-        if chunk.index not in broken:
-            was_whole = at < last_trained or ended.issuperset(run.run_id for run in chunk.runs)
-            damaged += _gaps(out, plan, chunk, files_of[chunk.index], was_whole, left_out.snapshots)
+    damaged += _missing(read, damaged, ended, left_out.snapshots, part)
     size = sum(path.lstat().st_size for path in paths)
     return Verification(len(paths), size, tuple(damaged), tuple(unknown), left_out.told)
 
 
+def _is_of_part(out: Path, path: Path, part: tuple[int, int]) -> bool:
+    index, count = part
+    chunk = chunk_at(out, path)
+    return index == 0 if chunk is None else chunk % count == index
+
+
+def _missing(
+    read: _Read, damaged: list[Damaged], ended: set[str], snapshots: str, part: tuple[int, int]
+) -> Iterator[Damaged]:
+    """What is not there of chunks of which nothing is damaged. ended: runs that had, by runs.parquet."""
+    broken = chunks_of(read.out, {damage.path for damage in damaged})  # what these lack besides is no news
+    flat, order = is_flat(read.out), in_training_order(read.plan)
+    last_trained = max((at for at, chunk in enumerate(order) if chunk.index in read.files), default=-1)
+    for at, chunk in enumerate(order):
+        if chunk.index in broken or chunk.index % part[1] != part[0]:
+            continue
+        home = read.out if flat else home_of(read.out, chunk.index)
+        tries = read.files.get(chunk.index) or {home: ChunkFiles(home)}
+        was_whole = (flat and at < last_trained) or ended.issuperset(run.run_id for run in chunk.runs)
+        for files in tries.values():
+            must_be_whole = was_whole if flat or home in tries else False
+            yield from gaps(chunk, files, must_be_whole or files.commit is not None, snapshots, read.plan.continues)
+
+
 def _is_folder(path: Path) -> bool:
-    return (
-        path.is_dir()
-        and not path.is_symlink()
-        and not CURVES.fullmatch(path.name)
-        and not SNAPSHOTS.fullmatch(path.name)
-    )
+    """Not one that stands where a file must be."""
+    is_file_name = any(name.fullmatch(path.name) for name in (CURVES, SNAPSHOTS, COMPACT)) or path.name == COMMIT
+    return path.is_dir() and not path.is_symlink() and not is_file_name
 
 
-def _check(out: Path, path: Path, plan: Plan, files_of: list[ChunkFiles]) -> bool:
+def _check(read: _Read, path: Path) -> bool:
     """Whether a file is one of ours; raises Damaged if it is and is not as it was written."""
+    out = read.out
     parts = path.relative_to(out).parts
+    place = parts[0]
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE)
     if parts == ("plan.json",) or parts == (NAME,) or PART.fullmatch(path.name) or is_ours(parts):
         return True  # the plan was read; the others hold no results
     if parts == ("sweep.yaml",):
-        if path.read_bytes() != plan.sweep.text.encode():
+        if path.read_bytes() != read.plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
-    elif parts[0] == "curves" and len(parts) == 2 and CURVES.fullmatch(path.name):
-        _read_records(path, plan, files_of)
-    elif parts[0] == "snapshots" and len(parts) == 2 and SNAPSHOTS.fullmatch(path.name):
-        _read_snapshots(path, plan, files_of)
-    elif (parts[0] == "replays" and CURVES.fullmatch(path.name)) or parts in DERIVED:
+    elif place == CHUNKS and len(parts) > 3 and GROUP.fullmatch(parts[1]) and HOME.fullmatch(parts[2]):
+        return _check_at_home(read, path, out.joinpath(*parts[:3]), parts[3:])
+    elif is_flat(out) and place in (*CHUNK, "checkpoints"):
+        return _check_flat(read, path, out, parts)
+    elif (place == "replays" and CURVES.fullmatch(path.name)) or parts in DERIVED:
         pq.read_table(pa.BufferReader(read_sealed(path)))
     elif parts == (FOLDER, LIST):
         read_sealed(path)
     elif parts == (BUNDLE,):
         read_left_out(out)
-    elif parts[0] == "replays" and SNAPSHOTS.fullmatch(path.name):
+    elif place == "replays" and SNAPSHOTS.fullmatch(path.name):
         check_snapshots(path)
-    elif parts[0] == "checkpoints" and len(parts) > 2 and CHUNK_FOLDER.fullmatch(parts[1]):
-        return _check_of_checkpoint(out / parts[0] / parts[1], parts[2:], plan, files_of)
     elif path.name.startswith(".") and path.name.endswith(".sha256"):
         view = path.with_name(path.name[1 : -len(".sha256")])
         if not view.exists():
@@ -147,6 +174,49 @@ def _check(out: Path, path: Path, plan: Plan, files_of: list[ChunkFiles]) -> boo
     return True
 
 
+def _check_at_home(read: _Read, path: Path, home: Path, parts: tuple[str, ...]) -> bool:
+    """A file in a chunk's home. What does not count, since another attempt was first, is not read."""
+    commit, chunk, compact = _commit(home), int(home.name), COMPACT.fullmatch(parts[0])
+    if parts == (COMMIT,):
+        read_sealed(path)
+        read.of_chunk(path, chunk, home).commit = read_commit(home)
+        _check_owners(path, read.plan, chunk, set(commit.run_ids if commit else ()))
+    elif parts[0].startswith("."):
+        return True
+    elif compact and len(parts) == 1:
+        if commit and path.name == f"summary-{commit.attempt}.parquet":
+            read_sealed(path)
+        elif commit and path.name in commit.files:
+            if sha256_of(path) != commit.files[path.name]:
+                raise Damaged(path, f"its SHA-256 is not the one in {COMMIT}")
+            _check_records_or_snapshots(read, path, home)
+    elif parts[0] == WORK and len(parts) > 2:
+        if commit is None and not parts[1].startswith("."):
+            return _check_flat(read, path, home.joinpath(*parts[:2]), parts[2:])
+    else:
+        return False
+    return True
+
+
+def _commit(home: Path) -> Commit | None:
+    """None also where it is damaged, which is told of that file."""
+    try:
+        return read_commit(home)
+    except (Damaged, OSError):
+        return None
+
+
+def _check_flat(read: _Read, path: Path, folder: Path, parts: tuple[str, ...]) -> bool:
+    """A file of curves, snapshots or checkpoints where these lie flat in a folder; parts: of its path in there."""
+    pattern = {"curves": CURVES, "snapshots": SNAPSHOTS}.get(parts[0])
+    if pattern and len(parts) == 2 and pattern.fullmatch(path.name):
+        _check_records_or_snapshots(read, path, folder)
+        return True
+    if parts[0] == "checkpoints" and len(parts) > 2 and CHUNK_FOLDER.fullmatch(parts[1]):
+        return _check_of_checkpoint(read, folder, folder / parts[0] / parts[1], parts[2:])
+    return PART.fullmatch(path.name) is not None
+
+
 def _ended(path: Path) -> set[str]:
     """Runs that had ended when runs.parquet was derived."""
     if path.is_symlink() or not path.is_file():
@@ -156,115 +226,60 @@ def _ended(path: Path) -> set[str]:
     return {run_id for run_id, status in pairs if status in ("ended", "diverged")}
 
 
-def _read_records(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> None:
+def _check_records_or_snapshots(read: _Read, path: Path, folder: Path) -> None:
+    if path.suffix == ".parquet":
+        _read_records(read, path, folder)
+        return
+    rows = check_snapshots(path).rows
+    files = read.of(path, folder)
+    _check_owners(path, read.plan, chunk_of(path), {row.run_id for row in rows})
+    files.snapshots[path] = [(row.run_id, row.step) for row in rows]
+
+
+def _read_records(read: _Read, path: Path, folder: Path) -> None:
     data = read_sealed(path)
     meta = meta_in(path, data)
     keys = pq.read_table(pa.BufferReader(data)).select(list(KEYS))  # all columns are decoded
-    if (meta["chunk"], meta["last"]) != (chunk_of(path), segment_of(path)):
-        raise Damaged(path, f"it holds chunk {meta['chunk']}, segment {meta['last']}: it was renamed")
-    chunk = _of_chunk(path, plan, files_of)
-    chunk.metas[path] = meta
+    _check_name(path, meta)
+    files = read.of(path, folder)
+    files.metas[path] = meta
     column, steps = keys["run_id"].unify_dictionaries().combine_chunks(), keys["step"].to_numpy()
     run_ids, row = column.dictionary.to_pylist(), column.indices.to_numpy()
-    _check_owners(path, plan, {*run_ids, *(end["run_id"] for end in meta["ends"])})
+    _check_owners(path, read.plan, chunk_of(path), {*run_ids, *(end["run_id"] for end in meta["ends"])})
     for at in np.unique(row):
-        chunk.steps.setdefault(run_ids[at], []).append((segment_of(path), steps[row == at]))
+        files.steps.setdefault(run_ids[at], []).append((meta["last"], steps[row == at]))
 
 
-def _read_snapshots(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> None:
-    rows = check_snapshots(path).rows
-    chunk = _of_chunk(path, plan, files_of)
-    _check_owners(path, plan, {row.run_id for row in rows})
-    chunk.snapshots[path] = [(row.run_id, row.step) for row in rows]
+def _check_name(path: Path, meta: dict[str, Any]) -> None:
+    last = meta["last"] if is_compact(path) else segment_of(path)
+    if (meta["chunk"], meta["last"]) != (chunk_of(path), last):
+        raise Damaged(path, f"it holds chunk {meta['chunk']}, segment {meta['last']}: it was renamed")
 
 
-def _of_chunk(path: Path, plan: Plan, files_of: list[ChunkFiles]) -> ChunkFiles:
-    if chunk_of(path) >= len(plan.chunks):
-        raise Damaged(path, NOT_PLANNED)
-    return files_of[chunk_of(path)]
-
-
-def _check_owners(path: Path, plan: Plan, run_ids: set[str]) -> None:
-    if not run_ids <= {run.run_id for run in plan.chunks[chunk_of(path)].runs}:
+def _check_owners(path: Path, plan: Plan, chunk: int, run_ids: set[str]) -> None:
+    if not run_ids <= {run.run_id for run in plan.chunks[chunk].runs}:
         raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
 
 
-def _check_of_checkpoint(folder: Path, parts: tuple[str, ...], plan: Plan, files_of: list[ChunkFiles]) -> bool:
+def _check_of_checkpoint(read: _Read, place: Path, folder: Path, parts: tuple[str, ...]) -> bool:
     """Files of a checkpoint are checked with its listing; those without one are what a kill left."""
-    listing, chunk = LISTING.fullmatch(parts[0]), int(folder.name[6:])
+    listing, chunk = LISTING.fullmatch(parts[0]), int(folder.name.removeprefix("chunk-"))
     if listing:
-        if chunk >= len(plan.chunks):
-            raise Damaged(folder / parts[0], NOT_PLANNED)
-        check_checkpoint(folder, int(listing[1]), stamp_of(plan.chunks[chunk]))
-        files_of[chunk].checkpoint = max(files_of[chunk].checkpoint, int(listing[1]))
+        files = read.of_chunk(folder / parts[0], chunk, place)
+        check_checkpoint(folder, int(listing[1]), stamp_of(read.plan.chunks[chunk]))
+        files.checkpoint = max(files.checkpoint, int(listing[1]))
     return bool(listing or len(parts) > 1)
+
+
+def chunk_at(out: Path, path: Path) -> int | None:
+    """The chunk that a file is of, if it is of one."""
+    place, *below = path.relative_to(out).parts
+    if place == CHUNKS and len(below) > 1 and HOME.fullmatch(below[1]):
+        return int(below[1])
+    match = CURVES.fullmatch(path.name) or SNAPSHOTS.fullmatch(path.name)
+    return int(match[1]) if match and place in CHUNK else None
 
 
 def chunks_of(out: Path, paths: set[Path]) -> set[int]:
     """Chunks whose records or snapshots are among some files."""
-    names = [path.name for path in paths if path.relative_to(out).parts[0] in CHUNK]
-    matches = (CURVES.fullmatch(name) or SNAPSHOTS.fullmatch(name) for name in names)
-    return {int(match[1]) for match in matches if match}
-
-
-def _gaps(out: Path, plan: Plan, chunk: Chunk, files: ChunkFiles, was_whole: bool, snapshots: str) -> list[Damaged]:
-    """Records and snapshots that must be there and are not, or are there twice.
-
-    was_whole: whether the chunk was finished once, so that nothing of it may be missing at the end either. snapshots:
-    which of them were not left out (all | end | none).
-    """
-    reached = 0
-    for meta in files.metas.values():
-        if meta["first"] != reached:
-            return [Damaged(curves_file(out, chunk.index, meta["first"] - 1), "it is missing")]
-        reached = meta["last"] + 1
-    if files.checkpoint >= reached or (was_whole and len(files.ends) < len(chunk.runs)):
-        path = curves_file(out, chunk.index, max(reached, files.checkpoint))
-        return [Damaged(path, f"records of chunk {chunk.index} from segment {reached} on are missing")]
-    wrong = [run for run in chunk.runs if not _is_complete(run, files, run.run_id in plan.continues)]
-    if wrong:
-        path = next(iter(files.metas))
-        what = (
-            f"records of {len(wrong)} runs of chunk {chunk.index} (of {wrong[0].run_id}, for one) are not those planned"
-        )
-        return [Damaged(path, f"{what}: a file is of another results directory")]
-    stored = {key for keys in files.snapshots.values() for key in keys}
-    lacking = sorted(key for run in chunk.runs for key in _snapshots_due(run, files, snapshots) if key not in stored)
-    if not lacking:
-        return []
-    run_id, step = lacking[0]
-    what = f"{len(lacking)} snapshots of the chunk are missing (of run {run_id} at step {step}, for one)"
-    return [Damaged(snapshots_file(out, chunk.index, _segment_of_snapshot(files, run_id, step)), what)]
-
-
-def _is_complete(run: Run, files: ChunkFiles, continues: bool) -> bool:
-    """Whether a run's records stand at the steps where they must, each once, as far as the run is."""
-    parts, end = files.steps.get(run.run_id), files.ends.get(run.run_id)
-    if not parts:
-        return end is None or end["diverged"]
-    steps, log = np.concatenate([piece for _, piece in parts]), run.spec.log
-    last = steps[-1] if end is None else end["step"]
-    expected = np.union1d(np.arange(min(log.dense_first, last + 1)), np.arange(0, last + 1, log.every))
-    expected = expected[expected >= steps[0]] if continues else expected
-    if end is not None and end["diverged"] and np.array_equal(steps, expected):
-        return True  # earlier versions made no record of where a run diverged
-    return np.array_equal(steps, expected if end is None else np.union1d(expected, [last]))
-
-
-def _snapshots_due(run: Run, files: ChunkFiles, snapshots: str) -> list[tuple[str, int]]:
-    """(run id, step) of the snapshots that were taken before the newest record of a run, as far as they were kept."""
-    parts, end = files.steps.get(run.run_id), files.ends.get(run.run_id)
-    if not parts:
-        return []
-    first, last = parts[0][1][0], end["step"] if end else parts[-1][1][-1]
-    steps = snapshot_steps(run.spec)
-    before = [(run.run_id, int(step)) for step in steps[(steps > first) & (steps < last)]] if snapshots == ALL else []
-    return before + ([(run.run_id, last)] if end and snapshots in (ALL, END) else [])
-
-
-def _segment_of_snapshot(files: ChunkFiles, run_id: str, step: int) -> int:
-    """The segment in whose file of snapshots, which is gone, a run's snapshot at a step was."""
-    before = max((segment for segment, steps in files.steps[run_id] if steps[0] < step), default=0)
-    segments = {segment_of(path) for path in files.snapshots}
-    gone = [segment_of(path) for path in files.metas if segment_of(path) not in segments]
-    return min((segment for segment in gone if segment >= before), default=before)
+    return {chunk for path in paths if (chunk := chunk_at(out, path)) is not None}
