@@ -70,7 +70,7 @@ def test_run_warns_of_an_accelerator_that_jax_does_not_use(tmp_path, monkeypatch
 
 
 def test_a_second_run_of_the_same_command_changes_nothing(trained):
-    curves = sorted((trained / "out" / "curves").iterdir())
+    curves = sorted(path for path in (trained / "out" / "chunks").rglob("*") if path.is_file())
     before = [(path, path.stat().st_mtime_ns) for path in curves]
     result = call("run", trained / "small.yaml", "--out", trained / "out")
     assert result.exit_code == 0, result.output
@@ -324,7 +324,7 @@ def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(t
     command = [sys.executable, "-m", "grokjax.cli", "run", "small.yaml", "--out", "out", *settings]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("out/curves/*.parquet")):
+    while not list(tmp_path.glob("out/chunks/*/*/work/*/curves/*.parquet")):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         os.sched_yield()

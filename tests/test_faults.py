@@ -82,9 +82,9 @@ def test_asked_to_stop_it_finishes_the_segment_and_keeps_a_checkpoint(
     assert status == 75
     assert wrong.startswith(f"interrupted; what is recorded in {out} can be read, the same command goes on")
     assert not alive_in(session)
-    (chunk,) = {path.parent for path in out.glob("checkpoints/*/segment-*.json")}
+    (chunk,) = {path.parent for path in out.glob("chunks/*/*/work/*/checkpoints/*/segment-*.json")}
     kept = max(int(path.stem.split("-")[1]) for path in chunk.glob("segment-*.json"))
-    recorded = [path.stem.rpartition("-")[2] for path in out.glob(f"curves/{chunk.name}-*")]
+    recorded = [path.stem.rpartition("-")[2] for path in chunk.parents[1].glob(f"curves/{chunk.name}-*")]
     assert kept == max(int(number) for number in recorded)  # nothing will be trained twice
     goes_on(sweep, out, wanted)
 

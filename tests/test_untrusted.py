@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bits import BASE, write
-from hostile import SWEEP, first_run, invoke, often, precious, reads, rewritten
+from bits import BASE, bits, write
+from hostile import SWEEP, committed_anew, first_run, invoke, often, precious, reads, rewritten
 
 from grokjax.launch import train
 from grokjax.results.files import BLANK, read_json, seal, write_json, write_sealed
@@ -246,7 +246,7 @@ RECORDS: dict[str, Callable[[pa.Table, dict[str, Any]], tuple[pa.Table, dict[str
 
 @pytest.mark.parametrize("case", [*RECORDS, "no table"])
 def test_hostile_records_are_named_and_lead_nowhere(out: Path, outside: Path, case: str):
-    path = min(out.glob("curves/*"))
+    (path,) = out.glob("chunks/*/*/curves-*")
     if case == "no table":
         write_sealed(path, lambda part: part.write_text(f"PAR1 nothing {BLANK} PAR1"))
     else:
@@ -254,6 +254,7 @@ def test_hostile_records_are_named_and_lead_nowhere(out: Path, outside: Path, ca
         meta = json.loads(table.schema.metadata[b"grokjax"])
         table, meta = RECORDS[case](table.replace_schema_metadata(None), {**meta, "seal": BLANK})
         write_sealed(path, lambda part: pq.write_table(seal_table(table, meta), part))
+    committed_anew(path)
     said = reads(out)
     assert said[-1].exit_code == 1
     assert path.name in said[-1].stderr
@@ -263,7 +264,7 @@ def test_hostile_records_are_named_and_lead_nowhere(out: Path, outside: Path, ca
 
 
 def test_nothing_in_a_table_is_unpickled(tmp_path: Path, out: Path):
-    for path in [*out.glob("curves/*"), out / "runs.parquet"]:
+    for path in [*out.glob("chunks/*/*/*.parquet"), out / "runs.parquet"]:
         table = pq.read_table(path)
         meta = json.loads(table.schema.metadata[b"grokjax"]) | {"seal": BLANK}
         table = extended(table, tmp_path / "made") if "train/loss" in table.column_names else table
@@ -273,6 +274,36 @@ def test_nothing_in_a_table_is_unpickled(tmp_path: Path, out: Path):
         write_sealed(path, lambda part, sealed=sealed: pq.write_table(sealed, part))
     reads(out)
     assert not (tmp_path / "made").exists()
+
+
+# --- commits --------------------------------------------------------------------------------------------------
+
+COMMITS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "an attempt that is a path": lambda commit: commit | {"attempt": "../../../outside"},
+    "an attempt that is a number": lambda commit: commit | {"attempt": 7},
+    "files elsewhere": lambda commit: commit | {"files": {"../../../../outside/precious.txt": "0" * 64}},
+    "files that are numbers": lambda commit: commit | {"files": {"x": 1}},
+    "another chunk": lambda commit: commit | {"chunk": 7},
+    "no steps": lambda commit: commit | {"steps": []},
+    "steps that are text": lambda commit: commit | {"steps": ["../x"] * len(commit["steps"])},
+    "runs that are paths": lambda commit: commit | {"run_ids": ["../../../../x"] * len(commit["steps"])},
+    "metrics that are none": lambda commit: commit | {"metrics": [None]},
+    "a format to come": lambda commit: commit | {"format": 99},
+    "nothing": lambda commit: {},
+    "more": lambda commit: commit | {"more": 1},
+}
+
+
+@pytest.mark.parametrize("case", COMMITS)
+def test_hostile_commits_are_named_and_lead_nowhere(tmp_path: Path, out: Path, outside: Path, case: str):
+    (path,) = out.glob("chunks/*/*/done.json")
+    wanted = bits(out)
+    write_json(path, COMMITS[case](read_json(path)))
+    for said in reads(out):
+        assert said.exit_code == 1, said.output
+        assert str(path) in said.stderr
+    assert invoke("verify", out, "--repair").exit_code == 0
+    assert bits(out) == wanted
 
 
 # --- snapshots ------------------------------------------------------------------------------------------------
@@ -326,11 +357,12 @@ TEXTS = {
 
 @pytest.mark.parametrize("case", [*SNAPSHOTS, *TEXTS, "an endless header"])
 def test_hostile_snapshots_are_named_and_lead_nowhere(out: Path, outside: Path, case: str):
-    path = max(out.glob("snapshots/*"))  # of the end
+    (path,) = out.glob("chunks/*/*/snapshots-*")
     if case == "an endless header":
         path.write_bytes((2**63).to_bytes(8, "little") + path.read_bytes()[8:])
     else:
         reheaded(path, SNAPSHOTS.get(case, lambda header, rows: None), TEXTS.get(case))
+    committed_anew(path)
     said = reads(out)
     assert said[2].exit_code == 1, said[2].output  # params
     assert said[3].exit_code == 1, said[3].output  # verify
@@ -394,11 +426,12 @@ def test_a_hostile_parent_is_bad_input(tmp_path: Path, out: Path, outside: Path,
     if case == "a hostile plan":
         rewritten(out, lambda plan: renamed(plan, "../../outside/x"))
     elif case == "a link":
-        shutil.rmtree(out / "snapshots")
-        (out / "snapshots").symlink_to(outside)
+        shutil.rmtree(out / "chunks")
+        (out / "chunks").symlink_to(outside)
     else:
-        path = max((out / case.split()[1].replace("records", "curves")).iterdir())
+        (path,) = out.glob(f"chunks/*/*/{case.split()[1].replace('records', 'curves')}-*")
         write_sealed(path, lambda part: part.write_text(BLANK))
+        committed_anew(path)
     origin = {"results": str(out), "run": run_id}
     said = invoke(
         "run", write(tmp_path, SWEEP | {"base": BASE | {"init": {"from_run": origin}}}), "--out", tmp_path / "fork"

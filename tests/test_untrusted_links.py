@@ -17,6 +17,9 @@ from grokjax.launch import train
 from grokjax.results.files import read_json, write_json
 from grokjax.sweep.expand import load_sweep
 
+HOME = "chunks/000/000000"
+CHECKPOINTS = f"{HOME}/work/*/checkpoints/chunk-00000"
+
 
 @pytest.fixture(scope="module", autouse=True)
 def _often() -> Iterator[None]:
@@ -44,9 +47,9 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     sweep = load_sweep(write(folder, LONG))
     with dies(folder / "whole", None) as counted:
         train(sweep, folder / "whole")
-    with dies(folder / "out", counted.seen - 30), pytest.raises(Killed):
+    with dies(folder / "out", counted.seen - 50), pytest.raises(Killed):
         train(sweep, folder / "out")
-    assert len(list(folder.glob("out/checkpoints/chunk-00000/segment-*.json"))) >= 2
+    assert len(list(folder.glob(f"out/{CHECKPOINTS}/segment-*.json"))) >= 2
     return folder / "out", bits(folder / "whole")
 
 
@@ -58,10 +61,7 @@ def out(tmp_path: Path, ended: Path) -> Path:
 # --- links ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["curves", "snapshots", "checkpoints", "replays", "figures", "lock", "checkpoints/chunk-00000", "plan.json"],
-)
+@pytest.mark.parametrize("place", ["chunks", "curves", "replays", "figures", "lock", "plan.json"])
 def test_a_link_in_place_of_a_folder_or_the_lock_is_refused(tmp_path: Path, out: Path, outside: Path, place: str):
     path = out / place
     path.parent.mkdir(exist_ok=True)
@@ -71,6 +71,39 @@ def test_a_link_in_place_of_a_folder_or_the_lock_is_refused(tmp_path: Path, out:
         assert said.exit_code in (1, 2), said.output
         assert place in said.stderr
     assert invoke("run", write(tmp_path, SWEEP), "--out", out).exit_code in (1, 2)
+
+
+@pytest.mark.parametrize("place", ["chunks/000", HOME])
+def test_a_link_in_place_of_a_chunk_s_home_is_named_and_repair_removes_only_that(
+    tmp_path: Path, out: Path, outside: Path, place: str
+):
+    wanted = bits(out)
+    shutil.rmtree(out / place)
+    (out / place).symlink_to(outside)
+    for said in (invoke("status", out), invoke("verify", out), invoke("run", write(tmp_path, SWEEP), "--out", out)):
+        assert said.exit_code == 1, said.output
+        assert str(out / place) in said.stderr
+    assert invoke("verify", out, "--repair").exit_code == 0
+    assert bits(out) == wanted
+
+
+@pytest.mark.parametrize("place", [f"{HOME}/work", f"{HOME}/work/0123456789ab"])
+def test_a_link_in_place_of_an_attempt_leads_nowhere(
+    tmp_path: Path, cut: tuple[Path, dict], out: Path, outside: Path, place: str
+):
+    """Of a chunk that is done, where it does not count, and of one that trains."""
+    (out / place).parent.mkdir(exist_ok=True)
+    (out / place).symlink_to(outside)
+    assert invoke("run", write(tmp_path, SWEEP), "--out", out).exit_code == 0
+    assert not (out / HOME / "work").exists()
+    trains = Path(shutil.copytree(cut[0], tmp_path / "trains"))
+    shutil.rmtree(trains / place, ignore_errors=True)
+    (trains / place).symlink_to(outside)
+    for said in (invoke("verify", trains), invoke("run", write(tmp_path, LONG), "--out", trains)):
+        assert said.exit_code == 1, said.output
+        assert place in said.stderr
+    assert invoke("verify", trains, "--repair").exit_code == 0
+    assert bits(trains) == cut[1]
 
 
 def test_a_link_that_waits_to_be_written_through_is_not_followed(tmp_path: Path, out: Path, outside: Path):
@@ -86,8 +119,8 @@ def test_a_link_that_waits_to_be_written_through_is_not_followed(tmp_path: Path,
     for name in ("runs.parquet", "sweep.yaml"):
         (out / name).unlink(missing_ok=True)
         (out / name).symlink_to(outside / "precious.txt")
-    for folder in ("curves", "snapshots"):
-        (out / folder / ".chunk-00000-segment-000000.part").symlink_to(outside / "precious.txt")
+    for name in ("summary-0123456789ab.parquet", ".done.json.part", ".0123456789ab.part"):
+        (out / HOME / name).symlink_to(outside / "precious.txt")
     invoke("status", out)
     invoke("export", out, "--table", "runs")
     assert invoke("run", write(tmp_path, SWEEP), "--out", out).exit_code == 0
@@ -97,12 +130,13 @@ def test_a_link_that_waits_to_be_written_through_is_not_followed(tmp_path: Path,
 @pytest.mark.parametrize("kind", ["curves", "snapshots"])
 def test_a_link_or_a_pipe_in_place_of_a_file_is_named_and_repair_removes_only_that(out: Path, outside: Path, kind: str):
     wanted = bits(out)
-    path, other = sorted((out / kind).iterdir())[:2]
+    (path,) = out.glob(f"{HOME}/{kind}-*")
     path.unlink()
     path.symlink_to(outside / "chunk-00000-segment-000000.parquet")
-    other.unlink()
-    os.mkfifo(other)
-    (out / kind / "more").symlink_to(outside)
+    (out / HOME / "more").symlink_to(outside)
+    (summary,) = out.glob(f"{HOME}/summary-*")
+    summary.unlink()
+    os.mkfifo(summary)
     for command in (
         ["verify", out],
         ["export", out] if kind == "curves" else ["params", out, first_run(out), "--out", out / "x"],
@@ -131,7 +165,7 @@ LISTINGS: list[Callable[[dict[str, Any]], dict[str, Any]]] = [
 
 def test_listings_that_name_other_folders_are_passed_over(tmp_path: Path, cut: tuple[Path, dict], outside: Path):
     out = Path(shutil.copytree(cut[0], tmp_path / "out"))
-    listing = max(out.glob("checkpoints/chunk-00000/segment-*.json"))
+    listing = max(out.glob(f"{CHECKPOINTS}/segment-*.json"))
     for change in LISTINGS:
         shutil.copy(cut[0] / listing.relative_to(out), listing)
         write_json(listing, change(read_json(listing)))
@@ -146,7 +180,7 @@ def test_clearing_up_before_going_on_removes_links_and_not_what_they_lead_to(
     tmp_path: Path, cut: tuple[Path, dict], outside: Path
 ):
     out = Path(shutil.copytree(cut[0], tmp_path / "out"))
-    listing = max(out.glob("checkpoints/chunk-00000/segment-*.json"))
+    listing = max(out.glob(f"{CHECKPOINTS}/segment-*.json"))
     folder = listing.parent
     newest = folder / str(int(listing.stem[8:]))
     shutil.rmtree(newest)
@@ -167,7 +201,7 @@ def test_repair_removes_links_among_checkpoints_and_not_what_they_lead_to(
     tmp_path: Path, cut: tuple[Path, dict], outside: Path
 ):
     out = Path(shutil.copytree(cut[0], tmp_path / "out"))
-    folder = out / "checkpoints" / "chunk-00000"
+    (folder,) = out.glob(CHECKPOINTS)
     for name in ("stray", "99", "1/stray"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).symlink_to(outside)

@@ -229,6 +229,14 @@ def discard(folder: Path) -> None:
     left = folder.with_name(f"{LEFT}{secrets.token_hex(6)}")
     with suppress(FileNotFoundError):
         os.rename(folder, left)
+        _remove_what_can_be(left)
+
+
+def _remove_what_can_be(left: Path) -> None:
+    """Of a link the link only. What another process still writes there is left for the next time."""
+    if left.is_symlink():
+        left.unlink()
+    else:
         shutil.rmtree(left, ignore_errors=True)
 
 
@@ -241,7 +249,7 @@ def tidy_home(home: Path) -> None:
         if path.name == WORK:
             discard(path)
         elif path.name.startswith(LEFT):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove_what_can_be(path)
         elif (match and match[2] != committed.attempt) or path.name.endswith(".part"):
             path.unlink(missing_ok=True)
 
