@@ -28,7 +28,7 @@ def _text(value: object) -> str:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    frame = table.to_pandas()
+    frame = table.replace_schema_metadata(None).to_pandas()  # which may be anybody's, and Pandas would follow it
     for field in table.schema:
         if pa.types.is_list(field.type):
             frame[field.name] = [None if value is None else list(value) for value in frame[field.name]]
