@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
+from grokjax.opened import open_results
 from grokjax.plan.growth import growth_text
-from grokjax.plan.plan import Bucket, Chunk, Plan, in_training_order, of_arms_asked_for
-from grokjax.planning import ask_for_devices, plan_sweep, prepare_jax
-from grokjax.spec.families import with_families
+from grokjax.plan.plan import Plan, in_training_order, of_arms_asked_for
+from grokjax.planning import plan_sweep, prepare_jax
 from grokjax.stopping import Interrupted, stop_on_signal
 from grokjax.sweep.expand import load_sweep, sweep_of_values
 from grokjax.sweep.run import Sweep
+from grokjax.training import Screen, Trainer, finished_chunks, plan_to_train, train_chunk
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from grokjax.analysis.replay import Replay
-    from grokjax.engine.loop import Program
     from grokjax.results.manifest import Manifest
     from grokjax.results.read import Results
-    from grokjax.results.segment import Segment
     from grokjax.results.verify import Verification
     from grokjax.spec.run import FromRun
     from grokjax.sweep.parents import Answer
-
-
-class Screen(Protocol):
-    """What watches a sweep train (see `grokjax.live`).
-
-    started: done are the chunks that had ended, begun the steps that some runs had behind them (run id -> steps), since
-    they go on with an earlier, shorter one. resumed: of a chunk that goes on from a checkpoint, the steps of its runs,
-    those that had ended, and what each had done (see `Tally`).
-    """
-
-    def started(self, plan: Plan, done: set[int], begun: Mapping[str, int]) -> None: ...
-    def compiling(self, bucket: Bucket) -> None: ...
-    def resumed(
-        self, bucket: Bucket, steps: Mapping[str, int], ended: Collection[str], did: Mapping[str, set[str]]
-    ) -> None: ...
-    def segment(self, bucket: Bucket, segment: Segment) -> None: ...
-    def say(self, text: str) -> None: ...
-    def finished(self) -> None: ...
 
 
 def load(sweep: str | Path | Mapping[str, Any], set: dict[str, Any] | None = None, arms: Sequence[str] = ()) -> Sweep:
@@ -109,6 +86,25 @@ def train(
     return results
 
 
+def plan_into(sweep: Sweep, out: Path, say: Callable[[str], None], workers: int) -> Plan:
+    """Plan a sweep for this machine's devices into a results directory, for workers to train: a new one, or one that
+    holds this sweep or a part of it. Nothing is trained.
+
+    workers: as for `plan_sweep`. Raises SweepError.
+    """
+    prepare_jax()
+    from grokjax.results.directory import enter
+    from grokjax.results.manifest import read_manifest
+    from grokjax.results.workers import may_go_on
+
+    with enter(out, sweep.file):
+        stored = read_manifest(out) if (out / "plan.json").exists() else None
+        plan = plan_sweep(sweep, say, stored, workers)
+        _settle(plan, out, stored, other_device=True)
+        may_go_on(out)
+    return plan
+
+
 def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) -> Manifest:
     """Write the plan where it is new, and this machine where it is another. Raises SweepError unless that is
     allowed."""
@@ -150,61 +146,15 @@ def _train_chunks(
     plan: Plan, manifest: Manifest, done: set[int], screen: Screen | None, stop: Callable[[], bool]
 ) -> bool:
     """Whether all have ended; not where a stop was asked for."""
-    from grokjax.engine.devices import describe_device
-    from grokjax.engine.inputs import Starts
-    from grokjax.engine.loop import Program
     from grokjax.results.directory import drop_checkpoints
-    from grokjax.results.origins import find_origin, find_start
 
-    out, devices, program = manifest.path.parent, describe_device().count, None
+    trainer = Trainer(manifest, screen, screen.say if screen else print)
     for chunk in in_training_order(plan):
         if chunk.index in done:
-            drop_checkpoints(out, chunk.index)
-            continue
-        if program is None or program.bucket is not chunk.bucket:
-            starts = Starts(find_start(manifest, open_results), find_origin(open_results))
-            program = Program(chunk.bucket, devices, starts)
-            if screen:
-                screen.compiling(chunk.bucket)
-        if not _train_chunk(program, chunk, manifest, screen, stop):
+            drop_checkpoints(trainer.out, chunk.index)
+        elif not train_chunk(trainer, chunk, stop):
             return False
     return True
-
-
-def _train_chunk(
-    program: Program, chunk: Chunk, manifest: Manifest, screen: Screen | None, stop: Callable[[], bool]
-) -> bool:
-    """Whether the chunk is done, by this process or by another that was first; not where a stop was asked for."""
-    from grokjax.analysis.summary import derive
-    from grokjax.engine.devices import describe_device
-    from grokjax.engine.loop import train_chunk
-    from grokjax.results.attempts import Overtaken, attempt, commit, is_done
-    from grokjax.results.summaries import write_summary
-
-    out, say = manifest.path.parent, screen.say if screen else print
-    tell = partial(screen.segment, chunk.bucket) if screen else None
-    while not is_done(out, chunk):
-        try:
-            with attempt(out, chunk, tell, say) as this:
-                if screen and this.stored:
-                    _tell_resumed(screen, chunk, manifest, this.stored)
-                ended = train_chunk(program, chunk, this.writer, stop, this.stored)
-            if not ended:
-                return False
-            summarize = partial(write_summary, derive, manifest, chunk.index, this.folder)
-            commit(out, this, describe_device().text, summarize)
-        except Overtaken as overtaken:
-            say(str(overtaken))
-    return True
-
-
-def _tell_resumed(screen: Screen, chunk: Chunk, manifest: Manifest, stored: Mapping[str, np.ndarray]) -> None:
-    from grokjax.analysis.tally import did_before
-
-    run_ids = [run.run_id for run in chunk.runs]
-    ended = [run_id for run_id, has in zip(run_ids, stored["book/ended"], strict=True) if has]
-    steps = dict(zip(run_ids, stored["book/step"].tolist(), strict=True))
-    screen.resumed(chunk.bucket, steps, ended, did_before(open_results(manifest.path.parent, manifest), run_ids))
 
 
 def replay(
@@ -231,7 +181,7 @@ def replay(
     here = describe_device()
     check_machine(results.path, results.manifest.machines, here, other_device)
     (run_id,) = results.whole_run_ids(run_id)
-    plan = _plan_to_train(results.manifest, print)
+    plan = plan_to_train(results.manifest, print)
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
 
@@ -258,56 +208,8 @@ def repair(
     from grokjax.results.repair import clear
 
     manifest = read_manifest(out)
-    plan = _plan_to_train(manifest, print)
+    plan = plan_to_train(manifest, print)
     with enter(out):
         broken = clear(out, plan, report.damaged)
         tidy(out)
     return train(plan.sweep, out, screen, other_device, leave=leave) if broken else open_results(out, manifest)
-
-
-def _plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
-    """The plan of a results directory whose runs are to be trained again: a user's file of families is run, which is
-    said. Raises SweepError where that has changed."""
-    if manifest.uses is None:
-        return manifest.plan
-    from grokjax.results.own import own_of
-
-    own = own_of(manifest)
-    say(f"runs the code of {own.file}")
-    plan = manifest.plan_with(with_families(own.families))
-    return replace(plan, sweep=replace(plan.sweep, own=own))
-
-
-def finished_chunks(plan: Plan, out: Path) -> set[int]:
-    """Chunks all of whose runs have ended."""
-    from grokjax.results.attempts import done_chunks
-    from grokjax.results.chunks import ends_of
-    from grokjax.results.layout import is_flat
-
-    if not is_flat(out):
-        return done_chunks(out)
-    ends = ends_of(out)
-    return {chunk.index for chunk in plan.chunks if all(run.run_id in ends.get(chunk.index, {}) for run in chunk.runs)}
-
-
-def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
-    """Open a results directory, finished or not. Raises SweepError if it is none.
-
-    manifest: what its plan.json says, where that was read already.
-    """
-    from grokjax.analysis.summary import DERIVATION
-    from grokjax.results.derived import cached
-    from grokjax.results.read import Results, Views
-
-    ask_for_devices()  # before what is computed of results starts JAX: a sweep may be trained after it
-    views = Views(
-        summary=_late("grokjax.analysis.cell_summary", "summarize"),
-        dataset=_late("grokjax.analysis.dataset", "dataset"),
-        html=_late("grokjax.figures.notebook", "html"),
-    )
-    return Results(path, cached(DERIVATION), manifest, views)
-
-
-def _late(module: str, name: str) -> Callable[..., Any]:
-    """A function that is imported when it is called: most commands need none of these."""
-    return lambda *arguments: getattr(import_module(module), name)(*arguments)

@@ -17,34 +17,40 @@ if TYPE_CHECKING:
     from grokjax.results.manifest import Manifest
 
 
-def prepare_jax() -> None:
-    """JAX as training needs it. What was compiled is kept for this user, by kind of machine, where there is room."""
-    ask_for_devices()
+def prepare_jax(cores: int | None = None) -> None:
+    """JAX as training needs it. What was compiled is kept for this user, by kind of machine, where there is room.
+
+    cores: as for `ask_for_devices`.
+    """
+    ask_for_devices(cores)
     from grokjax.engine.devices import keep_compiled
 
     if can_be_made(cache_folder()):
         keep_compiled(cache_folder())
 
 
-def ask_for_devices() -> None:
+def ask_for_devices(cores: int | None = None) -> None:
     """Settings that JAX reads when it starts.
 
     No GPU kernel may depend on timing or atomics. Each CPU core is a device: small matmuls of one lane run faster on
-    one core than divided over several.
+    one core than divided over several. cores: so many, whatever this process has: those that a plan was made for.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     wanted = {"xla_gpu_deterministic_ops": "true", "xla_force_host_platform_device_count": str(cores)}
     missing = [f"--{name}={value}" for name, value in wanted.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
 
 
-def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None) -> Plan:
+def plan_sweep(
+    sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None, workers: int = 0
+) -> Plan:
     """The plan of a sweep on this machine's devices, by the tuning table of this user.
 
     say: is told where a plan does not fit into memory, so that it is made again with half the lanes; None: not tried.
-    stored: of a results directory whose sweep this one is, or adds runs to: its chunks stay as they are. Raises
-    SweepError where the sweep is another.
+    stored: of a results directory whose sweep this one is, or adds runs to: its chunks stay as they are. workers: as
+    for `make_plan`. Raises SweepError where the sweep is another.
     """
     prepare_jax()
     from grokjax.engine.devices import describe_device
@@ -53,7 +59,7 @@ def plan_sweep(sweep: Sweep, say: Callable[[str], None] | None = None, stored: M
     tuning = read_tuning(device.text)
 
     def plan_new(sweep: Sweep, continues: dict[str, str]) -> Plan:
-        return _fitting(sweep, device, tuning, continues, say)
+        return _fitting(sweep, device, tuning, continues, say, workers)
 
     if stored:
         return extend(stored.plan_with(sweep.families), sweep, plan_new, str(stored.path.parent))
@@ -66,13 +72,14 @@ def _fitting(
     tuning: Mapping[str, Tuned],
     continues: dict[str, str],
     say: Callable[[str], None] | None,
+    workers: int,
 ) -> Plan:
     """A plan whose chunks fit into memory, as far as that is tried."""
     from grokjax.engine.memory import fits
 
     most_lanes: dict[str, int] = {}
     while True:
-        plan = make_plan(sweep, device, tuning, most_lanes, continues)
+        plan = make_plan(sweep, device, tuning, most_lanes, continues, workers)
         first = {chunk.bucket.index: chunk for chunk in reversed(plan.chunks)}
         large = next((chunk for chunk in first.values() if say and not fits(chunk, device)), None)
         if large is None or say is None:

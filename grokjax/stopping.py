@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,13 +43,21 @@ class _Told:
 
 
 @contextmanager
-def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None = None) -> Iterator[Callable[[], bool]]:
+def stop_on_signal(
+    say: Callable[[str], None],
+    leave: Callable[[], Any] | None = None,
+    is_idle: Callable[[], bool] = lambda: False,
+    once: Collection[int] = (),
+) -> Iterator[Callable[[], bool]]:
     """Yields whether a stop was asked for, which `say` confirms.
 
     Python runs handlers between two of its own steps only, and compiling is one step of minutes; so a thread reads what
-    the operating system delivers (`signal.set_wakeup_fd`), and answers at once. leave: what it does at the second
-    signal, which must end the process; None: KeyboardInterrupt in the main thread, as soon as that can take it. Outside
-    of the main thread signals are left as they are.
+    the operating system delivers (`signal.set_wakeup_fd`), and answers at once. Outside of the main thread signals are
+    left as they are.
+
+    leave: what it does at the second signal, which must end the process; None: KeyboardInterrupt in the main thread, as
+    soon as that can take it. is_idle: whether there is nothing to lose at this moment, so that the first signal leaves
+    too. once: signals that count the first time only, as a batch system may send them twice.
     """
     told = _Told()
     if threading.current_thread() is not threading.main_thread():
@@ -68,7 +76,8 @@ def stop_on_signal(say: Callable[[str], None], leave: Callable[[], Any] | None =
             told.answered += 1
             if told.answered == 1:
                 say(FIRST)
-            elif told.answered == 2 and leave is not None:
+            is_second = told.answered > 1 and received[0] not in once
+            if leave is not None and (is_second or is_idle()):
                 leave()
 
     reader, writer = socket.socketpair()

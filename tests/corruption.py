@@ -21,7 +21,7 @@ def kinds(out: Path) -> dict[str, list[Path]]:
 
 def _kind(out: Path, path: Path) -> str | None:
     place = list(path.relative_to(out).parts)
-    if path.name == "lock" or path.name.endswith(".part"):
+    if path.name in ("lock", "progress.json") or path.name.endswith(".part"):
         return None
     if place[0] == "chunks":
         return _kind_at_home(out.joinpath(*place[:3]), place[3:], path)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from grokjax.cli import cluster, keep, measure, templates, train, view
 from grokjax.cli import compare as comparing
-from grokjax.cli import keep, measure, templates, train, view
 from grokjax.cli import paper as papers
 from grokjax.cli.app import INTERRUPTED, exit_codes
 from grokjax.cli.figures import figure_group
@@ -27,6 +27,10 @@ COMMANDS: dict[str, dict[Callable | str, str]] = {
         train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
         templates.init: "init mine --from nanda",
         papers.paper: "paper merrill",
+    },
+    "Many machines": {
+        cluster.work: "work runs/quickstart --part 0/4",
+        cluster.gather: "gather runs/quickstart",
     },
     LOOK: {
         view.status: "status runs/quickstart",

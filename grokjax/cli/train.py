@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from grokjax.cli import cluster
 from grokjax.cli.app import (
     FAULT,
     Arms,
@@ -27,6 +28,8 @@ from grokjax.cli.app import (
 
 if TYPE_CHECKING:
     from grokjax.plan.plan import Plan
+
+DEFAULT_WORKERS = 4  # that chunks are cut for where it is not said
 
 
 def plan(
@@ -58,6 +61,11 @@ def run(
     project: Project = None,
     entity: Entity = None,
     mode: WandbMode = None,
+    on: Annotated[str | None, typer.Option(help="Train on a cluster: slurm, ray or ray://HOST:PORT.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="With --on: how many train at once.")] = None,
+    per_worker: Annotated[str | None, typer.Option(help="With --on ray: what each takes, gpu=1 or cpu=4.")] = None,
+    sbatch: Annotated[str, typer.Option(help="With --on slurm: options of sbatch, 'partition=gpu time=4:00:00'.")] = "",
+    wait: Annotated[bool, typer.Option("--wait", help="With --on slurm: until all has ended.")] = False,
 ) -> None:
     """Train every run of a sweep.
 
@@ -74,9 +82,20 @@ def run(
     with bad_value():
         if not wandb and (project or entity or mode):
             raise ValueError("--project, --entity and --mode need --wandb")
+        if not on and (workers or per_worker or sbatch or wait):
+            raise ValueError("--workers, --per-worker, --sbatch and --wait need --on slurm or --on ray")
         to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
     loaded = load_sweep(sweep, settings, arm)
     where = out or Path("runs") / loaded.name
+    if on:
+        many = workers or DEFAULT_WORKERS
+        with bad_value():
+            ended = cluster.run_on(
+                on, sweep, loaded, where, settings, arm, many, per_worker, sbatch, wait, other_device
+            )
+        if ended:
+            cluster.gather(where, report, wandb, project, entity, mode)
+        return
     screen = LiveScreen(Console(highlight=False))
     shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
     results = train(loaded, where, shown, other_device, typer.echo, show_plan, leaving(screen))
@@ -148,6 +167,7 @@ def replay(
 def verify(
     directory: Directory,
     repair: Annotated[bool, typer.Option("--repair", help="Remove what is damaged and train it again.")] = False,
+    part: Annotated[str | None, typer.Option(metavar="K/N", help="Read only every Nth chunk, from the Kth on.")] = None,
     other_device: OtherDevice = False,
 ) -> None:
     """Read every byte of a results directory.
@@ -156,12 +176,17 @@ def verify(
     """
     from rich.console import Console
 
+    from grokjax.cluster.worker import Part, parse_part
     from grokjax.launch import repair as repair_results
     from grokjax.launch import verify_results
     from grokjax.live import LiveScreen, size
 
+    with bad_value():
+        if part and repair:
+            raise ValueError("--repair is of a whole directory: leave out --part")
+        chosen = parse_part(part) if part else Part()
     with telling():
-        report = verify_results(directory)
+        report = verify_results(directory, (chosen.index, chosen.count))
     for path in report.unknown:
         typer.echo(f"note: {path} was not written by grokjax, so it was not checked")
     for left in report.left_out:

@@ -23,6 +23,7 @@ SEGMENT_SECONDS = 8.0  # at most: a longer one answers Ctrl-C late
 SHORT_SEGMENT_SECONDS = 0.5  # at least, where lanes are recycled: a shorter one is mostly overhead, and a file
 RECYCLING_SEGMENTS = 40  # of the longest run: a run that ends waits half a segment for the next
 QUEUE = 8  # runs of a chunk a lane, at most
+CHUNKS_A_WORKER = 8  # at least, where runs allow: so that none waits long for the last
 MEMORY_SHARE, QUEUE_SHARE = 0.6, 0.2  # of a device's memory, for lanes and for the runs that wait
 MOST_MEMORY = 0.9  # of a device's, from which a plan is said to be too large
 WAITING_STATES = 3  # parameters that a waiting run holds where it goes on with an optimizer's state
@@ -110,11 +111,13 @@ def make_plan(
     tuning: Mapping[str, Tuned] | None = None,
     most_lanes: Mapping[str, int] | None = None,
     continues: Mapping[str, str] | None = None,
+    workers: int = 0,
 ) -> Plan:
     """Group runs by program, choose each bucket's width and segment length, cut it into chunks.
 
     tuning: cost key -> what `grokjax bench --tune` measured on such a device; without, the built-in model decides.
-    most_lanes: program key -> lanes, where the memory was found not to hold more. continues: as in the plan.
+    most_lanes: program key -> lanes, where the memory was found not to hold more. continues: as in the plan. workers:
+    that chunks are cut for, if they are trained by several; which lane a run has is no part of its bits.
     """
     grouped = _groups(sweep.runs)
     used = {
@@ -124,7 +127,8 @@ def make_plan(
     chunks: list[Chunk] = []
     for key, runs in grouped.items():
         go_on = any(run.run_id in (continues or {}) or run.spec.init.takes_state for run in runs)
-        bucket = _bucket(len(buckets), runs, device, used, (most_lanes or {}).get(key), go_on)
+        fewest = -(-workers * CHUNKS_A_WORKER * len(runs) // len(sweep.runs))
+        bucket = _bucket(len(buckets), runs, device, used, (most_lanes or {}).get(key), go_on, fewest)
         buckets.append(bucket)
         for queue in _queues(bucket):
             chunks.append(Chunk(len(chunks), bucket, queue))
@@ -198,6 +202,7 @@ def _bucket(
     tuning: Mapping[str, Tuned],
     most_lanes: int | None,
     go_on: bool,
+    fewest_chunks: int,
 ) -> Bucket:
     spec = runs[0].spec
     tuned = tuning.get(tuning_key(spec))
@@ -206,16 +211,17 @@ def _bucket(
         width = max(1, min(width, most_lanes) // device.count) * device.count
     schedule = choose_schedule(spec, runs, width, device, tuned)
     waiting = cost.queue_bytes(spec) * (WAITING_STATES if go_on else 1)
-    queue = _queue_length(len(runs), width, device, waiting)
+    queue = _queue_length(len(runs), width, device, waiting, fewest_chunks)
     memory = (cost.lane_bytes(spec) * width + waiting * queue) // device.count
     return Bucket(index, spec, runs, width, queue, schedule, memory, tuned is not None and spec.engine.lanes == "auto")
 
 
-def _queue_length(runs: int, width: int, device: Device, waiting: int) -> int:
-    """Runs of a chunk: chunks of a bucket as equal as can be. waiting: bytes of a run that waits."""
+def _queue_length(runs: int, width: int, device: Device, waiting: int, fewest_chunks: int) -> int:
+    """Runs of a chunk: chunks of a bucket as equal as can be. waiting: bytes of a run that waits. fewest_chunks: that
+    are wanted, as far as each has a run a lane."""
     fits = int(QUEUE_SHARE * device.memory / waiting) * device.count
     most = max(width, min(QUEUE * width, fits))
-    equal = -(-runs // -(-runs // most))
+    equal = -(-runs // max(-(-runs // most), fewest_chunks))
     return max(width, -(-equal // device.count) * device.count)
 
 

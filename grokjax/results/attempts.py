@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from grokjax.results.layout import (
     snapshots_files,
 )
 from grokjax.results.segment import Segment
+from grokjax.results.workers import FAILED, note_progress
 from grokjax.results.write import DirectoryWriter
 
 OLD_SECONDS = 3600.0  # an attempt that wrote nothing for so long, beside one that goes on from it, is cleared away
@@ -66,8 +68,11 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
     folder = out if is_flat(out) else _begin(out, chunk, say)
     try:
         with resume(folder, chunk, tell, say) as (writer, stored):
+            if folder != out:
+                writer.note = partial(note_progress, folder)
+                writer.note(0)
             yield Attempt(chunk, folder, writer, stored)
-    except FileNotFoundError as error:
+    except Exception as error:  # a folder that vanishes is no file, no records, or no place to write to
         if folder.is_dir() or not out.is_dir():
             raise
         raise Overtaken(f"chunk {chunk.index}: another process was first") from error
@@ -99,8 +104,8 @@ def commit(out: Path, attempt: Attempt, device: str, summarize: Callable[[Path],
         summarize(compact_file(home, "summary", token))
         record = _record(attempt, device, paths)
         is_first = create_commit(home, record)
-    except FileNotFoundError as error:
-        if attempt.folder.is_dir():
+    except Exception as error:
+        if attempt.folder.is_dir() or not out.is_dir():
             raise
         remove_compact(home, token)
         raise Overtaken(f"chunk {attempt.chunk.index}: another process was first") from error
@@ -250,7 +255,7 @@ def tidy_home(home: Path) -> None:
             discard(path)
         elif path.name.startswith(LEFT):
             _remove_what_can_be(path)
-        elif (match and match[2] != committed.attempt) or path.name.endswith(".part"):
+        elif path.name == FAILED or (match and match[2] != committed.attempt) or path.name.endswith(".part"):
             path.unlink(missing_ok=True)
 
 

@@ -20,6 +20,7 @@ from grokjax.results.layout import CHUNKS
 from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
+from grokjax.results.workers import SLURM
 from grokjax.results.write import DirectoryWriter, drop_after
 from grokjax.spec.identity import program_key
 from grokjax.sweep.load import Mistake, SweepError
@@ -51,7 +52,8 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
 def _is_of_a_beginning(path: Path) -> bool:
     """Whether a kill before the plan was written can have left this."""
     is_empty_folder = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    return path.name == NAME or bool(PART.fullmatch(path.name)) or (path.name == CHUNKS and is_empty_folder)
+    is_part = bool(PART.fullmatch(path.name)) or path.name in (NAME, SLURM)
+    return is_part or (path.name == CHUNKS and is_empty_folder)
 
 
 def remove_parts(out: Path) -> None:

@@ -40,6 +40,7 @@ from grokjax.results.left_out import LeftOut, read_left_out
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
 from grokjax.results.snapshots import check_snapshots
+from grokjax.results.workers import FAILED, PROGRESS, SLURM, STOP
 from grokjax.results.written import FOLDER, LIST, is_ours
 
 DERIVED = (("runs.parquet",), ("events.parquet",))
@@ -145,7 +146,13 @@ def _check(read: _Read, path: Path) -> bool:
     place = parts[0]
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE)
-    if parts == ("plan.json",) or parts == (NAME,) or PART.fullmatch(path.name) or is_ours(parts):
+    if (
+        parts == ("plan.json",)
+        or parts in ((NAME,), (STOP,))
+        or place == SLURM
+        or PART.fullmatch(path.name)
+        or is_ours(parts)
+    ):
         return True  # the plan was read; the others hold no results
     if parts == ("sweep.yaml",):
         if path.read_bytes() != read.plan.sweep.text.encode():
@@ -181,8 +188,8 @@ def _check_at_home(read: _Read, path: Path, home: Path, parts: tuple[str, ...]) 
         read_sealed(path)
         read.of_chunk(path, chunk, home).commit = read_commit(home)
         _check_owners(path, read.plan, chunk, set(commit.run_ids if commit else ()))
-    elif parts[0].startswith("."):
-        return True
+    elif parts[0].startswith(".") or parts == (FAILED,) or (parts[0] == WORK and parts[2:] == (PROGRESS,)):
+        return True  # notes for people, and what is half written
     elif compact and len(parts) == 1:
         if commit and path.name == f"summary-{commit.attempt}.parquet":
             read_sealed(path)

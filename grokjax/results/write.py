@@ -33,6 +33,8 @@ class DirectoryWriter:
     chunk: int
     checkpoints: Checkpoints
     tell: Callable[[Segment], None] = lambda segment: None
+    note: Callable[[int], None] = lambda run_steps: None  # is told how many were taken, when records are on disk
+    run_steps: int = 0
     held: list[Segment] = field(default_factory=list)
     flushed: float = field(default_factory=time.monotonic)
     checkpointed: float = field(default_factory=time.monotonic)
@@ -55,7 +57,9 @@ class DirectoryWriter:
             write_snapshots(snapshots_file(self.out, self.chunk, last), snapshots)
         table = records_table(self.held)
         write_sealed(curves_file(self.out, self.chunk, last), lambda temporary: write_parquet(table, temporary))
+        self.run_steps += sum(segment.run_steps for segment in self.held)
         self.held = []
+        self.note(self.run_steps)
 
     def is_due(self) -> bool:
         """Whether a checkpoint is: the engine then hands one over before its next segment."""

@@ -1,0 +1,163 @@
+"""Ray: every chunk is a task, longest first. Ray places and retries them; the directory says which are done."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from grokjax.cluster.worker import Worker, WorkerError, open_worker, train_one
+from grokjax.plan.plan import Chunk
+from grokjax.stopping import Interrupted
+from grokjax.sweep.load import Mistake, SweepError
+
+RETRIES = 8  # of a task whose worker died; without a limit a crash of its own making would repeat for ever
+STOP_SECONDS = 60.0  # that tasks have to end a segment when a stop is asked for
+RESOURCES = {"cpu": "num_cpus", "gpu": "num_gpus", "tpu": "TPU"}
+MISSING = "Ray is not installed here: pip install 'grokjax[ray]', on every node too"
+
+Say = Callable[[str], None]
+Plan = Callable[..., Any]  # plans a sweep into a directory
+_workers: dict[str, Worker] = {}  # of this process, by directory: what it compiled is kept from task to task
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a chunk. state: done | stopped | failed; text: who says so, and why."""
+
+    chunk: int
+    state: str
+    text: str
+
+
+def parse_per_worker(text: str | None) -> dict[str, float]:
+    """`gpu=1` or `cpu=4,gpu=1` -> resources that each worker takes. Raises ValueError."""
+    found: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        name, equals, amount = part.strip().partition("=")
+        if name not in RESOURCES or not equals or not _is_positive(amount):
+            raise ValueError(f"--per-worker is gpu=1, tpu=1 or cpu=4, not {text!r}")
+        found[name] = float(amount)
+    return found
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return float(text) > 0
+    except ValueError:
+        return False
+
+
+def task_options(per_worker: Mapping[str, float]) -> dict[str, Any]:
+    """The options of a Ray task that takes these resources. It stays in its process (max_calls=0): a GPU's would end
+    after one, and all that was compiled with it."""
+    options: dict[str, Any] = {"max_calls": 0, "max_retries": RETRIES, "num_cpus": per_worker.get("cpu", 1)}
+    if "gpu" in per_worker:
+        options["num_gpus"] = per_worker["gpu"]
+    if "tpu" in per_worker:
+        options["resources"] = {"TPU": per_worker["tpu"]}
+    return options
+
+
+def connect(address: str | None) -> Any:
+    """Ray, connected: to the cluster of this host, or to the one at an address (`ray://HOST:10001`, `HOST:6379`)."""
+    try:
+        ray: Any = import_module("ray")
+    except ImportError:
+        raise ValueError(MISSING) from None
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address or "auto", log_to_driver=False, configure_logging=False)
+        except (ConnectionError, ValueError) as error:
+            where = address or "this host (start one: ray start --head, or name one: --on ray://HOST:10001)"
+            raise ValueError(f"no Ray cluster at {where}: {str(error).splitlines()[0]}") from None
+    return ray
+
+
+def plan_on_worker(ray: Any, plan: Plan, per_worker: Mapping[str, float], *arguments: Any) -> None:
+    """Plan a sweep on a worker's device: the driver may have none. Raises SweepError."""
+    cores = int(per_worker["cpu"]) if "cpu" in per_worker else None
+    task = ray.remote(**task_options(per_worker))(_plan_here)
+    mistakes = ray.get(task.remote(plan, cores, arguments))
+    if mistakes:
+        raise SweepError([Mistake(*mistake) for mistake in mistakes])
+
+
+def _plan_here(plan: Plan, cores: int | None, arguments: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+    """Mistakes of the sweep, as Ray's own pickling takes them."""
+    from grokjax.planning import ask_for_devices
+
+    ask_for_devices(cores)
+    try:
+        plan(*arguments)
+    except SweepError as error:
+        return [(one.file, one.line, one.col, one.key, one.what) for one in error.mistakes]
+    return []
+
+
+def train_on_workers(
+    ray: Any, out: Path, chunks: list[Chunk], per_worker: Mapping[str, float], other_device: bool, say: Say
+) -> None:
+    """Train chunks, each by a task. Raises WorkerError where some could not be, after all were tried; Interrupted at
+    Ctrl-C, when those at work have stopped."""
+    from grokjax.results.workers import ask_to_stop, may_go_on
+
+    may_go_on(out)
+    task = ray.remote(**task_options(per_worker))(_train_here)
+    order = sorted(chunks, key=lambda chunk: -sum(run.spec.train.steps for run in chunk.runs))
+    waiting = {task.remote(str(out.absolute()), chunk.index, other_device): chunk.index for chunk in order}
+    failed: list[str] = []
+    try:
+        while waiting:
+            ready, _ = ray.wait(list(waiting), num_returns=1)
+            outcome = _outcome(ray, ready[0], waiting.pop(ready[0]))
+            failed += [outcome.text] if outcome.state == "failed" else []
+            say(f"{outcome.text}; {len(waiting):,} of {len(order):,} chunks to go")
+    except KeyboardInterrupt:
+        ask_to_stop(out)
+        say("stopping: what waits is dropped, what trains ends its segment")
+        for ref in waiting:
+            with contextlib.suppress(Exception):  # what Ray says of a task that has just begun or ended
+                ray.cancel(ref, force=False)
+        ray.wait(list(waiting), num_returns=len(waiting), timeout=STOP_SECONDS)
+        raise Interrupted(out, f"grokjax work {out}") from None
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise WorkerError(f"{failed[0]}{more}; the same command tries again")
+
+
+def _outcome(ray: Any, ref: Any, chunk: int) -> Outcome:
+    try:
+        return Outcome(*ray.get(ref))
+    except ray.exceptions.RayError as error:
+        return Outcome(chunk, "failed", f"chunk {chunk}: {str(error).strip().splitlines()[0]}")
+
+
+def _train_here(out: str, index: int, other_device: bool) -> tuple[int, str, str]:
+    """A task: train one chunk in this process, which keeps what it compiled for the next."""
+    host = socket.gethostname()
+    try:
+        if out not in _workers or len(_workers[out].plan.chunks) <= index:
+            _workers[out] = open_worker(Path(out), other_device, _explain, _quiet)
+        worker = _workers[out]
+        train_one(worker, worker.plan.chunks[index], lambda: False)
+    except Interrupted:
+        return index, "stopped", f"chunk {index}: stopped on {host}"
+    except WorkerError as error:
+        return index, "failed", str(error)
+    except SweepError as error:
+        return index, "failed", f"chunk {index} on {host}: {error}"
+    return index, "done", f"chunk {index}: done on {host}"
+
+
+def _explain(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error) or 'no more is known'}"
+
+
+def _quiet(_: str) -> None: ...

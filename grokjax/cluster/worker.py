@@ -1,0 +1,139 @@
+"""A worker: a process, anywhere, that trains chunks of a results directory. It needs no other, and locks nothing."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grokjax.plan.plan import Chunk, Device, Plan, in_training_order
+from grokjax.planning import prepare_jax
+from grokjax.stopping import Interrupted
+from grokjax.sweep.load import Mistake, SweepError
+from grokjax.training import Trainer, plan_to_train, train_chunk
+
+if TYPE_CHECKING:
+    from grokjax.results.manifest import Manifest
+
+Say = Callable[[str], None]
+
+
+class WorkerError(Exception):
+    """A chunk that a worker could not train: who, which chunk, and what to do, in one line."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Every `count`th chunk from the `index`th on."""
+
+    index: int = 0
+    count: int = 1
+
+    def chunks(self, plan: Plan) -> Iterator[Chunk]:
+        return (chunk for chunk in in_training_order(plan) if chunk.index % self.count == self.index)
+
+
+@dataclass
+class Worker:
+    """What a worker keeps: the plan, and the program that it compiled last. explain: an error in a line."""
+
+    manifest: Manifest
+    plan: Plan
+    trainer: Trainer
+    explain: Callable[[BaseException], str]
+    say: Say = print
+    _trained: set[int] = field(default_factory=set)
+
+    @property
+    def out(self) -> Path:
+        return self.trainer.out
+
+
+def open_worker(out: Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
+    """A worker of a directory that was planned. Raises SweepError where it is none, or was planned for another kind of
+    device, unless other_device allows that."""
+    from grokjax.results.manifest import read_manifest
+
+    manifest = read_manifest(out)
+    prepare_jax(manifest.device.count if manifest.device.platform == "cpu" else None)
+    from grokjax.engine.devices import describe_device
+
+    check_device(out, manifest.device, describe_device(), other_device)
+    return Worker(manifest, plan_to_train(manifest, say), Trainer(manifest, say=say), explain, say)
+
+
+def check_device(out: Path, planned: Device, here: Device, allowed: bool) -> None:
+    """Raises SweepError unless this machine's devices are of the kind, number and versions of the plan."""
+    if (planned.text, planned.platform) != (here.text, here.platform) and not allowed:
+        what = (
+            f"was planned for {planned.text}; here is {here.text}. To train it here all the same give --other-device: "
+            "lanes stay as planned, but bits are no longer those of the planned kind"
+        )
+        raise SweepError([Mistake(str(out), 0, 0, "", what)])
+
+
+def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
+    """Train all chunks of a part that are not done. Raises WorkerError, after the others were tried, and Interrupted
+    where a stop was asked for: by `stop`, or by DIR/stop."""
+    failed = []
+    for chunk in part.chunks(worker.plan):
+        try:
+            train_one(worker, chunk, stop)
+        except WorkerError as error:
+            failed.append(str(error))
+            worker.say(str(error))
+    if failed:
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        raise WorkerError(f"{failed[0]}{more}")
+
+
+def train_one(worker: Worker, chunk: Chunk, stop: Callable[[], bool]) -> None:
+    """Train a chunk, and before it those that its runs go on with. Raises WorkerError, and Interrupted."""
+    from grokjax.results.attempts import is_done
+    from grokjax.results.workers import is_asked_to_stop, note_failure
+
+    out = worker.out
+    for earlier in _needed(worker, chunk):
+        train_one(worker, earlier, stop)
+    if is_done(out, chunk):
+        return
+    worker.say(f"chunk {chunk.index}: {len(chunk.runs)} runs")
+    begun = time.monotonic()
+    try:
+        ended = train_chunk(worker.trainer, chunk, lambda: stop() or is_asked_to_stop(out))
+    except (Exception, MemoryError) as error:
+        what = worker.explain(error)
+        note_failure(out, chunk.index, what)
+        raise WorkerError(f"chunk {chunk.index} on {socket.gethostname()}: {what}") from error
+    if not ended:
+        raise Interrupted(out, f"grokjax work {out}")
+    worker.say(f"chunk {chunk.index}: done in {time.monotonic() - begun:.0f} s")
+
+
+def _needed(worker: Worker, chunk: Chunk) -> list[Chunk]:
+    """Chunks with shorter runs that the runs of this one go on with, which must have ended before."""
+    continues = worker.manifest.continues
+    earlier = [continues[run.run_id] for run in chunk.runs if run.run_id in continues] if continues else []
+    return [worker.plan.chunks[index] for index in sorted({worker.manifest.chunk_of[run_id] for run_id in earlier})]
+
+
+def parse_part(text: str) -> Part:
+    """`3/32`. Raises ValueError."""
+    index, slash, count = text.partition("/")
+    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ValueError(f"--part is K/N with K from 0 to N - 1, as 3/32, not {text!r}")
+    return Part(int(index), int(count))
+
+
+def part_of_environment(environment: dict[str, str]) -> Part:
+    """The part that a job array gives its task: SLURM's, or that of an indexed Job of Kubernetes; else all."""
+    for index, count in (
+        ("SLURM_ARRAY_TASK_ID", "SLURM_ARRAY_TASK_COUNT"),
+        ("JOB_COMPLETION_INDEX", "JOB_COMPLETIONS"),
+    ):
+        if environment.get(index, "").isdecimal() and environment.get(count, "").isdecimal():
+            return Part(int(environment[index]) % int(environment[count]), int(environment[count]))
+    return Part()

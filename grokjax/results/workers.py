@@ -1,0 +1,100 @@
+"""Who is at work on which chunk, and what went wrong: notes for people, which nothing else depends on.
+
+DIR/chunks/012/012345/work/ATTEMPT/progress.json    of an attempt: written whenever its records are
+DIR/chunks/012/012345/failed.json                   why the last attempt ended that could not go on
+DIR/stop                                            asks all workers to stop at the end of their segment
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from grokjax.results.commits import read_commit
+from grokjax.results.files import Damaged, read_json, write_json
+from grokjax.results.layout import attempts, home_of, homes, is_flat
+
+PROGRESS, FAILED, STOP = "progress.json", "failed.json", "stop"
+SLURM = "slurm"  # the folder of job scripts and of what jobs print
+SILENT_SECONDS = 120.0  # a worker that wrote nothing for so long is not counted as being at work
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A worker at a chunk. written: when it last wrote, as time.time()."""
+
+    host: str
+    process: int
+    chunk: int
+    run_steps: int
+    written: float
+
+    @property
+    def text(self) -> str:
+        return f"process {self.process} on {self.host}"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt at a chunk could not go on."""
+
+    chunk: int
+    host: str
+    what: str
+
+
+def note_progress(folder: Path, run_steps: int) -> None:
+    """Say that this process is at work in the folder of an attempt."""
+    write_json(folder / PROGRESS, {"host": socket.gethostname(), "process": os.getpid(), "run_steps": run_steps})
+
+
+def note_failure(out: Path, chunk: int, what: str) -> None:
+    """Say why this process could not go on with a chunk, where that can be written."""
+    home = home_of(out, chunk)
+    if not is_flat(out) and home.is_dir():
+        with suppress(OSError):
+            write_json(home / FAILED, {"host": socket.gethostname(), "what": what})
+
+
+def workers(out: Path, now: float | None = None) -> list[Seen]:
+    """Those that wrote not long ago, by chunk."""
+    now = time.time() if now is None else now
+    return [seen for seen in _seen(out) if now - seen.written < SILENT_SECONDS]
+
+
+def _seen(out: Path) -> Iterator[Seen]:
+    for chunk, home in homes(out):
+        if read_commit(home) is None:
+            for folder in attempts(home):
+                with suppress(OSError, Damaged, LookupError, TypeError, ValueError):
+                    told, written = read_json(folder / PROGRESS), (folder / PROGRESS).stat().st_mtime
+                    yield Seen(str(told["host"])[:80], int(told["process"]), chunk, int(told["run_steps"]), written)
+
+
+def failures(out: Path) -> list[Failure]:
+    """Of chunks that are not done."""
+    found = []
+    for chunk, home in homes(out):
+        if (home / FAILED).exists() and read_commit(home) is None:
+            with suppress(OSError, Damaged, LookupError):
+                told = read_json(home / FAILED)
+                found.append(Failure(chunk, str(told["host"])[:80], str(told["what"])[:500]))
+    return found
+
+
+def ask_to_stop(out: Path) -> None:
+    (out / STOP).touch()
+
+
+def is_asked_to_stop(out: Path) -> bool:
+    return (out / STOP).exists()
+
+
+def may_go_on(out: Path) -> None:
+    """Take back what `ask_to_stop` said."""
+    (out / STOP).unlink(missing_ok=True)

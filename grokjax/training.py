@@ -1,0 +1,137 @@
+"""Training chunks of a results directory: where engine and results meet, whichever process it is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from grokjax.opened import open_results
+from grokjax.plan.plan import Bucket, Chunk, Plan
+from grokjax.spec.families import with_families
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from grokjax.engine.loop import Program
+    from grokjax.results.manifest import Manifest
+    from grokjax.results.segment import Segment
+
+
+class Screen(Protocol):
+    """What watches a sweep train (see `grokjax.live`).
+
+    started: done are the chunks that had ended, begun the steps that some runs had behind them (run id -> steps), since
+    they go on with an earlier, shorter one. resumed: of a chunk that goes on from a checkpoint, the steps of its runs,
+    those that had ended, and what each had done (see `Tally`).
+    """
+
+    def started(self, plan: Plan, done: set[int], begun: Mapping[str, int]) -> None: ...
+    def compiling(self, bucket: Bucket) -> None: ...
+    def resumed(
+        self, bucket: Bucket, steps: Mapping[str, int], ended: Collection[str], did: Mapping[str, set[str]]
+    ) -> None: ...
+    def segment(self, bucket: Bucket, segment: Segment) -> None: ...
+    def say(self, text: str) -> None: ...
+    def finished(self) -> None: ...
+
+
+@dataclass
+class Trainer:
+    """What a process keeps from chunk to chunk: the compiled program of the bucket that it is at.
+
+    manifest: of the directory that is trained. say: is told what there is to say of a chunk.
+    """
+
+    manifest: Manifest
+    screen: Screen | None = None
+    say: Callable[[str], None] = print
+    program: Program | None = None
+    is_compiling: bool = False
+
+    @property
+    def out(self) -> Path:
+        return self.manifest.path.parent
+
+    def program_of(self, bucket: Bucket) -> Program:
+        from grokjax.engine.devices import describe_device
+        from grokjax.engine.inputs import Starts
+        from grokjax.engine.loop import Program
+        from grokjax.results.origins import find_origin, find_start
+
+        if self.program is None or self.program.bucket.index != bucket.index:
+            starts = Starts(find_start(self.manifest, open_results), find_origin(open_results))
+            self.program = Program(bucket, describe_device().count, starts)
+            self.is_compiling = True
+            if self.screen:
+                self.screen.compiling(bucket)
+        return self.program
+
+
+def train_chunk(trainer: Trainer, chunk: Chunk, stop: Callable[[], bool]) -> bool:
+    """Train a chunk until it is done, by this process or by another that was first. Returns False where `stop()` asked
+    for an end before."""
+    from grokjax.analysis.summary import derive
+    from grokjax.engine import loop
+    from grokjax.engine.devices import describe_device
+    from grokjax.results.attempts import Overtaken, attempt, commit, is_done
+    from grokjax.results.summaries import write_summary
+
+    out, screen = trainer.out, trainer.screen
+
+    def tell(segment: Segment) -> None:
+        trainer.is_compiling = False
+        if screen:
+            screen.segment(chunk.bucket, segment)
+
+    while not is_done(out, chunk):
+        program = trainer.program_of(chunk.bucket)
+        try:
+            with attempt(out, chunk, tell, trainer.say) as this:
+                if screen and this.stored:
+                    _tell_resumed(screen, chunk, trainer.manifest, this.stored)
+                ended = loop.train_chunk(program, chunk, this.writer, stop, this.stored)
+            if not ended:
+                return False
+            summarize = partial(write_summary, derive, trainer.manifest, chunk.index, this.folder)
+            commit(out, this, describe_device().text, summarize)
+        except Overtaken as overtaken:
+            trainer.say(str(overtaken))
+    return True
+
+
+def _tell_resumed(screen: Screen, chunk: Chunk, manifest: Manifest, stored: Mapping[str, np.ndarray]) -> None:
+    from grokjax.analysis.tally import did_before
+
+    run_ids = [run.run_id for run in chunk.runs]
+    ended = [run_id for run_id, has in zip(run_ids, stored["book/ended"], strict=True) if has]
+    steps = dict(zip(run_ids, stored["book/step"].tolist(), strict=True))
+    screen.resumed(chunk.bucket, steps, ended, did_before(open_results(manifest.path.parent, manifest), run_ids))
+
+
+def finished_chunks(plan: Plan, out: Path) -> set[int]:
+    """Chunks all of whose runs have ended."""
+    from grokjax.results.attempts import done_chunks
+    from grokjax.results.chunks import ends_of
+    from grokjax.results.layout import is_flat
+
+    if not is_flat(out):
+        return done_chunks(out)
+    ends = ends_of(out)
+    return {chunk.index for chunk in plan.chunks if all(run.run_id in ends.get(chunk.index, {}) for run in chunk.runs)}
+
+
+def plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
+    """The plan of a results directory whose runs are to be trained again: a user's file of families is run, which is
+    said. Raises SweepError where that has changed."""
+    if manifest.uses is None:
+        return manifest.plan
+    from grokjax.results.own import own_of
+
+    own = own_of(manifest)
+    say(f"runs the code of {own.file}")
+    plan = manifest.plan_with(with_families(own.families))
+    return replace(plan, sweep=replace(plan.sweep, own=own))
