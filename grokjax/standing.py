@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from grokjax.results.catalog import Entry
     from grokjax.results.read import Results
 
+MOST_FAILURES = 5  # that are told
 DONE = (ENDED, DIVERGED)
 COLUMNS = ("results", "ended", "to go", "generalized", "last write", "size")  # of a list; the last are left out first
 UNITS = ((86400 * 2, 86400, "days"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))  # from, seconds, name
@@ -54,14 +55,18 @@ def outcome_text(results: Results, now: float | None = None) -> str:
 
 def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Standing], now: float) -> list[str]:
     written = "nothing written yet" if does.written is None else f"last write {ago(now - does.written)}"
+    failed = [f"chunk {one.chunk} failed on {one.host}: {one.what}" for one in does.failures[:MOST_FAILURES]]
+    if len(does.failures) > MOST_FAILURES:
+        failed.append(f"and {len(does.failures) - MOST_FAILURES:,} chunks more failed")
     if does.holder:
         rate = f", {does.rate:,.0f} run-steps/s" if does.rate else ""
-        return [f"trains now: {does.holder}{rate}, {written}"]
+        return [f"trains now: {does.holder}{rate}, {written}", *failed]
     left = sum(stand.state not in DONE for stand in stands.values())
     if not left:
         return [f"all have ended; {written}"]
     command = going_on(results.path, results.manifest)
-    return [f"stopped with {count_text(left, 'run')} to go: nothing trains there, {written}; to go on:", f"  {command}"]
+    head = f"stopped with {count_text(left, 'run')} to go: nothing trains there, {written}; to go on:"
+    return [head, f"  {command}", *failed]
 
 
 def _arm_lines(arm: str, runs: pd.DataFrame, stands: Mapping[str, Standing]) -> list[str]:

@@ -17,8 +17,10 @@ from grokjax.stopping import Interrupted
 from grokjax.sweep.load import Mistake, SweepError
 
 RETRIES = 8  # of a task whose worker died; without a limit a crash of its own making would repeat for ever
+CONNECT_SECONDS = 5.0
 STOP_SECONDS = 60.0  # that tasks have to end a segment when a stop is asked for
 RESOURCES = {"cpu": "num_cpus", "gpu": "num_gpus", "tpu": "TPU"}
+CLUSTER_PORT, CLIENT_PORT = "6379", "10001"
 MISSING = "Ray is not installed here: pip install 'grokjax[ray]', on every node too"
 
 Say = Callable[[str], None]
@@ -65,19 +67,49 @@ def task_options(per_worker: Mapping[str, float]) -> dict[str, Any]:
 
 
 def connect(address: str | None) -> Any:
-    """Ray, connected: to the cluster of this host, or to the one at an address (`ray://HOST:10001`, `HOST:6379`)."""
+    """Ray, connected: to the cluster that this host is of, or to one by the address of its head, `ray://HOST:PORT`. The
+    port is the cluster's own (6379) where this host is a node of it, or the client's (10001) from elsewhere.
+
+    Raises ValueError where there is none.
+    """
     try:
         ray: Any = import_module("ray")
     except ImportError:
         raise ValueError(MISSING) from None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    if not ray.is_initialized():
+    said = ["nothing listens there"]
+    for place in _places(address):
+        if ray.is_initialized():
+            break
         try:
-            ray.init(address=address or "auto", log_to_driver=False, configure_logging=False)
-        except (ConnectionError, ValueError) as error:
-            where = address or "this host (start one: ray start --head, or name one: --on ray://HOST:10001)"
-            raise ValueError(f"no Ray cluster at {where}: {str(error).splitlines()[0]}") from None
+            ray.init(address=place, log_to_driver=False, configure_logging=False)
+        except Exception as error:  # what Ray raises where nobody listens is no closed set
+            said.append(str(error).splitlines()[0])
+    if not ray.is_initialized():
+        where = address or "this host (start one: ray start --head, or name one: --on ray://HOST:10001)"
+        raise ValueError(f"no Ray cluster at {where}: {said[-1]}")
     return ray
+
+
+def _places(address: str | None) -> list[str]:
+    """What an address may mean to Ray, the likelier first."""
+    if address is None:
+        return ["auto"]
+    host, colon, port = address.removeprefix("ray://").partition(":")
+    if colon and port == CLIENT_PORT:
+        return [f"ray://{host}:{port}"]
+    places = {CLUSTER_PORT: "{host}:{port}", CLIENT_PORT: "ray://{host}:{port}"}
+    meant = [(port or usual, form) for usual, form in places.items()]
+    return [form.format(host=host, port=at) for at, form in meant if _listens(host, at)]
+
+
+def _listens(host: str, port: str) -> bool:
+    """Ray itself would try for a minute."""
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def plan_on_worker(ray: Any, plan: Plan, per_worker: Mapping[str, float], *arguments: Any) -> None:

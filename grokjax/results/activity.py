@@ -16,9 +16,12 @@ from grokjax.results.layout import curves_files, is_compact
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.times import steps_in
+from grokjax.results.workers import Failure, Seen, failures, workers
+from grokjax.spec.wording import count_text
 from grokjax.sweep.load import read_value
 from grokjax.sweep.nodes import shown
 
+MOST_NAMED = 4  # workers
 RATE_FILES = 8  # newest files of records, of whose times the speed is taken
 TRAINING, STOPPED, QUEUED, ENDED, DIVERGED = "training", "stopped", "queued", "ended", "diverged"
 
@@ -26,11 +29,13 @@ TRAINING, STOPPED, QUEUED, ENDED, DIVERGED = "training", "stopped", "queued", "e
 @dataclass(frozen=True)
 class Activity:
     """holder: who trains there now; None: nobody. written: when a file was last written, as time.time(), if any was.
-    rate: run-steps a second, where somebody trains and enough was written to tell."""
+    rate: run-steps a second, where somebody trains and enough was written to tell. failures: of chunks that are not
+    done."""
 
     holder: str | None
     written: float | None
     rate: float | None
+    failures: tuple[Failure, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,18 @@ def activity(out: Path) -> Activity:
 
 def _activity(out: Path) -> Activity:
     files = sorted((path.stat().st_mtime, path) for path in curves_files(out))
-    who = holder(out)
-    return Activity(who, files[-1][0] if files else None, _rate(files[-RATE_FILES:]) if who else None)
+    who = holder(out) or _holders(workers(out))
+    rate = _rate(files[-RATE_FILES:]) if who else None
+    return Activity(who, files[-1][0] if files else None, rate, tuple(failures(out)))
+
+
+def _holders(seen: Sequence[Seen]) -> str | None:
+    """`3 workers (process 12 on n1, process 7 on n2, ...)`"""
+    if not seen:
+        return None
+    names = list(dict.fromkeys(worker.text for worker in seen))
+    more = ", ..." if len(names) > MOST_NAMED else ""
+    return f"{count_text(len(names), 'worker')} ({', '.join(names[:MOST_NAMED])}{more})"
 
 
 def _rate(files: list[tuple[float, Path]]) -> float | None:
