@@ -73,8 +73,9 @@ def submit(
     options that are none.
     """
     parts = min(workers, MOST_PARTS)
-    (out / SLURM).mkdir(parents=True, exist_ok=True)
     texts = {"name": shlex.quote(name), "logs": out.absolute() / SLURM, "options": _options(sbatch)}
+    _check_command("sbatch")
+    (out / SLURM).mkdir(parents=True, exist_ok=True)
     planned = None
     if plan:
         planned = _sbatch(PLAN_SCRIPT.format(plan=shlex.join(plan), **texts), out / SLURM / "plan.sh", ())
@@ -106,9 +107,13 @@ def _sbatch(script: str, path: Path, options: Sequence[str]) -> str:
     return _said(["sbatch", "--parsable", *options, str(path)]).split(";")[0]
 
 
+def _check_command(name: str) -> None:
+    if shutil.which(name) is None:
+        raise SlurmError(f"there is no {name} here: run this on a host that submits jobs to SLURM")
+
+
 def _said(command: Sequence[str]) -> str:
-    if shutil.which(command[0]) is None:
-        raise SlurmError(f"there is no {command[0]} here: run this on a host that submits jobs to SLURM")
+    _check_command(command[0])
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SlurmError(f"{command[0]}: {done.stderr.strip() or done.stdout.strip()}")

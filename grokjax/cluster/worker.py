@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,6 @@ class Worker:
     trainer: Trainer
     explain: Callable[[BaseException], str]
     say: Say = print
-    _trained: set[int] = field(default_factory=set)
 
     @property
     def out(self) -> Path:

@@ -38,7 +38,7 @@ from grokjax.results.layout import (
     snapshots_files,
 )
 from grokjax.results.segment import Segment
-from grokjax.results.workers import FAILED, note_progress
+from grokjax.results.workers import FAILED, PROGRESS, note_progress
 from grokjax.results.write import DirectoryWriter
 
 OLD_SECONDS = 3600.0  # an attempt that wrote nothing for so long, beside one that goes on from it, is cleared away
@@ -73,9 +73,15 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
                 writer.note(0)
             yield Attempt(chunk, folder, writer, stored)
     except Exception as error:  # a folder that vanishes is no file, no records, or no place to write to
-        if folder.is_dir() or not out.is_dir():
+        if is_there(folder, out):
             raise
         raise Overtaken(f"chunk {chunk.index}: another process was first") from error
+
+
+def is_there(folder: Path, out: Path) -> bool:
+    """Whether an attempt's folder is the one that was made: another attempt may have cleared it away, and Orbax have
+    made one anew for what it was writing. Where all of `out` has vanished, that is another matter."""
+    return folder == out or not out.is_dir() or (folder / PROGRESS).exists()
 
 
 def is_done(out: Path, chunk: Chunk) -> bool:
@@ -105,7 +111,7 @@ def commit(out: Path, attempt: Attempt, device: str, summarize: Callable[[Path],
         record = _record(attempt, device, paths)
         is_first = create_commit(home, record)
     except Exception as error:
-        if attempt.folder.is_dir() or not out.is_dir():
+        if is_there(attempt.folder, out):
             raise
         remove_compact(home, token)
         raise Overtaken(f"chunk {attempt.chunk.index}: another process was first") from error
@@ -170,11 +176,13 @@ def _new_folder(home: Path) -> Path:
 
 def _checkpointed(others: list[Path], chunk: Chunk) -> list[tuple[int, Path]]:
     """(segment of the newest checkpoint, attempt) of those that have one."""
-    found = []
-    for other in others:
-        segments = Checkpoints(other, chunk.index, "").segments()
-        found += [(segments[-1], other)] if segments else []
-    return found
+    found = [(furthest_checkpoint(other, chunk.index), other) for other in others]
+    return [(segment, other) for segment, other in found if segment >= 0]
+
+
+def furthest_checkpoint(folder: Path, chunk: int) -> int:
+    """The segment of the newest checkpoint of an attempt; -1: it has none."""
+    return max(Checkpoints(folder, chunk, "").segments(), default=-1)
 
 
 def _newest_intact(other: Path, chunk: Chunk, say: Say) -> int | None:

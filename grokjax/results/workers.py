@@ -7,6 +7,7 @@ DIR/stop                                            asks all workers to stop at 
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import time
@@ -49,7 +50,9 @@ class Failure:
 
 
 def note_progress(folder: Path, run_steps: int) -> None:
-    """Say that this process is at work in the folder of an attempt."""
+    """Say that this process is at work in the folder of an attempt. Raises FileNotFoundError where that is gone."""
+    if run_steps and not (folder / PROGRESS).exists():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
     write_json(folder / PROGRESS, {"host": socket.gethostname(), "process": os.getpid(), "run_steps": run_steps})
 
 
