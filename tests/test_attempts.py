@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,9 +18,10 @@ from grokjax.cluster.worker import Part, Worker, WorkerError, open_worker, parse
 from grokjax.launch import plan_into, run
 from grokjax.results import attempts, lock
 from grokjax.results.attempts import Overtaken
+from grokjax.results.files import read_json, write_json
 from grokjax.results.layout import home_of
 from grokjax.results.verify import verify
-from grokjax.results.workers import ask_to_stop, failures, workers
+from grokjax.results.workers import SILENT_SECONDS, ask_to_stop, failures, note_progress, workers
 from grokjax.stopping import Interrupted
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
@@ -125,6 +127,20 @@ def test_a_worker_whose_folder_was_cleared_away_goes_on_from_the_attempt_that_to
     assert_whole(out, wanted)
 
 
+def test_who_is_at_work_is_seen_and_who_was_killed_is_not(out: Path):
+    seen: list[Any] = []
+    with pytest.raises(Interrupted):
+        work(worker(out), Part(), lambda: bool(seen) or seen.extend(workers(out)) or False)
+    assert [(one.process, one.chunk) for one in seen] == [(os.getpid(), 0)]
+    folder = attempts.attempts(home_of(out, 0))[0]
+    note_progress(folder, 0)
+    assert workers(out)
+    assert not workers(out, seen[0].written + 2 * SILENT_SECONDS)  # a worker of another host may be silent for a while
+    note = read_json(folder / "progress.json")
+    write_json(folder / "progress.json", note | {"process": 2**22 + 1})
+    assert not workers(out)
+
+
 def after_then_stop(segments: int) -> Stop:
     left = [segments]
 
@@ -193,7 +209,7 @@ def test_a_stop_is_asked_for_in_the_directory_and_taken_back_by_the_next_launch(
         work(worker(out), Part(), after(2, lambda: ask_to_stop(out)))
     with pytest.raises(Interrupted):
         work(worker(out), Part(), never)
-    assert workers(out)
+    assert not workers(out)  # all have stopped
     run(out.parent / "sweep.yaml", out)
     assert_whole(out, wanted)
 

@@ -71,7 +71,11 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
             if folder != out:
                 writer.note = partial(note_progress, folder)
                 writer.note(0)
-            yield Attempt(chunk, folder, writer, stored)
+            try:
+                yield Attempt(chunk, folder, writer, stored)
+            finally:
+                if is_there(folder, out) and folder != out:
+                    note_progress(folder, writer.run_steps, is_at_work=False)
     except Exception as error:  # a folder that vanishes is no file, no records, or no place to write to
         if is_there(folder, out):
             raise

@@ -49,11 +49,13 @@ class Failure:
     what: str
 
 
-def note_progress(folder: Path, run_steps: int) -> None:
-    """Say that this process is at work in the folder of an attempt. Raises FileNotFoundError where that is gone."""
+def note_progress(folder: Path, run_steps: int, is_at_work: bool = True) -> None:
+    """Say that this process is at work in the folder of an attempt, or no longer. Raises FileNotFoundError where that
+    is gone."""
     if run_steps and not (folder / PROGRESS).exists():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(folder))
-    write_json(folder / PROGRESS, {"host": socket.gethostname(), "process": os.getpid(), "run_steps": run_steps})
+    who = {"host": socket.gethostname(), "process": os.getpid()}
+    write_json(folder / PROGRESS, who | {"at_work": is_at_work, "run_steps": run_steps})
 
 
 def note_failure(out: Path, chunk: int, what: str) -> None:
@@ -76,7 +78,22 @@ def _seen(out: Path) -> Iterator[Seen]:
             for folder in attempts(home):
                 with suppress(OSError, Damaged, LookupError, TypeError, ValueError):
                     told, written = read_json(folder / PROGRESS), (folder / PROGRESS).stat().st_mtime
-                    yield Seen(str(told["host"])[:80], int(told["process"]), chunk, int(told["run_steps"]), written)
+                    seen = Seen(str(told["host"])[:80], int(told["process"]), chunk, int(told["run_steps"]), written)
+                    if told["at_work"] and not _was_killed(seen):
+                        yield seen
+
+
+def _was_killed(seen: Seen) -> bool:
+    """Whether it was a process of this host, and is gone."""
+    if seen.host != socket.gethostname():
+        return False
+    try:
+        os.kill(seen.process, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:  # of another user
+        return False
+    return False
 
 
 def failures(out: Path) -> list[Failure]:
