@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from grokjax.plan import cost
@@ -77,7 +77,7 @@ class Bucket:
 
     index: int
     spec: RunSpec  # of its first run; only its static part is read
-    runs: tuple[Run, ...]
+    runs: Sequence[Run]
     width: int  # lanes
     queue: int  # runs of a chunk at most; a multiple of the device count, as is the width
     schedule: Schedule

@@ -19,6 +19,7 @@ from grokjax.results.files import PART, check_folder
 from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
+from grokjax.results.shards import FOLDER as SHARDS
 from grokjax.results.write import DirectoryWriter, drop_after
 from grokjax.spec.identity import program_key
 from grokjax.sweep.load import Mistake, SweepError
@@ -36,7 +37,9 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
     if out.exists() and not out.is_dir():
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file; give another --out")])
     if out.is_dir() and not (out / "plan.json").exists():
-        entries = [path.name for path in out.iterdir() if path.name != NAME and not PART.fullmatch(path.name)]
+        entries = [
+            path.name for path in out.iterdir() if path.name not in (NAME, SHARDS) and not PART.fullmatch(path.name)
+        ]
         if entries:  # a kill before the plan was written leaves nothing else
             raise SweepError([Mistake(str(out), 0, 0, "", "exists and is no results directory; give another --out")])
     try:
@@ -51,7 +54,7 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
 
 def remove_parts(out: Path) -> None:
     """Remove what a kill left half written. To be called in a directory that is held."""
-    for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
+    for folder in (out, out / SHARDS, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
         for path in folder.glob(".*.part"):
             path.unlink()
 

@@ -34,6 +34,8 @@ from grokjax.results.left_out import ALL, END, LeftOut, read_left_out
 from grokjax.results.left_out import NAME as BUNDLE
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
+from grokjax.results.shards import FOLDER as SHARDS
+from grokjax.results.shards import NAME as SHARD
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.written import FOLDER, LIST, is_ours
 from grokjax.sweep.run import Run
@@ -121,6 +123,8 @@ def _check(out: Path, path: Path, plan: Plan, files_of: list[ChunkFiles]) -> boo
     if parts == ("sweep.yaml",):
         if path.read_bytes() != plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
+    elif parts[0] == SHARDS and len(parts) == 2 and SHARD.fullmatch(path.name):
+        read_sealed(path)
     elif parts[0] == "curves" and len(parts) == 2 and CURVES.fullmatch(path.name):
         _read_records(path, plan, files_of)
     elif parts[0] == "snapshots" and len(parts) == 2 and SNAPSHOTS.fullmatch(path.name):
