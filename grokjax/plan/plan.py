@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from grokjax.plan import cost
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.plan.tuning import Tuned
-from grokjax.spec.identity import program_key, tuning_key
+from grokjax.spec.identity import ProgramKeys, program_key, tuning_key
 from grokjax.spec.run import RunSpec
 from grokjax.sweep.run import Run, Sweep
 
@@ -186,8 +186,9 @@ def of_arms_asked_for(plan: Plan) -> Plan:
 def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
     """program key -> runs of that program."""
     grouped: dict[str, list[Run]] = {}
+    keys = ProgramKeys()
     for run in runs:
-        grouped.setdefault(program_key(run.spec), []).append(run)
+        grouped.setdefault(keys.of(run.spec), []).append(run)
     return {key: tuple(group) for key, group in grouped.items()}
 
 

@@ -16,7 +16,7 @@ from grokjax.spec.identity import run_id
 from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import OPAQUE
-from grokjax.spec.run import RunSpec
+from grokjax.spec.run import DEFAULTS, RunSpec
 from grokjax.spec.section import Families
 from grokjax.spec.walk import roles_of
 from grokjax.sweep.keys import split_key
@@ -93,7 +93,7 @@ def _spec(sections: dict[str, Any]) -> RunSpec:
     missing = OF_EVERY_RUN - sections.keys()
     if missing:
         raise ValueError(f"a run has no {', '.join(sorted(missing))}")
-    return RunSpec.model_construct(**sections)
+    return RunSpec.of(DEFAULTS | sections)
 
 
 def _columns_by_section(table: RunTable) -> dict[str, list[str]]:
