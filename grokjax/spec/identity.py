@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -55,16 +55,16 @@ class ProgramKeys:
     def of(self, spec: RunSpec) -> str:
         """`program_key(spec)`."""
         said = tuple(
-            self._memo.of(_said_of_program, value, decision.default)
-            for decision in decisions_of(RunSpec)
-            if isinstance(value := getattr(spec, decision.name), Section)
+            self._memo.of(say, value)
+            for name, say in SAID_OF_PROGRAM.items()
+            if isinstance(value := getattr(spec, name), Section)
         )
         if said not in self._keys:
             self._keys[said] = program_key(spec)
         return self._keys[said]
 
 
-def _said_of_program(section: Section, default: Any) -> str:
+def _said_of_program(default: Any, section: Section) -> str:
     """All of a section that can decide the program; default: with which it is left out."""
     keeps = isinstance(section, Init) and section.takes_state
     top: dict[str, Any] = {}
@@ -146,7 +146,7 @@ def _trajectory(spec: RunSpec, origin: Origin | None, memo: Memo) -> dict[str, _
         if name in of_some:
             kept[name] = of_some[name]
         elif isinstance(value, Section):
-            if (part := memo.of(_of_itself, value, decision.default)) is not None:
+            if (part := memo.of(OF_ITSELF[name], value)) is not None:
                 kept[name] = part
         elif decision.default is SET or value != decision.default:
             kept[name] = _kept(value)
@@ -155,7 +155,7 @@ def _trajectory(spec: RunSpec, origin: Origin | None, memo: Memo) -> dict[str, _
     return kept
 
 
-def _of_itself(section: Section, default: Any) -> _Kept | None:
+def _of_itself(default: Any, section: Section) -> _Kept | None:
     """None of a section that decides nothing, or is left out with its default."""
     if default is not SET and section == default:
         return None
@@ -263,3 +263,8 @@ def _digest(value: Any) -> str:
 
 def _digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# of each key of a run, told its default: functions that a memo knows again
+OF_ITSELF = {decision.name: partial(_of_itself, decision.default) for decision in decisions_of(RunSpec)}
+SAID_OF_PROGRAM = {decision.name: partial(_said_of_program, decision.default) for decision in decisions_of(RunSpec)}

@@ -9,6 +9,7 @@ from grokjax.spec.section import Section
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
+MOST = 300_000  # results kept: where each run has sections of its own (drawn values) all would be as much as the runs
 
 
 class Memo:
@@ -19,8 +20,14 @@ class Memo:
 
     def of(self, function: Callable[..., T], section: Section, *more: Any) -> T:
         """function(section, *more); what it returns is handed out again, and so to be read only."""
-        key = (function, id(section), *(id(item) if isinstance(item, Section) else item for item in more))
+        key = (function, id(section), *map(_stamp, more)) if more else (function, id(section))
         kept = self._kept.get(key)
         if kept is None:  # sections are held, so that their ids stay their own
+            if len(self._kept) >= MOST:
+                self._kept.clear()
             kept = self._kept[key] = (function(section, *more), section, more)
         return kept[0]
+
+
+def _stamp(item: Any) -> Any:
+    return id(item) if isinstance(item, Section) else item
