@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_formats import CPU, PLANS, planned, sweep, written
 
@@ -22,6 +23,7 @@ from grokjax.results.describe import write_manifest
 from grokjax.results.directory import stamp_of
 from grokjax.results.files import Damaged, read_json
 from grokjax.results.manifest import read_manifest
+from grokjax.results.planned import planned_runs
 from grokjax.sweep.expand import load_sweep
 
 OLD = Path(__file__).parent / "golden" / "format_5.tar.gz"
@@ -126,6 +128,38 @@ def test_a_kill_before_the_first_plan_leaves_a_folder_that_can_be_trained_in(
     assert names(tmp_path / "out")
     assert not (tmp_path / "out" / "plan.json").exists()
     assert set(train(load_sweep(file), tmp_path / "out").runs()["status"]) == {"ended"}
+
+
+@pytest.mark.parametrize("make", PLANS.values(), ids=PLANS)
+def test_runs_by_columns_are_the_rows_that_each_run_makes(tmp_path: Path, make: Any):
+    """Values, and the types that pandas finds for them, are those of a frame made of one mapping a run."""
+    manifest = written(make(), tmp_path)
+    rows = []
+    for run in manifest.runs:
+        values = {key: run.values.get(key) for key in manifest.keys}
+        size = run.values["train.batch"] or manifest.bucket_of(run.run_id).sizes.train
+        head = {"run_id": run.run_id, "arm": run.arms[0], "arms": list(run.arms)}
+        rows.append(head | values | {"lineage": None, "batch_size": size, "status": "planned"})
+    results = grokjax.open_results(tmp_path)
+    pd.testing.assert_frame_equal(results.planned(), pd.DataFrame(rows))
+    shared = {
+        key: value
+        for key, value in manifest.runs[0].values.items()
+        if all(key in run.values and run.values[key] == value for run in manifest.runs)
+    }
+    assert results.constants() == shared
+    assert results.run_ids == [run.run_id for run in manifest.runs]
+    assert results.prior_steps == {}
+
+
+def test_the_status_of_each_run_follows_from_the_ends_of_its_chunk(tmp_path: Path):
+    manifest = written(planned(sweep()), tmp_path)
+    first, second = manifest.chunks[0].run_ids[:2]
+    elsewhere = manifest.chunks[1].run_ids[0]
+    ends = {0: {first: {"diverged": False}, second: {"diverged": True}, elsewhere: {"diverged": True}}, 99: {}}
+    status = planned_runs(manifest, ends).set_index("run_id")["status"]
+    assert (status[first], status[second], status[elsewhere]) == ("ended", "diverged", "planned")
+    assert (status[list(manifest.chunks[0].run_ids[2:])] == "running").all()
 
 
 SMALL = {

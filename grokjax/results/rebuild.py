@@ -113,7 +113,7 @@ def _by_section(values: Values) -> dict[str, Values]:
 
 def _validated(tree: dict[str, Any], families: Families) -> RunSpec:
     try:
-        return validate(tree, families)
+        return validate(DEFAULTS | tree, families)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from grokjax.spec.run import RunSpec
+from grokjax.spec.run import DEFAULTS, RunSpec
 from grokjax.sweep.explain import report
 from grokjax.sweep.keys import FAMILY_PATHS, families_of, family_paths, key_problem, split_key, without_matrix
 from grokjax.sweep.layers import Layer, Mistakes, upwards
@@ -31,7 +31,7 @@ def build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
         likeliest = names[section] or families_of(section, keys, mistakes.families)[0]
         nested.setdefault(section, {})["name"] = likeliest
     try:
-        spec = RunSpec.model_validate(nested, context={"families": mistakes.families})
+        spec = RunSpec.model_validate(DEFAULTS | nested, context={"families": mistakes.families})
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             report(problem, items, mistakes)
