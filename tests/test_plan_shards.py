@@ -15,7 +15,7 @@ import pytest
 from test_formats import CPU, PLANS, planned, sweep, written
 
 import grokjax
-from grokjax.launch import train
+from grokjax.launch import train, verify_results
 from grokjax.plan.growth import extend
 from grokjax.results import describe, shards
 from grokjax.results.chunk_plan import chunk_plan
@@ -137,7 +137,9 @@ def test_runs_by_columns_are_the_rows_that_each_run_makes(tmp_path: Path, make: 
     rows = []
     for run in manifest.runs:
         values = {key: run.values.get(key) for key in manifest.keys}
-        size = run.values["train.batch"] or manifest.bucket_of(run.run_id).sizes.train
+        sizes = manifest.bucket_of(run.run_id).sizes
+        assert sizes
+        size = run.values["train.batch"] or sizes.train
         head = {"run_id": run.run_id, "arm": run.arms[0], "arms": list(run.arms)}
         rows.append(head | values | {"lineage": None, "batch_size": size, "status": "planned"})
     results = grokjax.open_results(tmp_path)
@@ -207,4 +209,4 @@ def test_a_directory_of_the_format_before_is_grown_in_its_own(old: Path):
     assert after["chunks"] == [{"bucket": 0, "runs": 4}, {"bucket": 0, "runs": 2}]
     assert not (old / "plan").exists()
     assert read_manifest(old) == results.manifest
-    assert grokjax.launch.verify_results(old).damaged == ()
+    assert verify_results(old).damaged == ()
