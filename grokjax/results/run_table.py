@@ -16,6 +16,7 @@ from grokjax.spec.origin import Origin
 
 NONE = -1  # of a code, or a place: there is none
 DIGITS = 12  # of a run id
+VALUE = np.array([int(chr(letter), 16) if chr(letter) in "0123456789abcdef" else 0 for letter in range(256)], np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,11 +196,15 @@ def _recoded(texts: Sequence[str]) -> Column:
 
 def numbers_of(ids: pa.Array) -> np.ndarray:
     """Ids, all of 12 hexadecimal digits, as numbers."""
-    if not len(ids):
-        return np.zeros(0, np.int64)
-    letters = np.frombuffer("".join(ids.to_pylist()).encode(), np.uint8).reshape(len(ids), DIGITS).astype(np.int64)
-    digits = np.where(letters >= ord("a"), letters - ord("a") + 10, letters - ord("0"))
-    return digits @ (np.int64(16) ** np.arange(DIGITS - 1, -1, -1, dtype=np.int64))
+    numbers = np.zeros(len(ids), np.int64)
+    _, offsets, letters = ids.buffers()
+    if letters is None or not len(ids):
+        return numbers
+    first = int(np.frombuffer(offsets, np.int32)[ids.offset])
+    text = np.frombuffer(letters, np.uint8)[first : first + DIGITS * len(ids)].reshape(len(ids), DIGITS)
+    for column in text.T:
+        numbers = 16 * numbers + VALUE[column]
+    return numbers
 
 
 def _text(values: Sequence[dict[str, Any]]) -> str:
