@@ -60,7 +60,17 @@ def out(tmp_path: Path, ended: Path) -> Path:
 
 @pytest.mark.parametrize(
     "place",
-    ["curves", "snapshots", "checkpoints", "replays", "figures", "lock", "checkpoints/chunk-00000", "plan.json"],
+    [
+        "curves",
+        "snapshots",
+        "checkpoints",
+        "replays",
+        "figures",
+        "lock",
+        "checkpoints/chunk-00000",
+        "plan",
+        "plan.json",
+    ],
 )
 def test_a_link_in_place_of_a_folder_or_the_lock_is_refused(tmp_path: Path, out: Path, outside: Path, place: str):
     path = out / place

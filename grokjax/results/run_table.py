@@ -239,6 +239,13 @@ class EveryRun(Mapping[str, StoredRun]):
     def __getitem__(self, run_id: str) -> StoredRun:
         return self.table.run(self.table.row_of(run_id))
 
+    def __contains__(self, run_id: object) -> bool:
+        """Without making the run."""
+        try:
+            return isinstance(run_id, str) and self.table.row_of(run_id) >= 0
+        except KeyError:
+            return False
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.table.ids.to_pylist())
 
