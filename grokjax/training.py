@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from grokjax.engine.loop import Program
     from grokjax.results.manifest import Manifest
     from grokjax.results.segment import Segment
+    from grokjax.spec.section import Families
 
 
 class Screen(Protocol):
@@ -125,13 +126,24 @@ def finished_chunks(plan: Plan, out: Path) -> set[int]:
 
 
 def plan_to_train(manifest: Manifest, say: Callable[[str], None]) -> Plan:
-    """The plan of a results directory whose runs are to be trained again: a user's file of families is run, which is
-    said. Raises SweepError where that has changed."""
-    if manifest.uses is None:
+    """The plan of a results directory whose runs are to be trained again; its user's file of families is run.
+    Raises SweepError where that has changed."""
+    families = families_to_train(manifest, say)
+    if families is None:
         return manifest.plan
+    from grokjax.results.own import own_of
+
+    plan = manifest.plan_with(families)
+    return replace(plan, sweep=replace(plan.sweep, own=own_of(manifest)))
+
+
+def families_to_train(manifest: Manifest, say: Callable[[str], None]) -> Families | None:
+    """Those of the user's file that a sweep uses, which is run, and that is said; None where there is no such file.
+    Raises SweepError where it has changed."""
+    if manifest.uses is None:
+        return None
     from grokjax.results.own import own_of
 
     own = own_of(manifest)
     say(f"runs the code of {own.file}")
-    plan = manifest.plan_with(with_families(own.families))
-    return replace(plan, sweep=replace(plan.sweep, own=own))
+    return with_families(own.families)

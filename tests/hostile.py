@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from bits import BASE
 from typer.testing import CliRunner, Result
 
 import grokjax
 from grokjax.cli import app
-from grokjax.results.files import read_json, write_json
+from grokjax.results.files import read_json, write_json, write_sealed
+from grokjax.results.formats import in_one_file
+from grokjax.results.manifest import read_manifest
+from grokjax.results.write import seal_table
 
 SWEEP = {
     "base": BASE | {"train": {"steps": 20}},
@@ -64,8 +70,9 @@ def invoke(*words: Any) -> Result:
 
 def reads(out: Path) -> list[Result]:
     """Every command that reads a results directory, and the one that repairs it."""
-    runs = read_json(out / "plan.json").get("runs")
-    run_id = runs[0] if isinstance(runs, list) and runs else "none"
+    run_id = "none"
+    with suppress(Exception):  # of a plan that is none
+        run_id = first_run(out)
     commands = [["status", out], ["export", out, "--out", out.parent / "table.csv"]]
     commands += [["params", out, run_id, "--out", out.parent / "params.safetensors"], ["verify", out]]
     return [invoke(*command) for command in commands]
@@ -82,7 +89,28 @@ def first_run(out: Path) -> str:
     return grokjax.open_results(out).run_ids[0]
 
 
+def in_one_file_now(out: Path) -> None:
+    """The plan as the format before had it: all in plan.json."""
+    head, table = read_json(out / "plan.json"), read_manifest(out).table
+    del head["shards"]
+    write_json(out / "plan.json", in_one_file(head, table))
+    shutil.rmtree(out / "plan")
+
+
 def rewritten(out: Path, change: Callable[[dict[str, Any]], Any]) -> None:
     """plan.json, changed by someone who knows how it is sealed."""
     value = read_json(out / "plan.json")
     write_json(out / "plan.json", change(value) or value)
+
+
+def rows_rewritten(out: Path, change: Callable[[dict[str, list[Any]]], Any]) -> None:
+    """The runs of a plan that lie in one shard, changed by someone who knows how it is sealed and named."""
+    (shard,) = (out / "plan").iterdir()
+    table = pq.read_table(shard)
+    rows = {name: table[name].to_pylist() for name in table.column_names}
+    change(rows)
+    types = {name: table.schema.field(name).type for name in table.column_names}
+    changed = seal_table(pa.table({name: pa.array(rows[name], types.get(name)) for name in rows}), {})
+    write_sealed(shard, lambda temporary: pq.write_table(changed, temporary))
+    digest = hashlib.sha256(shard.read_bytes()).hexdigest()
+    rewritten(out, lambda plan: plan["shards"][0].update(sha256=digest, rows=len(changed)))

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from grokjax.plan.plan import Device
-from grokjax.results.manifest import StoredChunk
 from grokjax.results.read import Results
 from grokjax.spec.tasks import Sizes
 
@@ -105,7 +104,7 @@ class SyntheticResults(Results):
                 run_id: SimpleNamespace(values=dict.fromkeys(set(keys) - set(self.absent))) for run_id in self.run_ids
             },
             bucket_of=lambda run_id: SimpleNamespace(sizes=Sizes(31, TRAINED, 193)),
-            chunks=(StoredChunk(0, tuple(self.run_ids)),),
+            chunks=(SimpleNamespace(bucket=0, run_ids=tuple(self.run_ids)),),
             machines=(Device("cpu", "core", 2, 2**30, "jax 0"),),
         )
 

@@ -18,6 +18,7 @@ from grokjax.cluster.worker import Part, Worker, WorkerError, open_worker, parse
 from grokjax.launch import plan_into, run
 from grokjax.results import attempts, lock
 from grokjax.results.attempts import Overtaken
+from grokjax.results.chunk_plan import chunk_plan
 from grokjax.results.files import read_json, write_json
 from grokjax.results.layout import home_of
 from grokjax.results.verify import verify
@@ -279,7 +280,7 @@ def test_a_worker_of_another_kind_declines(out: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(devices, "describe_device", lambda: here.__class__("gpu", "H100", 1, 8 * 10**10, here.versions))
     with pytest.raises(SweepError, match=r"was planned for .* core .*; here is 1 x H100"):
         worker(out)
-    assert open_worker(out, True, str, print).plan.chunks
+    assert open_worker(out, True, str, print).manifest.chunks
 
 
 def test_processes_that_race_for_all_chunks_train_each_once(out: Path, wanted: dict[str, Any]):
@@ -310,7 +311,7 @@ def clear_and_write(this: attempts.Attempt) -> None:
 
 
 def test_an_overtaken_attempt_is_no_other_error(out: Path, monkeypatch: pytest.MonkeyPatch):
-    chunk = worker(out).plan.chunks[0]
+    chunk = chunk_plan(out, 0)
     with attempts.attempt(out, chunk, None, print) as gone:
         attempts.discard(gone.folder)
     with pytest.raises(Overtaken), attempts.attempt(out, chunk, None, print) as this:

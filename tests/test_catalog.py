@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     lost = shutil.copytree(whole, runs / "lost")
     (lost / "plan.json").unlink()
     newer = shutil.copytree(whole, runs / "newer")
-    (newer / "plan.json").write_text((newer / "plan.json").read_text().replace('"format": 5', '"format": 99'))
+    (newer / "plan.json").write_text((newer / "plan.json").read_text().replace('"format": 6', '"format": 99'))
     (runs / "notes").mkdir()
     (runs / "notes" / "a.txt").write_text("mine")
     os.symlink(whole, runs / "link")

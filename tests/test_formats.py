@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hostile import in_one_file_now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -14,11 +16,13 @@ import grokjax
 from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned
-from grokjax.results.describe import dotted_values, write_manifest
+from grokjax.results.describe import write_manifest
 from grokjax.results.files import read_json, write_json
-from grokjax.results.formats import as_columns, unshared_values
+from grokjax.results.formats import as_columns, from_one_file, in_one_file
 from grokjax.results.manifest import Manifest, read_manifest
+from grokjax.results.shards import read_shards, write_shards
 from grokjax.spec.identity import tuning_key
+from grokjax.spec.walk import dotted, plain
 from grokjax.sweep.expand import expand
 from grokjax.sweep.load import parse_sweep
 from grokjax.sweep.run import Sweep
@@ -79,7 +83,9 @@ def test_a_plan_is_read_back_as_it_was_written(tmp_path: Path, make: Any):
     assert (read.device, read.tuning, read.continues) == (plan.device, plan.tuning, plan.continues)
     assert manifest.machines == (CPU, OTHER)
     for run in plan.sweep.runs:
-        assert manifest.every_run[run.run_id].values == dotted_values(run.spec)
+        stored = manifest.every_run[run.run_id].values
+        wanted = {key: value for key, value in dotted(plain(run.spec)).items() if not key.startswith("uses")}
+        assert typed(stored) == typed(wanted)
         assert manifest.every_run[run.run_id].arms == run.arms
         assert manifest.bucket_of(run.run_id).width == next(b for b in plan.buckets if run in b.runs).width
 
@@ -134,6 +140,8 @@ def as_format_4(raw: dict[str, Any]) -> dict[str, Any]:
 def test_a_plan_of_format_4_says_the_same(tmp_path: Path, make: Any):
     manifest = written(make(), tmp_path)
     path = tmp_path / "plan.json"
+    in_one_file_now(tmp_path)
+    assert read_manifest(tmp_path) == manifest
     old = as_format_4(read_json(path))
     assert len(old["runs"]) == len(manifest.runs)
     write_json(path, old)
@@ -156,6 +164,7 @@ HARMS = {
 @pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
 def test_a_broken_plan_of_format_4_is_refused_in_words(tmp_path: Path, harm: Any):
     written(planned(sweep()), tmp_path)
+    in_one_file_now(tmp_path)
     old = as_format_4(read_json(tmp_path / "plan.json"))
     harm(old)
     write_json(tmp_path / "plan.json", old)
@@ -168,11 +177,11 @@ def test_a_broken_plan_of_format_4_is_refused_in_words(tmp_path: Path, harm: Any
     [
         (
             3,
-            "it was written by an earlier version of grokjax; this one reads format 4 and 5: read it with that version",
+            "written by an earlier version of grokjax; this one reads format 4, 5 and 6: read it with that version",
         ),
-        (6, "it was written by a newer version of grokjax .format 6, this one reads 4 and 5.; upgrade to read it"),
-        ("5", "format 5, this version reads 4 and 5"),
-        (None, "format None, this version reads 4 and 5"),
+        (7, "it was written by a newer version of grokjax .format 7, this one reads 4, 5 and 6.; upgrade to read it"),
+        ("5", "format 5, this version reads 4, 5 and 6"),
+        (None, "format None, this version reads 4, 5 and 6"),
     ],
 )
 def test_other_formats_are_named(tmp_path: Path, number: Any, said: str):
@@ -183,17 +192,29 @@ def test_other_formats_are_named(tmp_path: Path, number: Any, said: str):
 
 
 VALUES = st.none() | st.booleans() | st.integers(-3, 3) | st.floats(-2, 2) | st.text(max_size=2) | st.just([1, 2])
+VALUES |= st.sampled_from([0.0, -0.0, float("nan"), float("inf"), {"a": [1.0, None]}, {}, [], "null", 2**62])
 ROWS = st.lists(st.dictionaries(st.sampled_from("abcd"), VALUES), min_size=1, max_size=5)
 
 
-@given(ROWS)
-@settings(suppress_health_check=[HealthCheck.too_slow])  # the first draw, on a busy machine
-def test_columns_hold_every_value_of_every_row_and_its_type(values: list[dict[str, Any]]):
-    rows = [{"run_id": str(at), "arms": ["main"], "values": row} for at, row in enumerate(values)]
-    columns = json.loads(json.dumps(as_columns(rows)))
-    read = [columns["common"] | row for row in unshared_values(columns)]
-    assert list(map(typed, read)) == list(map(typed, values))
-    assert columns["run_id"] == [row["run_id"] for row in rows]
+@given(ROWS, st.integers(1, 5))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+def test_columns_hold_every_value_of_every_row_and_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: list[dict[str, Any]], rows: int
+):
+    """In one file, and in shards of a few rows."""
+    monkeypatch.setattr("grokjax.results.shards.ROWS", rows)
+    ids = [f"{at:012x}" for at in range(len(values))]
+    columns = as_columns([{"run_id": ids[at], "arms": ["main"], "values": row} for at, row in enumerate(values)])
+    raw = {"buckets": [{"runs": columns}], "chunks": [{"bucket": 0, "runs": len(values)}], "runs": ids, "continues": {}}
+    head, table = from_one_file(json.loads(json.dumps(raw)))
+    shards = write_shards(tmp_path, table, ())
+    read = read_shards(tmp_path, shards, table.bucket, table.common)
+    assert [shard.rows for shard in shards[:-1]] == [rows] * (len(shards) - 1)
+    assert read == table
+    assert json.dumps(in_one_file(head, table)["buckets"]) == json.dumps(raw["buckets"])
+    for found in (table, read):
+        assert [typed(found.values(at)) for at in range(len(values))] == list(map(typed, values))
+        assert found.ids.to_pylist() == ids
 
 
 def typed(row: dict[str, Any]) -> dict[str, str]:
@@ -201,13 +222,12 @@ def typed(row: dict[str, Any]) -> dict[str, str]:
 
 
 def test_a_value_of_all_runs_stands_once(tmp_path: Path):
-    written(planned(sweep()), tmp_path)
-    raw = read_json(tmp_path / "plan.json")
-    for bucket in raw["buckets"]:
-        runs = bucket["runs"]
-        assert runs["common"]["task.p"] == 7
-        assert not runs["common"].keys() & (runs["columns"].keys() | runs["partial"].keys())
-    assert "seed" in raw["buckets"][0]["runs"]["columns"]
+    table = written(planned(sweep()), tmp_path).table
+    for bucket, common in enumerate(read_json(tmp_path / "plan.json")["buckets"]):
+        assert common["common"]["task.p"] == 7
+        (rows,) = np.nonzero(table.bucket == bucket)
+        assert all((table.columns[key].codes[rows] < 0).all() for key in common["common"].keys() & table.columns.keys())
+    assert "seed" in table.columns
 
 
 def test_what_a_sweep_says_now_of_runs_that_are_planned_already_is_written(tmp_path: Path):

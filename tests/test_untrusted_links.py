@@ -61,7 +61,7 @@ def out(tmp_path: Path, ended: Path) -> Path:
 # --- links ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("place", ["chunks", "curves", "replays", "figures", "lock", "plan.json"])
+@pytest.mark.parametrize("place", ["chunks", "curves", "replays", "figures", "lock", "plan", "plan.json"])
 def test_a_link_in_place_of_a_folder_or_the_lock_is_refused(tmp_path: Path, out: Path, outside: Path, place: str):
     path = out / place
     path.parent.mkdir(exist_ok=True)

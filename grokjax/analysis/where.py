@@ -6,7 +6,6 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,21 +90,20 @@ def restricted(results: Results, run_ids: Sequence[str]) -> Results:
     if isinstance(results, Joined):
         return join([restricted(part, run_ids) for part in results.parts if set(part.run_ids) & set(run_ids)])
     manifest, kept = results.manifest, set(run_ids)
-    left = [run for run in manifest.runs if run.run_id in kept]
+    left = [run_id for run_id in manifest.run_ids if run_id in kept]
     axes = {}
     for arm, keys in manifest.axes.items():
-        of_arm = [run for run in left if arm in run.arms]
+        of_arm = [run for run in map(manifest.every_run.__getitem__, left) if arm in run.arms]
         if of_arm:
             varied = [key for key in keys if len({repr(run.values.get(key)) for run in of_arm}) > 1]
-            axes[arm] = tuple(varied) if len(left) < len(manifest.runs) else keys
+            axes[arm] = tuple(varied) if len(left) < len(manifest.run_ids) else keys
 
     def derive(_: Results) -> tuple[pd.DataFrame, pd.DataFrame]:
         frames = (results.runs(), results.events())
         runs, events = (frame[frame["run_id"].isin(kept)].reset_index(drop=True) for frame in frames)
         return runs, events
 
-    now = replace(manifest, run_ids=tuple(run.run_id for run in left), axes=axes)
-    return Results(results.path, derive, now)
+    return Results(results.path, derive, manifest.only(left, axes))
 
 
 def _meets(value: Any, clause: Clause) -> bool:

@@ -120,7 +120,7 @@ def leaving(screen: LiveScreen) -> Callable[[BaseException], None]:
 
 
 def _mend(damaged: Path) -> str:
-    if damaged.name == "plan.json":
+    if damaged.name == "plan.json" or damaged.parent.name == "plan":
         return "without it the directory cannot be read: put back a copy of it, or train again in another one"
     return "see what else is: grokjax verify DIR, and --repair makes it whole again"
 

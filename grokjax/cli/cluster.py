@@ -63,8 +63,8 @@ def work(
     with bad_value():
         chosen = parse_part(part) if part else part_of_environment(dict(os.environ))
         worker = open_worker(directory, other_device, explained, typer.echo)
-        if chunk is not None and chunk >= len(worker.plan.chunks):
-            raise ValueError(f"{directory} has chunks 0 to {len(worker.plan.chunks) - 1}, no chunk {chunk}")
+        if chunk is not None and chunk >= len(worker.manifest.chunks):
+            raise ValueError(f"{directory} has chunks 0 to {len(worker.manifest.chunks) - 1}, no chunk {chunk}")
     interrupted = Interrupted(directory, f"grokjax work {directory}")
 
     def is_idle() -> bool:
@@ -75,7 +75,7 @@ def work(
             if chunk is None:
                 work_on(worker, chosen, stop)
             else:
-                train_one(worker, worker.plan.chunks[chunk], stop)
+                train_one(worker, chunk, stop)
     except WorkerError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from None
@@ -241,6 +241,8 @@ def _wait_for_slurm(out: Path, submitted: Submitted) -> bool:
 def _on_ray(
     sweep: Sweep, out: Path, address: str | None, workers: int, per_worker: str | None, other_device: bool
 ) -> None:
+    import numpy as np
+
     from grokjax.cluster.on_ray import connect, parse_per_worker, plan_on_worker, train_on_workers
     from grokjax.cluster.worker import WorkerError
     from grokjax.launch import plan_into
@@ -253,7 +255,10 @@ def _on_ray(
         plan_on_worker(ray, plan_into, takes, sweep, out.absolute(), print, workers)
     manifest = read_manifest(out)
     done = done_chunks(out)
-    left = [chunk for chunk in manifest.plan.chunks if chunk.index not in done]
+    steps = manifest.table.column("train.steps")
+    each = np.array(steps.levels)[steps.codes]
+    rows = {index: slice(chunk.start, chunk.stop) for index, chunk in enumerate(manifest.chunks) if index not in done}
+    left = {index: int(each[of_chunk].sum()) for index, of_chunk in rows.items()}
     typer.echo(f"{len(manifest.chunks):,} chunks for {manifest.device.text}, {len(left):,} to go")
     try:
         train_on_workers(ray, out, left, takes, other_device, typer.echo)

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from grokjax.cluster.worker import Worker, WorkerError, open_worker, train_one
-from grokjax.plan.plan import Chunk
 from grokjax.stopping import Interrupted
 from grokjax.sweep.load import Mistake, SweepError
 
@@ -134,16 +133,16 @@ def _plan_here(plan: Plan, cores: int | None, arguments: tuple[Any, ...]) -> lis
 
 
 def train_on_workers(
-    ray: Any, out: Path, chunks: list[Chunk], per_worker: Mapping[str, float], other_device: bool, say: Say
+    ray: Any, out: Path, chunks: Mapping[int, int], per_worker: Mapping[str, float], other_device: bool, say: Say
 ) -> None:
-    """Train chunks, each by a task. Raises WorkerError where some could not be, after all were tried; Interrupted at
+    """Train chunks, each by a task. chunks: number -> how long it is, against the others. Raises WorkerError where some could not be, after all were tried; Interrupted at
     Ctrl-C, when those at work have stopped."""
     from grokjax.results.workers import ask_to_stop, may_go_on
 
     may_go_on(out)
     task = ray.remote(**task_options(per_worker))(_train_here)
-    order = sorted(chunks, key=lambda chunk: -sum(run.spec.train.steps for run in chunk.runs))
-    waiting = {task.remote(str(out.absolute()), chunk.index, other_device): chunk.index for chunk in order}
+    order = sorted(chunks, key=lambda index: -chunks[index])
+    waiting = {task.remote(str(out.absolute()), index, other_device): index for index in order}
     failed: list[str] = []
     try:
         while waiting:
@@ -175,10 +174,9 @@ def _train_here(out: str, index: int, other_device: bool) -> tuple[int, str, str
     """A task: train one chunk in this process, which keeps what it compiled for the next."""
     host = socket.gethostname()
     try:
-        if out not in _workers or len(_workers[out].plan.chunks) <= index:
+        if out not in _workers:
             _workers[out] = open_worker(Path(out), other_device, _explain, _quiet)
-        worker = _workers[out]
-        train_one(worker, worker.plan.chunks[index], lambda: False)
+        train_one(_workers[out], index, lambda: False)
     except Interrupted:
         return index, "stopped", f"chunk {index}: stopped on {host}"
     except WorkerError as error:

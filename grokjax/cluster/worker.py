@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from grokjax.plan.plan import Chunk, Device, Plan, in_training_order
+from grokjax.plan.plan import Chunk, Device
 from grokjax.planning import prepare_jax
 from grokjax.stopping import Interrupted
 from grokjax.sweep.load import Mistake, SweepError
-from grokjax.training import Trainer, plan_to_train, train_chunk
+from grokjax.training import Trainer, families_to_train, train_chunk
 
 if TYPE_CHECKING:
     from grokjax.results.manifest import Manifest
+    from grokjax.spec.section import Families
 
 Say = Callable[[str], None]
 
@@ -32,16 +33,19 @@ class Part:
     index: int = 0
     count: int = 1
 
-    def chunks(self, plan: Plan) -> Iterator[Chunk]:
-        return (chunk for chunk in in_training_order(plan) if chunk.index % self.count == self.index)
+    def chunks(self, manifest: Manifest) -> list[int]:
+        """Their numbers, those of one bucket after each other."""
+        mine = range(self.index, len(manifest.chunks), self.count)
+        return sorted(mine, key=lambda index: (manifest.chunks[index].bucket, index))
 
 
 @dataclass
 class Worker:
-    """What a worker keeps: the plan, and the program that it compiled last. explain: an error in a line."""
+    """What a worker keeps: the program that it compiled last. manifest: of the directory, with the runs of a part of it
+    only: of a million runs a worker reads those that it trains. explain: an error in a line."""
 
     manifest: Manifest
-    plan: Plan
+    families: Families | None
     trainer: Trainer
     explain: Callable[[BaseException], str]
     say: Say = print
@@ -54,14 +58,14 @@ class Worker:
 def open_worker(out: Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
     """A worker of a directory that was planned. Raises SweepError where it is none, or was planned for another kind of
     device, unless other_device allows that."""
-    from grokjax.results.manifest import read_manifest
+    from grokjax.results.chunk_plan import chunk_manifest
 
-    manifest = read_manifest(out)
+    manifest = chunk_manifest(out, 0)
     prepare_jax(manifest.device.count if manifest.device.platform == "cpu" else None)
     from grokjax.engine.devices import describe_device
 
     check_device(out, manifest.device, describe_device(), other_device)
-    return Worker(manifest, plan_to_train(manifest, say), Trainer(manifest, say=say), explain, say)
+    return Worker(manifest, families_to_train(manifest, say), Trainer(manifest, say=say), explain, say)
 
 
 def check_device(out: Path, planned: Device, here: Device, allowed: bool) -> None:
@@ -78,9 +82,9 @@ def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
     """Train all chunks of a part that are not done. Raises WorkerError, after the others were tried, and Interrupted
     where a stop was asked for: by `stop`, or by DIR/stop."""
     failed = []
-    for chunk in part.chunks(worker.plan):
+    for index in part.chunks(worker.manifest):
         try:
-            train_one(worker, chunk, stop)
+            train_one(worker, index, stop)
         except WorkerError as error:
             failed.append(str(error))
             worker.say(str(error))
@@ -89,34 +93,50 @@ def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
         raise WorkerError(f"{failed[0]}{more}")
 
 
-def train_one(worker: Worker, chunk: Chunk, stop: Callable[[], bool]) -> None:
+def train_one(worker: Worker, index: int, stop: Callable[[], bool]) -> None:
     """Train a chunk, and before it those that its runs go on with. Raises WorkerError, and Interrupted."""
-    from grokjax.results.attempts import is_done
+    from grokjax.results.commits import read_commit
+    from grokjax.results.layout import home_of
     from grokjax.results.workers import is_asked_to_stop, note_failure
 
     out = worker.out
-    for earlier in _needed(worker, chunk):
-        train_one(worker, earlier, stop)
-    if is_done(out, chunk):
+    if read_commit(home_of(out, index)):
         return
-    worker.say(f"chunk {chunk.index}: {len(chunk.runs)} runs")
     begun = time.monotonic()
     try:
+        chunk = _take(worker, index)
+        for earlier in _needed(worker.trainer.manifest, chunk):
+            train_one(worker, earlier, stop)
+            chunk = _take(worker, index)
+        worker.say(f"chunk {index}: {len(chunk.runs)} runs")
         ended = train_chunk(worker.trainer, chunk, lambda: stop() or is_asked_to_stop(out))
-    except (Exception, MemoryError) as error:
+    except (WorkerError, Interrupted):
+        raise
+    except Exception as error:
         what = worker.explain(error)
-        note_failure(out, chunk.index, what)
-        raise WorkerError(f"chunk {chunk.index} on {socket.gethostname()}: {what}") from error
+        note_failure(out, index, what)
+        raise WorkerError(f"chunk {index} on {socket.gethostname()}: {what}") from error
     if not ended:
         raise Interrupted(out, f"grokjax work {out}")
-    worker.say(f"chunk {chunk.index}: done in {time.monotonic() - begun:.0f} s")
+    worker.say(f"chunk {index}: done in {time.monotonic() - begun:.0f} s")
 
 
-def _needed(worker: Worker, chunk: Chunk) -> list[Chunk]:
+def _take(worker: Worker, index: int) -> Chunk:
+    """A chunk, with what is to be known of its runs: of those that go on with others, of these too."""
+    from grokjax.results.chunk_plan import chunk_manifest, chunk_plan
+    from grokjax.results.manifest import read_manifest
+
+    manifest = chunk_manifest(worker.out, index)
+    if any(run_id in manifest.continues for run_id in manifest.chunks[index].run_ids):
+        manifest = read_manifest(worker.out)
+    worker.trainer.manifest = manifest
+    return chunk_plan(worker.out, index, worker.families)
+
+
+def _needed(manifest: Manifest, chunk: Chunk) -> list[int]:
     """Chunks with shorter runs that the runs of this one go on with, which must have ended before."""
-    continues = worker.manifest.continues
-    earlier = [continues[run.run_id] for run in chunk.runs if run.run_id in continues] if continues else []
-    return [worker.plan.chunks[index] for index in sorted({worker.manifest.chunk_of[run_id] for run_id in earlier})]
+    earlier = [manifest.continues[run.run_id] for run in chunk.runs if run.run_id in manifest.continues]
+    return sorted({manifest.chunk_of[run_id] for run_id in earlier})
 
 
 def parse_part(text: str) -> Part:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from grokjax.plan import cost
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.plan.tuning import Tuned
-from grokjax.spec.identity import program_key, tuning_key
+from grokjax.spec.identity import ProgramKeys, program_key, tuning_key
 from grokjax.spec.run import RunSpec
 from grokjax.sweep.run import Run, Sweep
 
@@ -78,7 +78,7 @@ class Bucket:
 
     index: int
     spec: RunSpec  # of its first run; only its static part is read
-    runs: tuple[Run, ...]
+    runs: Sequence[Run]
     width: int  # lanes
     queue: int  # runs of a chunk at most; a multiple of the device count, as is the width
     schedule: Schedule
@@ -190,8 +190,9 @@ def of_arms_asked_for(plan: Plan) -> Plan:
 def _groups(runs: tuple[Run, ...]) -> dict[str, tuple[Run, ...]]:
     """program key -> runs of that program."""
     grouped: dict[str, list[Run]] = {}
+    keys = ProgramKeys()
     for run in runs:
-        grouped.setdefault(program_key(run.spec), []).append(run)
+        grouped.setdefault(keys.of(run.spec), []).append(run)
     return {key: tuple(group) for key, group in grouped.items()}
 
 

@@ -28,6 +28,7 @@ from grokjax.results.lock import NAME as LOCK
 from grokjax.results.lock import holder
 from grokjax.results.read import Results
 from grokjax.results.segment import Snapshots
+from grokjax.results.shards import FOLDER as SHARDS
 from grokjax.results.snapshots import StoredSnapshot, check_snapshots, read_row, write_snapshots
 
 ENDINGS = (".tar.gz", ".zip")
@@ -70,7 +71,8 @@ def write_bundle(results: Results, out: str | Path | None = None, snapshots: str
     _check(source, path, snapshots)
     results.runs()  # so that the tables are there
     parts = {
-        "sweep and plan": {name: (source / name).read_bytes() for name in ("plan.json", "sweep.yaml")},
+        "sweep and plan": {name: (source / name).read_bytes() for name in ("plan.json", "sweep.yaml")}
+        | {f"{SHARDS}/{shard.name}": (source / SHARDS / shard.name).read_bytes() for shard in results.manifest.shards},
         "curves": {_name(source, file): read_sealed(file) for file in curves_files(source)},
         "tables": {
             name: read_sealed(source / name) for name in ("runs.parquet", "events.parquet") if (source / name).exists()

@@ -20,6 +20,7 @@ from grokjax.results.layout import CHUNKS
 from grokjax.results.lock import NAME, locked
 from grokjax.results.manifest import refuse_links
 from grokjax.results.segment import Segment
+from grokjax.results.shards import FOLDER as SHARDS
 from grokjax.results.workers import SLURM
 from grokjax.results.write import DirectoryWriter, drop_after
 from grokjax.spec.identity import program_key
@@ -52,13 +53,13 @@ def enter(out: Path, sweep: str = "") -> Iterator[None]:
 def _is_of_a_beginning(path: Path) -> bool:
     """Whether a kill before the plan was written can have left this."""
     is_empty_folder = path.is_dir() and not path.is_symlink() and not any(path.iterdir())
-    is_part = bool(PART.fullmatch(path.name)) or path.name in (NAME, SLURM)
+    is_part = bool(PART.fullmatch(path.name)) or path.name in (NAME, SLURM, SHARDS)
     return is_part or (path.name == CHUNKS and is_empty_folder)
 
 
 def remove_parts(out: Path) -> None:
     """Remove what a kill left half written where files lie flat. To be called in a directory that is held."""
-    for folder in (out, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
+    for folder in (out, out / SHARDS, out / "curves", out / "snapshots", *(out / "checkpoints").glob("chunk-*")):
         for path in folder.glob(".*.part"):
             path.unlink()
 

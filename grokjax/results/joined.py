@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from grokjax.results.manifest import Manifest, StoredRun
+from grokjax.results.manifest import Manifest, StoredChunk
 from grokjax.results.read import Results
+from grokjax.results.run_table import concatenated
 from grokjax.results.snapshots import StoredSnapshot
 
 ORDER = ["run_id", "step"]
@@ -111,29 +112,28 @@ def join(parts: Sequence[Results]) -> Results:
 
 def _joined_manifest(parts: Sequence[Results], names: Sequence[str]) -> Manifest:
     """Their runs, axes and programs; the rest is of the first."""
-    runs: dict[str, StoredRun] = {}
     axes: dict[str, tuple[str, ...]] = {}
+    tables, buckets, heads, start = [], [], [], 0
+    arms: dict[str, tuple[str, ...]] = {}
     for part, name in zip(parts, names, strict=True):
-        axes |= {_arm(name, arm): keys for arm, keys in part.manifest.axes.items()}
-        for run in part.manifest.runs:
-            arms = tuple(_arm(name, arm) for arm in run.arms if arm in part.manifest.axes)
-            known = runs.get(run.run_id)
-            runs[run.run_id] = replace(run, arms=arms) if known is None else replace(known, arms=known.arms + arms)
-    first = parts[0].manifest
-    keys = tuple(dict.fromkeys(key for part in parts for key in part.manifest.keys))
-    chunks, buckets = [], []
-    for part in parts:
-        chunks += [replace(chunk, bucket=chunk.bucket + len(buckets)) for chunk in part.manifest.chunks]
-        buckets += part.manifest.buckets
+        manifest = part.manifest
+        axes |= {_arm(name, arm): keys for arm, keys in manifest.axes.items()}
+        for run in manifest.runs:
+            own = tuple(_arm(name, arm) for arm in run.arms if arm in manifest.axes)
+            arms[run.run_id] = (*arms.get(run.run_id, ()), *own)
+        tables.append(manifest.table)
+        heads += [(len(buckets) + chunk.bucket, start + chunk.start, start + chunk.stop) for chunk in manifest.chunks]
+        buckets += manifest.buckets
+        start += len(manifest.table)
+    table = concatenated(tables, arms)
     return replace(
-        first,
+        parts[0].manifest,
         name=" and ".join(names),
         axes=axes,
-        keys=keys,
-        run_ids=tuple(runs),
-        every_run=runs,
+        keys=tuple(dict.fromkeys(key for part in parts for key in part.manifest.keys)),
         buckets=tuple(buckets),
-        chunks=tuple(chunks),
+        chunks=tuple(StoredChunk(bucket, first, stop, table.ids) for bucket, first, stop in heads),
+        table=table,
     )
 
 

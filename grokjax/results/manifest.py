@@ -1,43 +1,41 @@
 """plan.json: the runs of a results directory, with every resolved value, and how they are trained.
 
-It is read and checked once a command, into a `Manifest`; the `Plan` that is trained is made of that. Runs are columns
-under the program (bucket) that trains them, in the order of its chunks.
+It is read and checked once a command, into a `Manifest`; the `Plan` that is trained is made of that. plan.json itself
+is small: the runs lie beside it by column (`shards.py`), and are made into objects when they are asked for. A worker
+reads those of its chunk alone (`chunk_plan.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from grokjax.plan.plan import Bucket, Chunk, Device, Plan, Schedule
 from grokjax.plan.tuning import Tuned, tuned_from
 from grokjax.results.files import Damaged, read_json
-from grokjax.results.formats import as_columns, unshared_values, upgraded
+from grokjax.results.formats import FORMAT, from_one_file, upgraded
 from grokjax.results.lock import NAME as LOCK
-from grokjax.results.plan_check import check_plan
+from grokjax.results.plan_check import check_head, check_rows, check_whole
 from grokjax.results.rebuild import SpecMaker
-from grokjax.spec.origin import Origin
+from grokjax.results.run_table import NONE, ChunkOf, EveryRun, RunsInOrder, RunTable, StoredRun
+from grokjax.results.shards import FOLDER, Shard, read_shards, shards_of
 from grokjax.spec.section import Families
 from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
 
-NONSENSE = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError)
-FOLDERS = ("chunks", "curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb")
-
-
-@dataclass(frozen=True)
-class StoredRun:
-    """A run with its resolved values by their dotted keys; `unshared` are those not shared by its whole bucket."""
-
-    run_id: str
-    arms: tuple[str, ...]
-    values: dict[str, Any]
-    origin: Origin | None
-    unshared: dict[str, Any]
+NONSENSE = (
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration, RecursionError,
+    pa.ArrowException,
+)  # fmt: skip
+FOLDERS = ("chunks", "curves", "snapshots", "checkpoints", "figures", "replays", "report", "wandb", FOLDER)
 
 
 @dataclass(frozen=True)
@@ -51,21 +49,25 @@ class StoredBucket:
     tuned: bool
     parameters: dict[str, tuple[int, ...]]  # name -> shape
     sizes: Sizes | None  # None: not stored, and of a family that is not known here
-    common: dict[str, Any]  # values that all its runs share
-    runs: tuple[StoredRun, ...]  # in the order of its chunks
 
 
 @dataclass(frozen=True)
 class StoredChunk:
-    """The runs that one process trains, and the number of their bucket."""
+    """The runs that one process trains, which follow each other, and the number of their bucket."""
 
     bucket: int
-    run_ids: tuple[str, ...]
+    start: int  # its first row
+    stop: int
+    ids: pa.StringArray = field(repr=False, compare=False)  # of all rows
+
+    @cached_property
+    def run_ids(self) -> tuple[str, ...]:
+        return tuple(self.ids[self.start : self.stop].to_pylist())
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What plan.json says, checked."""
+    """What the stored plan says, checked."""
 
     path: Path
     name: str
@@ -78,38 +80,68 @@ class Manifest:
     tuning: dict[str, Tuned]
     buckets: tuple[StoredBucket, ...]
     chunks: tuple[StoredChunk, ...]
-    continues: dict[str, str]
-    run_ids: tuple[str, ...]  # of the sweep, in its order
-    every_run: dict[str, StoredRun]  # those too that an earlier form of the sweep had
+    table: RunTable  # those too that an earlier form of the sweep had
+    format: int = field(compare=False)  # of the files
+    shards: tuple[Shard, ...] = field(compare=False)
 
     @cached_property
-    def runs(self) -> list[StoredRun]:
+    def order(self) -> np.ndarray:
+        """The rows of the sweep's runs, in its order."""
+        rows = np.flatnonzero(self.table.place != NONE)
+        return rows[np.argsort(self.table.place[rows], kind="stable")]
+
+    @cached_property
+    def run_ids(self) -> tuple[str, ...]:
+        """Of the sweep, in its order."""
+        return tuple(self.table.ids.take(self.order).to_pylist())
+
+    @property
+    def runs(self) -> Sequence[StoredRun]:
         """The sweep's, in its order."""
-        return [self.every_run[run_id] for run_id in self.run_ids]
+        return RunsInOrder(self.table, self.order)
+
+    @property
+    def every_run(self) -> Mapping[str, StoredRun]:
+        """Run id -> run, those too that an earlier form of the sweep had."""
+        return EveryRun(self.table)
 
     @cached_property
-    def chunk_of(self) -> dict[str, int]:
+    def chunk_of(self) -> Mapping[str, int]:
         """run id -> the chunk that trains it."""
-        return {run_id: index for index, chunk in enumerate(self.chunks) for run_id in chunk.run_ids}
+        return ChunkOf(self.table, np.array([chunk.start for chunk in self.chunks], np.int64))
+
+    @cached_property
+    def continues(self) -> dict[str, str]:
+        """Run id -> the shorter run that it goes on with."""
+        later = self.table.ids.filter(self.table.continues.is_valid())
+        return dict(zip(later.to_pylist(), self.table.continues.drop_null().to_pylist(), strict=True))
 
     @cached_property
     def common(self) -> dict[str, Any]:
         """Values that all runs share."""
-        rows = [{"run_id": run.run_id, "arms": [], "values": run.values} for run in self.every_run.values()]
-        return as_columns(rows)["common"]
+        columns = {key: self.table.column(key) for key in self.keys}
+        same = {key: column for key, column in columns.items() if (column.codes == column.codes[0]).all()}
+        return {key: column[0] for key, column in same.items() if column.codes[0] != NONE}
 
     @property
     def uses(self) -> str | None:
         """The user's file of families of their own, if the sweep has one."""
-        return next((run.values["uses.file"] for run in self.runs if "uses.file" in run.values), None)
+        column = self.table.column("uses.file")
+        return column.levels[column.used[0]] if column.used else None
+
+    def only(self, run_ids: Sequence[str], axes: dict[str, tuple[str, ...]]) -> Manifest:
+        """As if the sweep had these runs only, in this order, and these axes."""
+        place = np.full(len(self.table), NONE, np.int64)
+        place[[self.table.row_of(run_id) for run_id in run_ids]] = np.arange(len(run_ids))
+        return replace(self, table=replace(self.table, place=place), axes=axes)
 
     def bucket_of(self, run_id: str) -> StoredBucket:
-        return self.buckets[self.chunks[self.chunk_of[run_id]].bucket]
+        return self.buckets[int(self.table.bucket[self.table.row_of(run_id)])]
 
     def run(self, run_id: str) -> Run:
         """A run with its spec; families of a user's file are taken as they stand."""
         stored, specs = self.every_run[run_id], SpecMaker()
-        (spec,) = specs.specs_of(stored.values, [{}])
+        spec = specs.spec_of(stored.values)
         specs.check_id(run_id, spec, stored.origin)
         return Run(run_id, spec, stored.arms, stored.origin)
 
@@ -135,18 +167,46 @@ def _inside(folder: Path) -> str:
 def read_manifest(out: Path) -> Manifest:
     """Raises SweepError if there is no plan.json, or it is not ours, and Damaged."""
     path = out / "plan.json"
-    try:
+    with telling_nonsense(out):
         refuse_links(out)
         raw = upgraded(read_json(path))
-        check_plan(raw)
-        return manifest_of(path, raw)
+        if raw["format"] != FORMAT:
+            head, table = from_one_file(raw)
+            check_head(head)
+        else:
+            head = raw
+            check_head(head)
+            table = read_rows(out, head, shards_of(head["shards"]), 0)
+        check_rows(head, table)
+        check_whole(table)
+        return manifest_of(path, head, table)
+
+
+@contextmanager
+def telling_nonsense(out: Path) -> Iterator[None]:
+    """What is wrong with a plan that is being read. Raises SweepError."""
+    try:
+        yield
     except FileNotFoundError:
         what = f"is no results directory: it has no plan.json{_inside(out)}"
         raise SweepError([Mistake(str(out), 0, 0, "", what)]) from None
     except NotADirectoryError:
         raise SweepError([Mistake(str(out), 0, 0, "", "is a file, not a results directory")]) from None
     except NONSENSE as error:
-        raise SweepError([Mistake(str(path), 0, 0, "", f"cannot be read as a plan: {str(error)[:300]}")]) from None
+        what = f"cannot be read as a plan: {str(error)[:300]}"
+        raise SweepError([Mistake(str(out / "plan.json"), 0, 0, "", what)]) from None
+
+
+def read_rows(out: Path, head: dict[str, Any], shards: Sequence[Shard], first: int) -> RunTable:
+    """The runs of some shards that follow each other. first: their first row. Raises Damaged."""
+    counts = [chunk["runs"] for chunk in head["chunks"]]
+    rows = sum(shard.rows for shard in shards)
+    if sum(counts) != sum(shard.rows for shard in shards_of(head["shards"])):
+        raise ValueError("its runs are not those of its chunks")
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    chunks = np.searchsorted(starts, np.arange(first, first + rows), side="right") - 1
+    buckets = np.array([chunk["bucket"] for chunk in head["chunks"]], np.int32)[chunks]
+    return read_shards(out, shards, buckets, [bucket["common"] for bucket in head["buckets"]])
 
 
 def refuse_links(out: Path) -> None:
@@ -162,78 +222,82 @@ def refuse_links(out: Path) -> None:
             raise ValueError(f"{path.name} is no regular file")
 
 
-def manifest_of(path: Path, raw: dict[str, Any]) -> Manifest:
-    """The manifest of the JSON values of a plan.json, which must be those of a plan."""
-    buckets = tuple(_stored_bucket(bucket) for bucket in raw["buckets"])
-    waiting = [iter(bucket.runs) for bucket in buckets]
-    chunks = []
-    for chunk in raw["chunks"]:
-        run_ids = tuple(next(waiting[chunk["bucket"]]).run_id for _ in range(chunk["runs"]))
-        chunks.append(StoredChunk(chunk["bucket"], run_ids))
+def manifest_of(path: Path, head: dict[str, Any], table: RunTable, first: int = 0) -> Manifest:
+    """The manifest of the JSON values of a plan.json and its runs, which must be those of a plan.
+
+    first: of all runs, the number of the table's first, where that is a part of them: other chunks are empty then.
+    """
+    chunks, start = [], -first
+    for chunk in head["chunks"]:
+        begin, end = (min(max(at, 0), len(table)) for at in (start, start + chunk["runs"]))
+        chunks.append(StoredChunk(chunk["bucket"], begin, end, table.ids))
+        start += chunk["runs"]
     return Manifest(
         path=path,
-        name=raw["name"],
-        text=raw["sweep"],
-        overrides=raw["set"],
-        axes={arm: tuple(keys) for arm, keys in raw["axes"].items()},
-        keys=tuple(raw["keys"]),
-        device=Device(**raw["device"]),
-        machines=tuple(Device(**machine) for machine in raw["machines"]),
-        tuning=tuned_from(raw["tuning"]),
-        buckets=buckets,
+        name=head["name"],
+        text=head["sweep"],
+        overrides=head["set"],
+        axes={arm: tuple(keys) for arm, keys in head["axes"].items()},
+        keys=tuple(head["keys"]),
+        device=Device(**head["device"]),
+        machines=tuple(Device(**machine) for machine in head["machines"]),
+        tuning=tuned_from(head["tuning"]),
+        buckets=tuple(_stored_bucket(index, bucket, table) for index, bucket in enumerate(head["buckets"])),
         chunks=tuple(chunks),
-        continues=raw["continues"],
-        run_ids=tuple(raw["runs"]),
-        every_run={run.run_id: run for bucket in buckets for run in bucket.runs},
+        table=table,
+        format=head["format"],
+        shards=tuple(shards_of(head.get("shards", []))),
     )
 
 
-def _stored_bucket(raw: dict[str, Any]) -> StoredBucket:
-    numbers = {key: raw[key] for key in ("width", "queue", "memory", "tuned")}
+def _stored_bucket(index: int, raw: dict[str, Any], table: RunTable) -> StoredBucket:
     return StoredBucket(
-        sizes=Sizes(**raw["sizes"]) if "sizes" in raw else _sizes(raw["runs"]),
-        schedule=Schedule(**raw["schedule"]),
+        sizes=Sizes(**raw["sizes"]) if "sizes" in raw else _sizes(table, index),
         parameters={name: tuple(shape) for name, shape in raw["parameters"].items()},
-        common=raw["runs"]["common"],
-        runs=tuple(_stored_runs(raw["runs"])),
-        **numbers,
+        **numbers_of_bucket(raw),
     )
 
 
-def _sizes(runs: dict[str, Any]) -> Sizes | None:
+def numbers_of_bucket(raw: dict[str, Any]) -> dict[str, Any]:
+    """What a stored bucket and a planned one have alike."""
+    numbers = {key: raw[key] for key in ("width", "queue", "memory", "tuned")}
+    return numbers | {"schedule": Schedule(**raw["schedule"])}
+
+
+def _sizes(table: RunTable, bucket: int) -> Sizes | None:
     """Of runs whose plan does not say it, as those of earlier versions do not."""
-    (spec,) = SpecMaker().specs_of(runs["common"], unshared_values(runs)[:1])
+    first = int(np.flatnonzero(table.bucket == bucket)[0])
     try:
-        return spec.task.sizes
+        return SpecMaker().spec_of(table.values(first)).task.sizes
     except NotImplementedError:  # a user's own task
         return None
 
 
-def _stored_runs(raw: dict[str, Any]) -> Iterator[StoredRun]:
-    origins = raw.get("origin", [None] * len(raw["run_id"]))
-    for run_id, arms, unshared, origin in zip(raw["run_id"], raw["arms"], unshared_values(raw), origins, strict=True):
-        yield StoredRun(run_id, tuple(arms), raw["common"] | unshared, _origin(origin) if origin else None, unshared)
+def runs_of_rows(table: RunTable, rows: np.ndarray, specs: SpecMaker) -> list[Run]:
+    """Runs with their specs. Raises ValueError where an id is not that of its values."""
+    arms = [tuple(names) for names in table.arms.levels]
+    runs = []
+    for row, run_id, spec in zip(
+        rows.tolist(), table.ids.take(rows).to_pylist(), specs.specs_of(table, rows), strict=True
+    ):
+        origin = table.run(row).origin if table.origin.codes[row] != NONE else None
+        specs.check_id(run_id, spec, origin)
+        runs.append(Run(run_id, spec, arms[table.arms.codes[row]], origin))
+    return runs
 
 
 def _rebuild(manifest: Manifest, specs: SpecMaker) -> Plan:
-    runs: dict[str, Run] = {}
+    table = manifest.table
+    runs = runs_of_rows(table, np.arange(len(table)), specs)
     buckets = []
     for index, stored in enumerate(manifest.buckets):
-        bucket_specs = specs.specs_of(stored.common, [run.unshared for run in stored.runs])
-        for run, spec in zip(stored.runs, bucket_specs, strict=True):
-            specs.check_id(run.run_id, spec, run.origin)
-            runs[run.run_id] = Run(run.run_id, spec, run.arms, run.origin)
-        members = tuple(runs[run.run_id] for run in stored.runs)
+        members = tuple(runs[row] for row in np.flatnonzero(table.bucket == index).tolist())
         numbers = (stored.width, stored.queue, stored.schedule, stored.memory, stored.tuned)
         buckets.append(Bucket(index, members[0].spec, members, *numbers))
-    chunks = [
-        Chunk(index, buckets[chunk.bucket], tuple(runs[run_id] for run_id in chunk.run_ids))
+    chunks = tuple(
+        Chunk(index, buckets[chunk.bucket], tuple(runs[chunk.start : chunk.stop]))
         for index, chunk in enumerate(manifest.chunks)
-    ]
-    now = tuple(runs[run_id] for run_id in manifest.run_ids)
+    )
+    now = tuple(runs[row] for row in manifest.order.tolist())
     sweep = Sweep(manifest.name, manifest.text, manifest.overrides, now, manifest.axes, ())
-    return Plan(sweep, manifest.device, tuple(buckets), tuple(chunks), manifest.tuning, manifest.continues)
-
-
-def _origin(row: dict[str, Any]) -> Origin:
-    return Origin(row["digest"], row["begun"], tuple(row["lineage"]))
+    return Plan(sweep, manifest.device, tuple(buckets), chunks, manifest.tuning, manifest.continues)

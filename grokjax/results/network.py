@@ -95,8 +95,7 @@ def _spec_of(manifest: Manifest, run_id: str) -> RunSpec:
         return manifest.run(run_id).spec
     own = own_of(manifest)
     print(f"runs the code of {own.file}")
-    (spec,) = SpecMaker(with_families(own.families)).specs_of(manifest.every_run[run_id].values, [{}])
-    return spec
+    return SpecMaker(with_families(own.families)).spec_of(manifest.every_run[run_id].values)
 
 
 def _checked(inputs: np.ndarray, spec: RunSpec) -> np.ndarray:

@@ -11,7 +11,7 @@ from grokjax.sweep.load import Mistake, SweepError
 
 def own_of(manifest: Manifest) -> Own:
     """Runs the file, and takes its families. Raises SweepError where it has changed since."""
-    values = manifest.runs[0].values
+    values = manifest.table.values(0)
     file = Path(values["uses.file"])
     try:
         own = load_own(file)

@@ -1,73 +1,71 @@
-"""What plan.json must be before it is used: of the kinds that it is taken for, and run ids nothing else, since they
-become names of files."""
+"""What a stored plan must be before it is used: of the kinds that it is taken for, and run ids nothing else, since they
+become names of files. Values are checked once for all runs that have them."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pyarrow.compute as pc
+
 from grokjax.results.files import RUN_ID
+from grokjax.results.formats import check_chunks
+from grokjax.results.run_table import NONE, RunTable, numbers_of
 
-NEEDED = {"train.steps", "stop.after_generalization", "events.fit", "events.generalization", "events.hold"}
-PARTS = ("common", "columns", "partial")  # of the values of a bucket's runs
+NEEDED = ("train.steps", "stop.after_generalization", "events.fit", "events.generalization", "events.hold")
 
 
-def check_plan(raw: dict[str, Any]) -> None:
-    """Raises LookupError, TypeError, ValueError or AttributeError for what is no plan."""
-    run_ids = [run_id for bucket in raw["buckets"] for run_id in bucket["runs"]["run_id"]]
-    if not all(RUN_ID.fullmatch(run_id) for run_id in run_ids) or len(set(run_ids)) < len(run_ids):
-        raise ValueError("a run stands there twice, or its id is none")
-    if not raw["runs"] or len(set(raw["runs"])) < len(raw["runs"]) or not set(run_ids).issuperset(raw["runs"]):
-        raise ValueError("its runs are not those of its buckets")
-    _check_chunks(raw)
-    for bucket in raw["buckets"]:
+def check_head(head: dict[str, Any]) -> None:
+    """What plan.json says besides its runs. Raises LookupError, TypeError, ValueError or AttributeError for what is
+    none."""
+    check_chunks(head["chunks"], len(head["buckets"]))
+    for bucket in head["buckets"]:
         _check_bucket(bucket)
-    _check_continues(raw)
-    keys = {key for bucket in raw["buckets"] for part in PARTS for key in bucket["runs"][part]}
-    if {*raw["keys"]} != keys:
-        raise ValueError("its keys are not those of its runs")
-    if not (_are_texts(raw["keys"]) and all(_are_texts(axes) for axes in raw["axes"].values())):
+    if not (_are_texts(head["keys"]) and all(_are_texts(axes) for axes in head["axes"].values())):
         raise ValueError("its keys are no text")
-    if not (isinstance(raw["name"], str) and isinstance(raw["sweep"], str) and isinstance(raw["set"], dict)):
+    if not (isinstance(head["name"], str) and isinstance(head["sweep"], str) and isinstance(head["set"], dict)):
         raise ValueError("its name or sweep is no text")
-    if not raw["machines"]:
+    if not head["machines"]:
         raise ValueError("it names no machine")
 
 
-def _check_chunks(raw: dict[str, Any]) -> None:
-    trained = [0] * len(raw["buckets"])
-    for chunk in raw["chunks"]:
-        if type(chunk["bucket"]) is not int or not 0 <= chunk["bucket"] < len(trained):
-            raise ValueError("a chunk is of no bucket")
-        if type(chunk["runs"]) is not int or chunk["runs"] < 1:
-            raise ValueError("a chunk has no runs")
-        trained[chunk["bucket"]] += chunk["runs"]
-    if trained != [len(bucket["runs"]["run_id"]) for bucket in raw["buckets"]]:
-        raise ValueError("its runs are not those of its chunks")
+def check_rows(head: dict[str, Any], table: RunTable) -> None:
+    """Some or all of the runs, as they stand. Raises as `check_head`."""
+    ids = pc.match_substring_regex(table.ids, f"^(?:{RUN_ID.pattern})$")  # pyright: ignore[reportAttributeAccessIssue]
+    if table.ids.null_count or not pc.all(ids).as_py():  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError("the id of a run is none")
+    keys = {*table.columns, *(key for common in table.common for key in common)}
+    if {*head["keys"]} != keys:
+        raise ValueError("its keys are not those of its runs")
+    for column in (*table.columns.values(), table.origin, table.arms):
+        if not all(map(_is_plain, column.levels)):
+            raise ValueError("a value is no number, text or list of them")
+    if (table.arms.codes == NONE).any() or not all(arms and _are_texts(arms) for arms in table.arms.levels):
+        raise ValueError("a run is of no arm")
+    if not all(map(_is_origin, table.origin.levels)):
+        raise ValueError("a run is of no parent")
+    for key, column in table.columns.items():
+        shares = np.array([key in common for common in table.common])
+        if (shares[table.bucket] & (column.codes != NONE)).any():
+            raise ValueError("a value stands there twice")
+    if any((table.column(key).codes == NONE).any() for key in NEEDED):
+        raise ValueError("it lacks a key")
+
+
+def check_whole(table: RunTable) -> None:
+    """All runs together, each of which is as it must be. Raises as `check_head`."""
+    numbers = numbers_of(table.ids)
+    if len(np.unique(numbers)) < len(numbers):
+        raise ValueError("a run stands there twice")
+    places = np.sort(table.place[table.place != NONE])
+    if not len(places) or not np.array_equal(places, np.arange(len(places))):
+        raise ValueError("its runs are not those of its buckets")
+    _check_continues(table)
 
 
 def _check_bucket(bucket: dict[str, Any]) -> None:
-    runs, count = bucket["runs"], len(bucket["runs"]["run_id"])
-    columns = [*runs["columns"].values(), runs["arms"], *([runs["origin"]] if "origin" in runs else [])]
-    if any(not isinstance(column, list) or len(column) != count for column in columns):
-        raise ValueError("a column has not one value a run")
-    for some in runs["partial"].values():
-        rows = some["rows"]
-        if not all(type(row) is int and 0 <= row < count for row in rows) or len(rows) != len(some["values"]):
-            raise ValueError("a column has values of no run")
-    values = [
-        *runs["common"].values(),
-        *runs["columns"].values(),
-        *(some["values"] for some in runs["partial"].values()),
-    ]
-    if not all(map(_is_plain, values)):
+    if not all(map(_is_plain, bucket["common"].values())):
         raise ValueError("a value is no number, text or list of them")
-    if not {*runs["common"], *runs["columns"]} >= NEEDED:
-        raise ValueError("it lacks a key")
-    if not all(arms and _are_texts(arms) for arms in runs["arms"]):
-        raise ValueError("a run is of no arm")
-    for origin in runs.get("origin", []):
-        if origin is not None and not _is_origin(origin):
-            raise ValueError("a run is of no parent")
     if type(bucket["schedule"]["round"]) is not int or bucket["schedule"]["round"] < 1:
         raise ValueError("a bucket has no schedule")
     if not all(type(size) is int and size >= 0 for size in bucket.get("sizes", {}).values()):
@@ -78,22 +76,28 @@ def _check_bucket(bucket: dict[str, Any]) -> None:
 
 def _is_origin(origin: dict[str, Any]) -> bool:
     prior_steps = origin["begun"]
-    return type(prior_steps) is int and _is_plain(prior_steps) and _are_texts(origin["lineage"])
+    is_digest = "digest" in origin
+    return is_digest and type(prior_steps) is int and _is_plain(prior_steps) and _are_texts(origin["lineage"])
 
 
-def _check_continues(raw: dict[str, Any]) -> None:
+def _check_continues(table: RunTable) -> None:
     """A run goes on with a shorter one, so that none continues itself."""
-    if not raw["continues"]:
+    later = np.flatnonzero(table.continues.is_valid())
+    if not len(later):
         return
-    steps: dict[str, int] = {}
-    for bucket in raw["buckets"]:
-        runs = bucket["runs"]
-        same = runs["common"].get("train.steps")
-        each = runs["columns"].get("train.steps", [same] * len(runs["run_id"]))
-        steps |= dict(zip(runs["run_id"], each, strict=True))
-    for later, earlier in raw["continues"].items():
-        if not 0 < steps[earlier] < steps[later]:
-            raise ValueError(f"run {later} goes on with a run that is not shorter")
+    ids = table.continues.drop_null()
+    if not pc.all(pc.match_substring_regex(ids, f"^(?:{RUN_ID.pattern})$")).as_py():  # pyright: ignore[reportAttributeAccessIssue]
+        raise ValueError("a run goes on with none")
+    earlier = table.rows_of(ids)
+    if (earlier == NONE).any():
+        raise ValueError("a run goes on with one that is not there")
+    column = table.column("train.steps")
+    if any(type(column.levels[code]) is not int for code in column.used):
+        raise ValueError("the steps of a run are no number")
+    steps = np.array(column.levels, np.int64)[column.codes]
+    wrong = np.flatnonzero(~((steps[earlier] > 0) & (steps[earlier] < steps[later])))
+    if len(wrong):
+        raise ValueError(f"run {table.ids[int(later[wrong[0]])]} goes on with a run that is not shorter")
 
 
 def _is_plain(value: Any) -> bool:

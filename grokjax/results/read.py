@@ -20,9 +20,9 @@ from grokjax.results.files import Damaged, read_sealed
 from grokjax.results.layout import chunk_of, curves_files
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.metric_names import checked_metrics
+from grokjax.results.planned import constants_of, planned_runs, prior_steps_of
 from grokjax.results.run_ids import whole_run_id
 from grokjax.results.snapshots import StoredSnapshot, read_header, read_row, replay_rows, snapshot_rows
-from grokjax.spec.tasks import Sizes
 
 if TYPE_CHECKING:
     from grokjax.results.network import StoredNetwork
@@ -73,13 +73,7 @@ class Results:
 
     def constants(self) -> dict[str, Any]:
         """Values that all runs share, by their dotted keys."""
-        runs = self.manifest.runs
-        first = runs[0].values
-        return {
-            key: value
-            for key, value in first.items()
-            if all(key in run.values and run.values[key] == value for run in runs)
-        }
+        return constants_of(self.manifest)
 
     def summary(self, by: str | Sequence[str] | None = None) -> pd.DataFrame:
         """What the runs of each cell came to: how many of them did what, and censored medians with their intervals.
@@ -277,7 +271,7 @@ class Results:
     @property
     def prior_steps(self) -> dict[str, int]:
         """run id -> steps that its optimizer had behind it at step 0, of forked runs."""
-        return {run.run_id: run.origin.prior_steps for run in self.manifest.runs if run.origin}
+        return prior_steps_of(self.manifest)
 
     def steps_taken(self) -> tuple[int, int]:
         """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
@@ -287,20 +281,7 @@ class Results:
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, batch_size,
         status."""
-        ends = ends_of(self.path)
-        rows = []
-        for run in self.manifest.runs:
-            chunk = self.manifest.chunk_of[run.run_id]
-            end = ends.get(chunk, {}).get(run.run_id)
-            status = "running" if chunk in ends else "planned"
-            if end:
-                status = "diverged" if end["diverged"] else "ended"
-            head = {"run_id": run.run_id, "arm": run.arms[0], "arms": list(run.arms)}
-            values = {key: run.values.get(key) for key in self.manifest.keys}
-            lineage = list(run.origin.lineage) if run.origin else None
-            size = batch_size(run.values, self.manifest.bucket_of(run.run_id).sizes)
-            rows.append(head | values | {"lineage": lineage, "batch_size": size, "status": status})
-        return pd.DataFrame(rows)
+        return planned_runs(self.manifest, ends_of(self.path))
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
@@ -313,13 +294,6 @@ class Results:
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
         recorded = self.metrics()
         return recorded if metrics is None else checked_metrics(metrics, recorded, self.path)
-
-
-def batch_size(values: dict[str, Any], sizes: Sizes | None) -> float:
-    """Examples of a step; nan where they are all of a train set whose size is not known."""
-    if values["train.batch"] is not None:
-        return values["train.batch"]
-    return sizes.train if sizes else np.nan
 
 
 def _back(run_id: str, earlier: dict[str, StoredSnapshot]) -> Iterator[tuple[str, int | None]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from grokjax.results.files import RUN_ID
+from grokjax.results.run_table import NONE, RunTable
 from grokjax.spec.families import FAMILIES, validate
 from grokjax.spec.identity import run_id
 from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import OPAQUE
-from grokjax.spec.run import RunSpec
+from grokjax.spec.run import DEFAULTS, RunSpec
 from grokjax.spec.section import Families
 from grokjax.spec.walk import roles_of
 from grokjax.sweep.keys import split_key
@@ -31,19 +33,47 @@ class SpecMaker:
         self._sections: dict[tuple[str, str], Any] = {}
         self._memo = Memo()
 
-    def specs_of(self, common: Values, rows: list[Values]) -> Iterator[RunSpec]:
-        """The specs of runs that share values, and have others of their own. Raises ValueError for what is none."""
-        shared = _by_section(common)
-        families = self._families or (OPAQUE if "uses" in shared else FAMILIES)
-        shared_sections = {name: self._section(name, values, families) for name, values in shared.items()}
-        for row in rows:
-            sections = dict(shared_sections)
-            for name, values in _by_section(row).items():
-                sections[name] = self._section(name, shared.get(name, {}) | values, families)
-            missing = OF_EVERY_RUN - sections.keys()
-            if missing:
-                raise ValueError(f"a run has no {', '.join(sorted(missing))}")
-            yield RunSpec.model_construct(**sections)
+    def spec_of(self, values: Values) -> RunSpec:
+        """The spec of a run's values. Raises ValueError for what is none."""
+        sections = _by_section(values)
+        families = self._of(sections)
+        return _spec({name: self._section(name, own, families) for name, own in sections.items()})
+
+    def specs_of(self, table: RunTable, rows: np.ndarray) -> list[RunSpec]:
+        """The specs of some rows. Raises ValueError for what is none."""
+        specs: dict[int, RunSpec] = {}
+        for bucket in np.unique(table.bucket[rows]).tolist():
+            of_bucket = rows[table.bucket[rows] == bucket]
+            shared = _by_section(table.common[bucket])
+            families = self._of(shared)
+            same = {name: self._section(name, values, families) for name, values in shared.items()}
+            differ = [
+                (name, self._sections_of(name, keys, table, of_bucket, shared.get(name, {}), families))
+                for name, keys in _columns_by_section(table).items()
+            ]
+            for at, row in enumerate(of_bucket.tolist()):
+                own = {name: sections[at] for name, sections in differ if sections[at] is not None}
+                specs[row] = _spec(same | own)
+        return [specs[row] for row in rows.tolist()]
+
+    def _sections_of(
+        self, name: str, keys: list[str], table: RunTable, rows: np.ndarray, shared: Values, families: Families
+    ) -> list[Any]:
+        """The section of each row, each made once; None where a row has no such values of its own."""
+        which = np.zeros(len(rows), np.int64)
+        for key in keys:
+            column = table.columns[key]
+            which = which * (len(column.texts) + 1) + column.codes[rows] + 1
+            which = np.unique(which, return_inverse=True)[1]
+        _, first = np.unique(which, return_index=True)
+        made = []
+        for row in rows[first].tolist():
+            own = {key: table.columns[key][row] for key in keys if table.columns[key].codes[row] != NONE}
+            made.append(self._section(name, shared | own, families) if own else None)
+        return [made[at] for at in which.tolist()]
+
+    def _of(self, sections: dict[str, Values]) -> Families:
+        return self._families or (OPAQUE if "uses" in sections else FAMILIES)
 
     def _section(self, name: str, values: Values, families: Families) -> Any:
         stamp = (name, json.dumps(values, sort_keys=True))
@@ -59,6 +89,21 @@ class SpecMaker:
             raise ValueError(f"run {stored} has the values of run {expected}")
 
 
+def _spec(sections: dict[str, Any]) -> RunSpec:
+    missing = OF_EVERY_RUN - sections.keys()
+    if missing:
+        raise ValueError(f"a run has no {', '.join(sorted(missing))}")
+    return RunSpec.of(DEFAULTS | sections)
+
+
+def _columns_by_section(table: RunTable) -> dict[str, list[str]]:
+    """Section -> its keys whose values not all runs share."""
+    found: dict[str, list[str]] = {}
+    for key in table.columns:
+        found.setdefault(key.partition(".")[0], []).append(key)
+    return found
+
+
 def _by_section(values: Values) -> dict[str, Values]:
     sections: dict[str, Values] = {}
     for key, value in values.items():
@@ -68,7 +113,7 @@ def _by_section(values: Values) -> dict[str, Values]:
 
 def _validated(tree: dict[str, Any], families: Families) -> RunSpec:
     try:
-        return validate(tree, families)
+        return validate(DEFAULTS | tree, families)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

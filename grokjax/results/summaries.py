@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +24,11 @@ from grokjax.results.frames import to_arrow, to_pandas
 from grokjax.results.layout import compact_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.read import Results
+from grokjax.results.run_table import NONE
 from grokjax.results.write import seal_table
 
 EVENTS = "events"  # the column
+THRESHOLDS = "events."  # how their keys begin
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 
@@ -43,7 +44,7 @@ def write_summary(
         run_ids = ()
     table = pa.table({})
     if run_ids:
-        results = Results(folder, lambda _: (pd.DataFrame(), pd.DataFrame()), replace(manifest, run_ids=run_ids))
+        results = Results(folder, lambda _: (pd.DataFrame(), pd.DataFrame()), manifest.only(run_ids, manifest.axes))
         runs, events = derive(results, run_ids)
         planned = results.planned()
         found = runs[["run_id", *(name for name in runs if name not in planned)]]
@@ -82,11 +83,11 @@ def read_summary(manifest: Manifest, home: Path) -> Frames | None:
 
 def thresholds_stamp(manifest: Manifest, chunk: int) -> str:
     """Of all that decides, besides the records, which events are found."""
-    bucket = manifest.buckets[manifest.chunks[chunk].bucket]
-    common = {key: value for key, value in bucket.common.items() if key.startswith("events.")}
-    own = []
-    if len(common) < sum(key.startswith("events.") for key in manifest.keys):
-        for run_id in manifest.chunks[chunk].run_ids:
-            values = manifest.every_run[run_id].unshared
-            own.append({key: value for key, value in values.items() if key.startswith("events.")})
+    stored, table = manifest.chunks[chunk], manifest.table
+    common = {key: value for key, value in table.common[stored.bucket].items() if key.startswith(THRESHOLDS)}
+    own = {
+        key: [None if code == NONE else column.texts[code] for code in column.codes[stored.start : stored.stop]]
+        for key, column in table.columns.items()
+        if key.startswith(THRESHOLDS) and (column.codes[stored.start : stored.stop] != NONE).any()
+    }
     return hashlib.sha256(json.dumps([common, own], sort_keys=True).encode()).hexdigest()

@@ -39,6 +39,8 @@ from grokjax.results.left_out import NAME as BUNDLE
 from grokjax.results.left_out import LeftOut, read_left_out
 from grokjax.results.lock import NAME
 from grokjax.results.manifest import read_manifest
+from grokjax.results.shards import FOLDER as SHARDS
+from grokjax.results.shards import NAME as SHARD
 from grokjax.results.snapshots import check_snapshots
 from grokjax.results.workers import FAILED, PROGRESS, SLURM, STOP
 from grokjax.results.written import FOLDER, LIST, is_ours
@@ -157,6 +159,8 @@ def _check(read: _Read, path: Path) -> bool:
     if parts == ("sweep.yaml",):
         if path.read_bytes() != read.plan.sweep.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
+    elif place == SHARDS and len(parts) == 2 and SHARD.fullmatch(path.name):
+        read_sealed(path)
     elif place == CHUNKS and len(parts) > 3 and GROUP.fullmatch(parts[1]) and HOME.fullmatch(parts[2]):
         return _check_at_home(read, path, out.joinpath(*parts[:3]), parts[3:])
     elif is_flat(out) and place in (*CHUNK, "checkpoints"):

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from grokjax.spec.memo import Memo
+from grokjax.spec.models import Model
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.origin import Origin
 from grokjax.spec.roles import Role
-from grokjax.spec.run import FromRun, RunSpec
+from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec, Stop
 from grokjax.spec.section import Family, Section
-from grokjax.spec.shapes import by_matrix, each_its_own, is_bias, parameter_shapes, trained_shapes
-from grokjax.spec.walk import decisive, dotted, plain
+from grokjax.spec.shapes import by_matrix, each_its_own, is_bias, matches
+from grokjax.spec.tasks import Task
+from grokjax.spec.walk import SET, decisions_of, decisive, dotted, plain
 
 
 def run_id(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> str:
@@ -26,20 +28,48 @@ def run_id(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None
 
     origin: of a run with init.from_run. memo: kept from run to run where ids of many are made.
     """
-    return _digest(trajectory(spec, origin, memo))[:12]
+    kept = _trajectory(spec, origin, memo or Memo())
+    text = ", ".join(f'"{name}": {kept[name].text}' for name in sorted(kept))  # as JSON has it with sorted keys
+    return _digest_of(f"{{{text}}}")[:12]
 
 
 def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
     """Digest of the trajectory without train.steps: runs with equal ones are one run, trained for other numbers of
     steps."""
-    kept = trajectory(spec, origin)
-    del kept["train"]["steps"]
-    return _digest(kept)
+    kept = {name: part.value for name, part in _trajectory(spec, origin, Memo()).items()}
+    return _digest(kept | {"train": {key: value for key, value in kept["train"].items() if key != "steps"}})
 
 
 def program_key(spec: RunSpec) -> str:
     """Runs with equal keys compile to the same program."""
     return _digest(_whole_program(spec))[:12]
+
+
+class ProgramKeys:
+    """Keys of many runs: runs whose sections say the same of the program have the same."""
+
+    def __init__(self) -> None:
+        self._memo = Memo()
+        self._keys: dict[tuple[str, ...], str] = {}
+
+    def of(self, spec: RunSpec) -> str:
+        """`program_key(spec)`."""
+        said = tuple(
+            self._memo.of(say, value)
+            for name, say in SAID_OF_PROGRAM.items()
+            if isinstance(value := getattr(spec, name), Section)
+        )
+        if said not in self._keys:
+            self._keys[said] = program_key(spec)
+        return self._keys[said]
+
+
+def _said_of_program(default: Any, section: Section) -> str:
+    """All of a section that can decide the program; default: with which it is left out."""
+    keeps = isinstance(section, Init) and section.takes_state
+    top: dict[str, Any] = {}
+    kept = _program(section, _is_of_program, top)
+    return json.dumps([section != default, keeps, getattr(section, "name", None), kept, top], sort_keys=True)
 
 
 def program_values(spec: RunSpec) -> dict[str, Any]:
@@ -91,28 +121,72 @@ def _static(value: Any, is_kept: Any, top: dict[str, Any]) -> Any:
     return plain(value)
 
 
-def trajectory(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> dict[str, Any]:
+class _Kept(NamedTuple):
+    """What of a section decides a run, and its JSON. To be read only."""
+
+    value: Any
+    text: str
+
+
+def _kept(value: Any) -> _Kept:
+    return _Kept(value, json.dumps(value, sort_keys=True))
+
+
+def _trajectory(spec: RunSpec, origin: Origin | None, memo: Memo) -> dict[str, _Kept]:
     """The resolved spec less every value that cannot change this run; where it starts from counts by content."""
-    memo = memo or Memo()
-    kept: dict[str, Any] = {}
-    for decision, value in decisive(spec):
-        if isinstance(value, Section):
-            of_section = memo.of(_decisive, value)
-            if of_section:
-                kept[decision.name] = dict(of_section)
-        else:
-            kept[decision.name] = value
-    kept["init"].pop("distribution", None)
-    kept["init"] |= _start(spec, list(parameter_shapes(spec)), origin)
-    _spell_out(kept["optimizer"], spec.optimizer, list(trained_shapes(spec)))
+    names = memo.of(_names, spec.model, spec.task)
+    of_some = {  # what other sections decide too
+        "init": memo.of(_init, spec.init, names, origin, spec.constraint.undoes_scale and not spec.init.frozen),
+        "optimizer": memo.of(_optimizer, spec.optimizer, names, spec.init),
+        "stop": memo.of(_stop, spec.stop, spec.events, spec.log),
+    }
+    kept: dict[str, _Kept] = {}
+    for decision in decisions_of(RunSpec):
+        name, value = decision.name, getattr(spec, decision.name)
+        if name in of_some:
+            kept[name] = of_some[name]
+        elif isinstance(value, Section):
+            if (part := memo.of(OF_ITSELF[name], value)) is not None:
+                kept[name] = part
+        elif decision.default is SET or value != decision.default:
+            kept[name] = _kept(value)
     if spec.init.is_stored and not spec.draws_in_steps:
         del kept["seed"]  # the split carries its own
-    if spec.constraint.undoes_scale and not spec.init.frozen:
-        del kept["init"]["scale"]
-    if spec.stop.after_generalization is not None:
-        rule = {"generalization": spec.events.generalization, "hold": spec.events.hold}
-        kept["stop"]["rule"] = rule | {"every": spec.log.every, "eval_every": spec.log.eval_every}
     return kept
+
+
+def _of_itself(default: Any, section: Section) -> _Kept | None:
+    """None of a section that decides nothing, or is left out with its default."""
+    if default is not SET and section == default:
+        return None
+    value = _decisive(section)
+    return _kept(value) if value else None
+
+
+def _names(model: Model, task: Task) -> tuple[str, ...]:
+    return tuple(model.shapes(task))
+
+
+def _init(init: Init, names: tuple[str, ...], origin: Origin | None, scale_is_undone: bool) -> _Kept:
+    value = {key: inner for key, inner in _decisive(init).items() if key != "distribution"}
+    value |= _start(init, list(names), origin)
+    if scale_is_undone:
+        del value["scale"]
+    return _kept(value)
+
+
+def _optimizer(optimizer: Optimizer, names: tuple[str, ...], init: Init) -> _Kept:
+    value = _decisive(optimizer)
+    _spell_out(value, optimizer, [name for name in names if not any(matches(key, name) for key in init.frozen)])
+    return _kept(value)
+
+
+def _stop(stop: Stop, events: Events, log: Log) -> _Kept:
+    value = _decisive(stop)
+    if stop.after_generalization is not None:
+        rule = {"generalization": events.generalization, "hold": events.hold}
+        value["rule"] = rule | {"every": log.every, "eval_every": log.eval_every}
+    return _kept(value)
 
 
 def _spell_out(kept: dict[str, Any], optimizer: Optimizer, names: list[str]) -> None:
@@ -147,9 +221,8 @@ def _decisive(section: Section) -> dict[str, Any]:
     return kept
 
 
-def _start(spec: RunSpec, names: list[str], origin: Origin | None) -> dict[str, Any]:
+def _start(init: Init, names: list[str], origin: Origin | None) -> dict[str, Any]:
     """What of `init` counts otherwise than as it stands."""
-    init = spec.init
     start: dict[str, Any] = {}
     distribution = {} if init.is_stored else each_its_own(init.distribution, names)
     if distribution:
@@ -185,4 +258,13 @@ def file_digest(path: str) -> str:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+    return _digest_of(json.dumps(value, sort_keys=True))
+
+
+def _digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# of each key of a run, told its default: functions that a memo knows again
+OF_ITSELF = {decision.name: partial(_of_itself, decision.default) for decision in decisions_of(RunSpec)}
+SAID_OF_PROGRAM = {decision.name: partial(_said_of_program, decision.default) for decision in decisions_of(RunSpec)}

@@ -9,17 +9,25 @@ from grokjax.spec.section import Section
 
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
+MOST = 300_000  # results kept: where each run has sections of its own (drawn values) all would be as much as the runs
 
 
 class Memo:
-    """Results of functions of a section, kept by the section itself, not by its values."""
+    """Results of functions of sections, kept by the sections themselves, not by their values."""
 
     def __init__(self) -> None:
-        self._kept: dict[tuple[Any, ...], tuple[Section, Any]] = {}
+        self._kept: dict[tuple[Any, ...], tuple[Any, ...]] = {}
 
     def of(self, function: Callable[..., T], section: Section, *more: Any) -> T:
         """function(section, *more); what it returns is handed out again, and so to be read only."""
-        key = (function, id(section), *more)
-        if key not in self._kept:
-            self._kept[key] = section, function(section, *more)  # the section is held, so that its id stays its own
-        return self._kept[key][1]
+        key = (function, id(section), *map(_stamp, more)) if more else (function, id(section))
+        kept = self._kept.get(key)
+        if kept is None:  # sections are held, so that their ids stay their own
+            if len(self._kept) >= MOST:
+                self._kept.clear()
+            kept = self._kept[key] = (function(section, *more), section, more)
+        return kept[0]
+
+
+def _stamp(item: Any) -> Any:
+    return id(item) if isinstance(item, Section) else item

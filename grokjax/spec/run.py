@@ -5,7 +5,7 @@ The classes hold values and facts, and nothing that needs JAX. How YAML becomes 
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SerializeAsAny
 
@@ -185,6 +185,17 @@ class RunSpec(Section):
     engine: Engine = Engine()
     uses: Annotated[Uses | None, Role(later=True)] = None
 
+    @classmethod
+    def of(cls, sections: dict[str, Any]) -> RunSpec:
+        """A spec of right sections, all of them: as `model_construct` makes it, at a tenth of the time. `sections` is
+        kept, and not to be changed."""
+        spec = cls.__new__(cls)
+        object.__setattr__(spec, "__dict__", sections)
+        object.__setattr__(spec, "__pydantic_fields_set__", GIVEN)
+        object.__setattr__(spec, "__pydantic_extra__", None)
+        object.__setattr__(spec, "__pydantic_private__", None)
+        return spec
+
     @property
     def batch_size(self) -> int:
         """Examples of a step. With `task.online`, and no batch yet, 1."""
@@ -195,3 +206,7 @@ class RunSpec(Section):
         """Whether the seed decides more than how a run starts."""
         noisy = self.noise != Noise() or any(part.draws for part in self.optimizer.parts)
         return self.train.batch is not None or noisy
+
+
+DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
+GIVEN = set(DEFAULTS)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from grokjax.spec.run import FromRun
 from grokjax.sweep.axes import Axis, read_parameters, read_zip
 from grokjax.sweep.keys import BY_MATRIX, DISTRIBUTION, FROM_RUN, TOP, is_table, split_key, suggest
-from grokjax.sweep.layers import Layer, Mistakes, flatten
+from grokjax.sweep.layers import NOTHING, Layer, Mistakes, by_section, flatten
 from grokjax.sweep.load import Mistake
 from grokjax.sweep.nodes import Keys, describe, or_out
 from grokjax.sweep.settings import Settings
@@ -26,6 +27,20 @@ class Arm:
     before: list[Layer]  # what the axes win over: top-level base, the arm's base
     fixed: Layer  # --set, which wins over the axes
     axes: list[Axis]
+
+    @cached_property
+    def by_section(self) -> dict[str, tuple[list[Layer], Layer]]:
+        """What of `before` and `fixed` is of each section, and of those that only the axes have: nothing."""
+        axes: Layer = {key: NOTHING for axis in self.axes for key in axis.keys}
+        layers = [by_section(layer) for layer in (*self.before, self.fixed)]
+        names = dict.fromkeys(name for layer in (*layers, by_section(axes)) for name in layer)
+        parts = {name: [layer.get(name, {}) for layer in layers] for name in names}
+        return {name: (own[:-1], own[-1]) for name, own in parts.items()}
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """As its runs have it: they are of this arm."""
+        return (self.name,)
 
 
 def read_arms(settings: Settings, mistakes: Mistakes) -> list[Arm]:

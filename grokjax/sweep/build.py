@@ -6,40 +6,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from grokjax.spec.run import RunSpec
+from grokjax.spec.run import DEFAULTS, RunSpec
 from grokjax.sweep.explain import report
 from grokjax.sweep.keys import FAMILY_PATHS, families_of, family_paths, key_problem, split_key, without_matrix
 from grokjax.sweep.layers import Layer, Mistakes, upwards
 from grokjax.sweep.nodes import describe
 from grokjax.sweep.synonyms import value_hint
 
-DEFAULTS = {name: field.default for name, field in RunSpec.model_fields.items()}  # frozen, so they can be shared
 
-
-def build(layer: Layer, mistakes: Mistakes) -> tuple[RunSpec, set[str]]:
-    """The typed spec of a flat layer, and the sections with mistakes, which are left at their defaults.
-
-    Mistakes are reported where their values stand.
-    """
-    grouped: dict[str, Layer] = {}
-    for key, item in layer.items():
-        grouped.setdefault(key.partition(".")[0], {})[key] = item
-    values: dict[str, Any] = {}
-    broken: set[str] = set()
-    for section, items in grouped.items():
-        stamp = (section, *((key, repr(item.value)) for key, item in items.items()))
-        if stamp not in mistakes.built:
-            made = _build_section(section, items, mistakes)
-            if made is None:
-                broken.add(section)
-                continue
-            mistakes.built[stamp] = made
-        values[section] = mistakes.built[stamp]
-    return RunSpec.model_construct(**(DEFAULTS | values)), broken
-
-
-def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
-    """One typed section (or the seed), or None with its mistakes reported."""
+def build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
+    """The typed section of its keys, or None with its mistakes reported where their values stand."""
     names, good = _named_families(section, items, mistakes)
     nested: dict[str, Any] = {}
     for key, item in items.items():
@@ -55,7 +31,7 @@ def _build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
         likeliest = names[section] or families_of(section, keys, mistakes.families)[0]
         nested.setdefault(section, {})["name"] = likeliest
     try:
-        spec = RunSpec.model_validate(nested, context={"families": mistakes.families})
+        spec = RunSpec.model_validate(DEFAULTS | nested, context={"families": mistakes.families})
     except ValidationError as error:
         for problem in error.errors(include_url=False):
             report(problem, items, mistakes)

@@ -169,7 +169,8 @@ def _within(key: str, runs: list[Run]) -> list[str]:
 
     Of a matrix that is in a group in some runs only, its optimizer's name tells that.
     """
-    values = [_value_at(key, run) for run in runs]
+    words = split_key(key)
+    values = [_value_at(words, run) for run in runs]
     if not any(isinstance(value, dict) for value in values):
         return [key]
     flats = [dotted({key: spec_plain(value)}) for value in values if isinstance(value, dict)]
@@ -182,17 +183,17 @@ def _within(key: str, runs: list[Run]) -> list[str]:
     return found
 
 
-def _value_at(key: str, run: Run) -> Any:
+def _value_at(words: Sequence[str], run: Run) -> Any:
     value: Any = run.spec
-    for word in split_key(key):
+    for word in words:
         value = value.get(word) if isinstance(value, dict) else getattr(value, word, None)
     return value
 
 
 def _is_key(key: str, runs: list[Run]) -> bool:
     """Whether one of the runs has a key."""
-    above, last = ".".join(split_key(key)[:-1]), split_key(key)[-1]
-    sections = [_value_at(above, run) if above else run.spec for run in runs]
+    *above, last = split_key(key)
+    sections = (_value_at(above, run) for run in runs)
     return any(isinstance(section, dict) or hasattr(section, last) for section in sections)
 
 

@@ -29,7 +29,7 @@ from grokjax.sweep.nodes import Keys, describe, or_out
 SECTIONS = tuple(name for name in RUN_KEYS if name != "seed")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Value:
     """One value of a layer, and where it and its key stand (paths in the file, or None for --set)."""
 
@@ -40,6 +40,25 @@ class Value:
 
 
 Layer = dict[str, Value]
+MOST_KNOWN = 50_000
+NOTHING = Value(None, None, None)
+
+
+def by_section(layer: Layer) -> dict[str, Layer]:
+    """Section -> its keys of a layer."""
+    found: dict[str, Layer] = {}
+    for key, item in layer.items():
+        found.setdefault(key.partition(".")[0], {})[key] = item
+    return found
+
+
+class Known(dict[tuple, Any]):
+    """What was made before. It forgets all where it would become as much as the runs of a sweep of drawn values."""
+
+    def __setitem__(self, stamp: tuple, made: Any) -> None:
+        if len(self) >= MOST_KNOWN:
+            self.clear()
+        super().__setitem__(stamp, made)
 
 
 @dataclass
@@ -50,7 +69,8 @@ class Mistakes:
     found: set[Mistake] = field(default_factory=set)
     notes: dict[str, None] = field(default_factory=dict)
     families: Families = field(default_factory=lambda: FAMILIES)
-    built: dict[tuple, Any] = field(default_factory=dict)  # sections that were found right, by their values
+    built: Known = field(default_factory=lambda: Known())  # sections, by their values
+    right: Known = field(default_factory=lambda: Known())  # what was checked and found right, by its sections
     memo: Memo = field(default_factory=Memo)
 
     def at(self, path: Keys | None, key: str, what: str) -> None:

@@ -38,7 +38,7 @@ def resolve(spec: RunSpec, explicit: set[str], parent: Parent | None = None, mem
         "optimizer": optimizer,
         "events": memo.of(_with_floor, spec.events, spec.loss.spike_floor),
     }
-    spec = spec.model_copy(update=update)
+    spec = RunSpec.of(vars(spec) | update)
     return _with_names_of_frozen(spec) if spec.init.frozen else spec
 
 
@@ -65,7 +65,7 @@ def with_answers(spec: RunSpec, broken: Collection[str], memo: Memo) -> RunSpec:
     """With what a task's answers are where its loss says it: shapes follow from that, so it comes first."""
     if "task" in broken or "loss" in broken:
         return spec
-    return spec.model_copy(update={"task": memo.of(_with_loss, spec.task, spec.loss)})
+    return RunSpec.of(vars(spec) | {"task": memo.of(_with_loss, spec.task, spec.loss)})
 
 
 def _with_loss(task: Task, loss: Loss) -> Task:

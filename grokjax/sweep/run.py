@@ -11,20 +11,20 @@ from grokjax.spec.families import FAMILIES, with_families
 from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import Own
-from grokjax.spec.run import RunSpec
+from grokjax.spec.run import DEFAULTS, RunSpec
 from grokjax.spec.section import Families
 from grokjax.sweep import check, resolve
 from grokjax.sweep.arms import Arm
-from grokjax.sweep.build import build
+from grokjax.sweep.build import build_section
 from grokjax.sweep.keys import FROM_RUN
-from grokjax.sweep.layers import Layer, Mistakes, Value, overlay, place_of
+from grokjax.sweep.layers import Layer, Mistakes, Value, by_section, overlay, place_of
 from grokjax.sweep.parents import Answer, Lookup, Parent, ParentError, origin_of
 
 OF_TASK = ("file", "targets", "test_file", "test_targets", "split.rows")
 PATHS = ("init.from_file", f"{FROM_RUN}.results", *(f"task.{word}" for word in OF_TASK))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Run:
     run_id: str
     spec: RunSpec
@@ -52,12 +52,20 @@ class Sweep:
         return with_families(self.own.families) if self.own else FAMILIES
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class MadeRun:
     """A run, and what is to be said of it."""
 
     run: Run
-    notes: list[str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One section at a point of an arm. value: None where it is wrong, which was reported."""
+
+    layer: Layer
+    value: Any
 
 
 def run_ids(made: list[MadeRun]) -> str:
@@ -67,12 +75,58 @@ def run_ids(made: list[MadeRun]) -> str:
 
 def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> list[MadeRun]:
     """The run at one point, or one for each stored run it starts from; none where mistakes were reported."""
-    layer = overlay([*arm.before, values, arm.fixed], mistakes.families)
+    parts = _parts(arm, values, mistakes)
+    broken = {name for name, part in parts.items() if part.value is None}
+    made = {name: part.value for name, part in parts.items() if part.value is not None}
+    spec = resolve.with_answers(RunSpec.of(DEFAULTS | made), broken, mistakes.memo)
+    notes, parents = _checked(spec, parts, broken, mistakes, lookup)
+    if notes is None or mistakes.found:
+        return []
+    explicit = {key for part in parts.values() for key in part.layer}
+    return [MadeRun(_run(arm, spec, explicit, parent, mistakes.memo), notes) for parent in parents or (None,)]
+
+
+def _parts(arm: Arm, values: Layer, mistakes: Mistakes) -> dict[str, Part]:
+    """Each section that is given, made once for all points that give it alike."""
+    at_point = by_section(values)
+    parts = {}
+    for section, (before, fixed) in arm.by_section.items():
+        own = at_point.get(section, {})
+        stamp = (arm.name, section, *((key, item.path, repr(item.value)) for key, item in own.items()))
+        part = mistakes.built.get(stamp)
+        if part is None:
+            part = mistakes.built[stamp] = _part(section, [*before, own, fixed], mistakes)
+        if part.layer:
+            parts[section] = part
+    return parts
+
+
+def _part(section: str, layers: list[Layer], mistakes: Mistakes) -> Part:
+    layer = overlay(layers, mistakes.families)
     for key in PATHS:
         if key in layer:
             layer[key] = _located(layer[key], mistakes)
-    spec, broken = build(layer, mistakes)
-    spec = resolve.with_answers(spec, broken, mistakes.memo)
+    stamp = (section, *((key, repr(item.value)) for key, item in layer.items()))
+    if stamp not in mistakes.built:  # another arm may have it too, and its mistakes stand elsewhere
+        made = build_section(section, layer, mistakes) if layer else None
+        if made is None:
+            return Part(layer, None)
+        mistakes.built[stamp] = made
+    return Part(layer, mistakes.built[stamp])
+
+
+def _checked(
+    spec: RunSpec, parts: dict[str, Part], broken: set[str], mistakes: Mistakes, lookup: Lookup
+) -> tuple[tuple[str, ...] | None, tuple[Parent, ...]]:
+    """What is to be said of a run, None where it is wrong, which is reported; and the stored runs it starts from.
+
+    A seed takes part in no check but those of a user's own families.
+    """
+    seed = None if mistakes.families is FAMILIES else spec.seed
+    stamp = (seed, *(id(value) for name, value in vars(spec).items() if name != "seed"))
+    if stamp in mistakes.right:
+        return mistakes.right[stamp][0], ()
+    layer = {key: item for part in parts.values() for key, item in part.layer.items()}
     wrong = set(broken)
 
     def report(key: str, what: str, *related: str) -> None:
@@ -88,17 +142,18 @@ def make_runs(arm: Arm, values: Layer, mistakes: Mistakes, lookup: Lookup) -> li
         except ParentError as error:
             report(f"{FROM_RUN}.{error.key}", str(error))
         check.check_parents(spec, answer.parents, report, broken)
-    if wrong or mistakes.found:
-        return []
-    notes = [*check.warnings(spec, set(layer)), *answer.notes]
-    explicit = set(layer)
-    return [MadeRun(_run(arm, spec, explicit, parent, mistakes.memo), notes) for parent in answer.parents or (None,)]
+    if wrong:
+        return None, ()
+    notes = (*check.warnings(spec, set(layer)), *answer.notes)
+    if spec.init.from_run is None:
+        mistakes.right[stamp] = notes, spec  # the spec is held, so that ids of its sections stay theirs
+    return notes, answer.parents
 
 
 def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, memo: Memo) -> Run:
     wanted, spec = spec.init.from_run, resolve.resolve(spec, explicit, parent, memo)
     origin = origin_of(parent, wanted) if parent and wanted else None
-    return Run(identity.run_id(spec, origin, memo), spec, (arm.name,), origin)
+    return Run(identity.run_id(spec, origin, memo), spec, arm.names, origin)
 
 
 def _located(item: Value, mistakes: Mistakes) -> Value:

@@ -1,0 +1,77 @@
+"""What a plan says of its runs, as the columns of a data frame: nothing is looked at run by run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from grokjax.results.manifest import Manifest
+from grokjax.results.run_table import NONE, Column
+
+
+def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]]]) -> pd.DataFrame:
+    """One row a run, in the sweep's order: see `Results.planned`. ends: of the runs of each chunk that have ended."""
+    table, order = manifest.table, manifest.order
+    arms = table.arms.rows(order)
+    origin = table.origin.rows(order)
+    columns: dict[str, Any] = {
+        "run_id": _series(Column(np.arange(len(order)), ()), table.ids.take(order).to_pylist()),
+        "arm": _series(arms, [names[0] for names in arms.levels]),
+        "arms": _series(arms, arms.levels),
+    }
+    for key in manifest.keys:
+        column = table.column(key).rows(order)
+        columns[key] = _series(column, column.levels)
+    columns["lineage"] = _series(origin, [stored["lineage"] for stored in origin.levels])
+    columns["batch_size"] = _batch_sizes(manifest)
+    columns["status"] = _statuses(manifest, ends)
+    return pd.DataFrame(columns)
+
+
+def _series(column: Column, values: list[Any]) -> Any:
+    """The value of each row, None where it has none; of the type that pandas takes for the values that there are."""
+    there, which = np.unique(column.codes, return_inverse=True)
+    kept = pd.Series([None if code == NONE else values[code] for code in there.tolist()])
+    return kept.array.take(which)
+
+
+def _batch_sizes(manifest: Manifest) -> Any:
+    """Examples of a step; nan where they are all of a train set whose size is not known."""
+    column = manifest.table.column("train.batch").rows(manifest.order)
+    batches = [value if value is not None else NONE for value in column.levels]
+    given = np.array([*batches, NONE], object)[column.codes]
+    sizes = [np.nan if bucket.sizes is None else bucket.sizes.train for bucket in manifest.buckets]
+    whole = np.array(sizes, object)[manifest.table.bucket[manifest.order]]
+    return pd.Series(np.where(given == NONE, whole, given).tolist()).array
+
+
+def _statuses(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]]]) -> Any:
+    words = ["planned", "running", "ended", "diverged"]
+    status = np.zeros(len(manifest.table), np.int32)
+    for index, of_chunk in ends.items():
+        if 0 <= index < len(manifest.chunks):
+            chunk = manifest.chunks[index]
+            found = [of_chunk.get(run_id) for run_id in chunk.run_ids]
+            status[chunk.start : chunk.stop] = [1 if end is None else 3 if end["diverged"] else 2 for end in found]
+    return _series(Column(status[manifest.order], ()), words)
+
+
+def constants_of(manifest: Manifest) -> dict[str, Any]:
+    """Values that all runs of the sweep share, by their dotted keys."""
+    constants = {}
+    for key, value in manifest.runs[0].values.items():
+        column = manifest.table.column(key).rows(manifest.order)
+        if not (column.codes == NONE).any() and all(column.levels[code] == value for code in column.used):
+            constants[key] = value
+    return constants
+
+
+def prior_steps_of(manifest: Manifest) -> dict[str, int]:
+    """Run id -> steps that its optimizer had behind it at step 0, of forked runs."""
+    origin = manifest.table.origin
+    rows = manifest.order[origin.codes[manifest.order] != NONE]
+    run_ids = manifest.table.ids.take(rows).to_pylist()
+    return {run_id: origin[row]["begun"] for run_id, row in zip(run_ids, rows.tolist(), strict=True)}
