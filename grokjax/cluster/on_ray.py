@@ -135,8 +135,11 @@ def _plan_here(plan: Plan, cores: int | None, arguments: tuple[Any, ...]) -> lis
 def train_on_workers(
     ray: Any, out: Path, chunks: Mapping[int, int], per_worker: Mapping[str, float], other_device: bool, say: Say
 ) -> None:
-    """Train chunks, each by a task. chunks: number -> how long it is, against the others. Raises WorkerError where some could not be, after all were tried; Interrupted at
-    Ctrl-C, when those at work have stopped."""
+    """Train chunks, each by a task.
+
+    chunks: number -> how long it is, against the others. Raises WorkerError where some could not be trained, after all
+    were tried; Interrupted at Ctrl-C, when those at work have stopped.
+    """
     from grokjax.results.workers import ask_to_stop, may_go_on
 
     may_go_on(out)
