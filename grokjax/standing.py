@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from grokjax.analysis.median_text import reached
 from grokjax.live import size
@@ -16,11 +18,11 @@ from grokjax.results.activity import (
     STOPPED,
     TRAINING,
     Activity,
-    Standing,
     activity,
     going_on,
-    standings,
+    states_of,
 )
+from grokjax.results.derived import stored_runs
 from grokjax.spec.wording import count_text, span
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from grokjax.results.catalog import Entry
     from grokjax.results.read import Results
 
+NEEDED = ["arm", "status", "outcome", "last_step", "fit_step", "generalization_step", "slingshots", "train.steps"]
 MOST_FAILURES = 5  # that are told
 DONE = (ENDED, DIVERGED)
 COLUMNS = ("results", "ended", "to go", "generalized", "last write", "size")  # of a list; the last are left out first
@@ -41,19 +44,29 @@ def outcome_text(results: Results, now: float | None = None) -> str:
     Runs that train still count as not there yet, so that k of n grows, and a median is never that of the quick ones.
     """
     does = activity(results.path)
-    stands = standings(results.path, results.manifest, does.holder is not None)
-    runs = results.runs()
+    runs = _runs(results)
+    states = states_of(runs, does.holder is not None)
     head = f"{results.manifest.name}: {count_text(len(runs), 'run')}"
     run_steps, lane_steps = results.steps_taken()
     if lane_steps:
         head += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
-    lines = [head, *_activity_lines(results, does, stands, time.time() if now is None else now)]
-    for arm, group in runs.groupby("arm", sort=False):
-        lines += _arm_lines(str(arm), group, stands)
+    left = int((~np.isin(states, DONE)).sum())
+    lines = [head, *_activity_lines(results, does, left, time.time() if now is None else now)]
+    for arm, rows in runs.groupby("arm", sort=False).indices.items():
+        lines += _arm_lines(str(arm), runs.iloc[rows], states[rows])
     return "\n".join(lines)
 
 
-def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Standing], now: float) -> list[str]:
+def _runs(results: Results) -> pd.DataFrame:
+    """What is needed of `Results.runs()`: a million runs have few columns then."""
+    stored = stored_runs(results.path, NEEDED)
+    if stored is None:
+        stored = results.runs()[NEEDED]
+    return stored
+
+
+def _activity_lines(results: Results, does: Activity, left: int, now: float) -> list[str]:
+    """left: runs that have not ended."""
     written = "nothing written yet" if does.written is None else f"last write {ago(now - does.written)}"
     failed = [f"chunk {one.chunk} failed on {one.host}: {one.what}" for one in does.failures[:MOST_FAILURES]]
     if len(does.failures) > MOST_FAILURES:
@@ -61,7 +74,6 @@ def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Stand
     if does.holder:
         rate = f", {does.rate:,.0f} run-steps/s" if does.rate else ""
         return [f"trains now: {does.holder}{rate}, {written}", *failed]
-    left = sum(stand.state not in DONE for stand in stands.values())
     if not left:
         return [f"all have ended; {written}"]
     command = going_on(results.path, results.manifest)
@@ -69,24 +81,23 @@ def _activity_lines(results: Results, does: Activity, stands: Mapping[str, Stand
     return [head, f"  {command}", *failed]
 
 
-def _arm_lines(arm: str, runs: pd.DataFrame, stands: Mapping[str, Standing]) -> list[str]:
-    rows: list[Any] = runs.to_dict("records")
-    states = Counter(stands[row["run_id"]].state for row in rows)
+def _arm_lines(arm: str, runs: pd.DataFrame, states: np.ndarray) -> list[str]:
+    counts = Counter(states.tolist())
     parts = []
-    ended = sum(states[state] for state in DONE)
+    ended = sum(counts[state] for state in DONE)
     if ended:
         outcomes = ", ".join(f"{count:,} {name}" for name, count in runs["outcome"].value_counts().items())
         parts.append(f"{ended:,} ended ({outcomes})")
     parts += [
-        f"{states[state]:,} {state} at {_steps([row for row in rows if stands[row['run_id']].state == state], stands)}"
+        f"{counts[state]:,} {state} at {_steps(runs[states == state])}"
         for state in (TRAINING, STOPPED)
-        if states[state]
+        if counts[state]
     ]
-    if states[QUEUED]:
-        parts.append(f"{states[QUEUED]:,} {QUEUED}")
+    if counts[QUEUED]:
+        parts.append(f"{counts[QUEUED]:,} {QUEUED}")
     with_events, events = int((runs["slingshots"] > 0).sum()), int(runs["slingshots"].sum())
     line = f"arm {arm}: {', '.join(parts)}; {with_events:,} with slingshots ({events:,} in all)"
-    begun = runs[[stands[run_id].state != QUEUED for run_id in runs["run_id"]]]
+    begun = runs[states != QUEUED]
     if begun.empty:
         return [line]
     so_far = " so far" if ended < len(begun) else ""
@@ -94,10 +105,9 @@ def _arm_lines(arm: str, runs: pd.DataFrame, stands: Mapping[str, Standing]) -> 
     return [line, "  " + "; ".join(reached(begun[column]).text(what) for column, what in did.items())]
 
 
-def _steps(rows: Sequence[Mapping[str, Any]], stands: Mapping[str, Standing]) -> str:
+def _steps(runs: pd.DataFrame) -> str:
     """`step 100 to 300 of 4,000`, of runs that have begun."""
-    at = [stands[row["run_id"]].step or 0 for row in rows]
-    planned = [int(row["train.steps"]) for row in rows]
+    at, planned = ([int(step) for step in runs[name].unique()] for name in ("last_step", "train.steps"))
     return f"step {span(at)} of {span(planned)}"
 
 

@@ -18,19 +18,29 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+import pandas as pd
+
 import grokjax
+from grokjax.analysis.summary import EVENT_COLUMNS, NOTHING
 from grokjax.plan import plan
 from grokjax.plan.plan import Device, make_plan
 from grokjax.results.chunk_plan import chunk_plan
+from grokjax.results.commits import Commit, create_commit
 from grokjax.results.describe import write_manifest
+from grokjax.results.layout import compact_file, home_of
 from grokjax.results.manifest import read_manifest
+from grokjax.results.read import Results
+from grokjax.results.summaries import write_summary
+from grokjax.standing import outcome_text
 from grokjax.sweep.expand import load_sweep
 
 RUNS_A_CHUNK = 100
+METRICS = ("train/loss", "train/loss_max", "train/accuracy", "test/loss", "test/accuracy", "norm/total")
 DEVICE = Device("cpu", "made up", 4, 2**34, "none")
 SWEEP = """
 name: scale
@@ -82,12 +92,66 @@ def planned(folder: Path) -> Iterator[None]:
     results.constants()
 
 
+def make_up_ends(folder: Path) -> Iterator[None]:
+    """Commits and summaries of all chunks, as if they had been trained; of records there is no byte."""
+    out = folder / "out"
+    manifest = read_manifest(out)
+    yield
+    for index, chunk in enumerate(manifest.chunks):
+        home = home_of(out, index)
+        home.mkdir(parents=True)
+        attempt = f"{index:012x}"
+        compact_file(home, "curves", attempt).touch()
+        steps = tuple([60] * len(chunk.run_ids))
+        files = {compact_file(home, "curves", attempt).name: "0" * 64}
+        ended = Commit(index, attempt, DEVICE.text, 5, 6000, 6000, METRICS, chunk.run_ids, steps, {}, files)
+        create_commit(home, ended)
+        path = compact_file(home, "summary", attempt)
+        write_summary(made_up, manifest, index, folder, path)
+
+
+def made_up(results: Results, run_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """What `derive` finds, of nothing: every run fits, and every other generalizes."""
+    runs, count = results.planned(), len(run_ids)
+    found = pd.DataFrame({"run_id": run_ids} | {name: [value] * count for name, value in NOTHING.items()})
+    found["last_step"], found["outcome"], found["fit_step"] = 60.0, "generalized", 20.0
+    found["generalization_step"] = np.where(np.arange(count) % 2, 40.0, np.nan)
+    finals = {f"final/{name}": np.full(count, 0.5, np.float32) for name in METRICS}
+    events = pd.DataFrame({name: [None] * count for name in EVENT_COLUMNS})
+    events["run_id"], events["kind"], events["step"] = run_ids, "fit", 20
+    numbers = dict.fromkeys(("value", "norm_jump", "floor"), "float64")
+    return runs.merge(found.assign(**finals), on="run_id"), events.astype(numbers)
+
+
+def first_derivation(folder: Path) -> Iterator[None]:
+    """runs() of a directory that was just trained: the summaries of all chunks become two tables."""
+    results = grokjax.open_results(folder / "out")
+    yield
+    results.runs()
+
+
+def derived(folder: Path) -> Iterator[None]:
+    """runs() after that, with the directory opened."""
+    yield
+    grokjax.open_results(folder / "out").runs()
+
+
+def status(folder: Path) -> Iterator[None]:
+    """What `grokjax status` says."""
+    yield
+    outcome_text(grokjax.open_results(folder / "out"))
+
+
 STEPS: dict[str, Step] = {
     "expand": expand,
     "plan and store": plan_and_store,
     "open the plan": open_manifest,
     "a worker's chunk": one_chunk,
     "planned()": planned,
+    "make up the ends": make_up_ends,
+    "runs(), first": first_derivation,
+    "runs(), derived": derived,
+    "status": status,
 }
 
 

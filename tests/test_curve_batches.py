@@ -38,7 +38,7 @@ def results(tmp_path_factory) -> Results:
 
 @pytest.fixture
 def budget(results: Results, monkeypatch: pytest.MonkeyPatch):
-    dense = curve_batches.values_of(results)[results.run_ids[0]]["log.dense_first"]
+    dense = results.manifest.every_run[results.run_ids[0]].values["log.dense_first"]
 
     def allow(runs: float, metrics: int) -> None:
         monkeypatch.setattr(curve_batches, "BUDGET", runs * metrics * (RECORDS + dense))

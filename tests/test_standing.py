@@ -20,7 +20,7 @@ import grokjax
 from grokjax.analysis.median_text import reached
 from grokjax.cli import app
 from grokjax.launch import run
-from grokjax.results.activity import activity, run_command, standings
+from grokjax.results.activity import activity, run_command, states_of
 from grokjax.results.lock import holder, locked
 from grokjax.standing import ago
 from grokjax.sweep.load import read_value
@@ -49,8 +49,7 @@ def status(out: Path) -> str:
 
 
 def counted(out: Path, trains: bool) -> Counter[str]:
-    manifest = grokjax.open_results(out).manifest
-    return Counter(stand.state for stand in standings(out, manifest, trains).values())
+    return Counter(states_of(grokjax.open_results(out).runs(), trains).tolist())
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +81,8 @@ def test_runs_that_were_stopped_wait_or_have_ended_are_told_apart(interrupted: P
     assert "nan" not in text
     assert "training" not in text
     assert "nothing trains there, last write" in text
-    for stand in standings(interrupted, results.manifest, trains=False).values():
-        assert (stand.step is None) == (stand.state == "queued")
+    runs = results.runs()
+    assert (runs["last_step"].isna() == (states_of(runs, trains=False) == "queued")).all()
 
 
 def test_while_a_process_holds_the_directory_its_runs_train(interrupted: Path):

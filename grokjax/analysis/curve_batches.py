@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from grokjax.analysis.cells import values_of
 from grokjax.analysis.thinning import largest_since
 from grokjax.results.follow import follow
 from grokjax.results.read import Results
@@ -62,13 +61,12 @@ def in_batches(results: Results, runs: Sequence[str], metrics: int | None = None
 
 
 def _batches(results: Results, runs: Sequence[str], metrics: int | None) -> Iterator[list[str]]:
-    order = [run_id for chunk in results.manifest.chunks for run_id in chunk.run_ids]
-    position = {run_id: index for index, run_id in enumerate(order)}
-    values = values_of(results)
+    stored = results.manifest.every_run
+    values = {run_id: stored[run_id].values for run_id in runs}
     metrics = len(results.metrics()) if metrics is None else metrics
     batch: list[str] = []
     room = BUDGET
-    for run_id in sorted(runs, key=position.__getitem__):
+    for run_id in sorted(runs, key=results.manifest.table.row_of):
         size = max(1, metrics) * _records(values[run_id])
         if batch and size > room:
             yield batch
@@ -81,8 +79,8 @@ def _batches(results: Results, runs: Sequence[str], metrics: int | None) -> Iter
 
 def fit_at_once(results: Results, runs: Sequence[str], metrics: int) -> bool:
     """Whether so many metrics of the runs are no more than one batch."""
-    values = values_of(results)
-    return sum(max(1, metrics) * _records(values[run_id]) for run_id in runs) <= BUDGET
+    stored = results.manifest.every_run
+    return sum(max(1, metrics) * _records(stored[run_id].values) for run_id in runs) <= BUDGET
 
 
 def _records(values: dict) -> float:

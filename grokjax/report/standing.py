@@ -13,7 +13,7 @@ from grokjax.analysis.cells import is_missing
 from grokjax.analysis.events import MEANINGS, OUTCOMES
 from grokjax.analysis.median_text import reached
 from grokjax.report.colors import legible
-from grokjax.results.activity import QUEUED, STOPPED, TRAINING, activity, standings
+from grokjax.results.activity import QUEUED, STOPPED, TRAINING, activity, states_of
 from grokjax.results.read import Results
 from grokjax.spec.wording import count_text
 
@@ -40,11 +40,8 @@ def came_to(results: Results, runs: pd.DataFrame) -> list[str]:
     outcomes = list(runs["outcome"])
     if not any(map(is_missing, outcomes)):
         return outcomes
-    stands = standings(results.path, results.manifest, activity(results.path).holder is not None)
-    return [
-        stands[run_id].state if is_missing(outcome) else outcome
-        for run_id, outcome in zip(runs["run_id"], outcomes, strict=True)
-    ]
+    states = states_of(runs, activity(results.path).holder is not None)
+    return [str(state) if is_missing(outcome) else outcome for state, outcome in zip(states, outcomes, strict=True)]
 
 
 def sweep_state(states: Sequence[str], written: float | None) -> str:

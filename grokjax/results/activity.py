@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from grokjax.results.chunks import ends_of, meta_of, while_it_trains
+import numpy as np
+import pandas as pd
+
+from grokjax.results.chunks import meta_of, while_it_trains
 from grokjax.results.commits import read_commit
 from grokjax.results.layout import curves_files, is_compact
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
-from grokjax.results.times import steps_in
 from grokjax.results.workers import Failure, Seen, failures, workers
 from grokjax.spec.wording import count_text
 from grokjax.sweep.load import read_value
@@ -36,14 +38,6 @@ class Activity:
     written: float | None
     rate: float | None
     failures: tuple[Failure, ...] = ()
-
-
-@dataclass(frozen=True)
-class Standing:
-    """Where a run stands: training | stopped | queued | ended | diverged, and the step of its newest record."""
-
-    state: str
-    step: int | None
 
 
 def activity(out: Path) -> Activity:
@@ -79,37 +73,16 @@ def _run_steps(path: Path) -> int:
     return committed.run_steps if committed else meta_of(path)["run_steps"]
 
 
-def standings(out: Path, manifest: Manifest, trains: bool) -> dict[str, Standing]:
-    """run id -> where it stands, of all runs of the sweep. A run that has no record waits, even where others of its
-    chunk are at work.
+def states_of(runs: pd.DataFrame, trains: bool) -> np.ndarray:
+    """Where each run stands, by its row of `Results.runs()`: training | stopped | queued | ended | diverged. A run that
+    has no record waits, even where others of its chunk are at work.
 
-    trains: whether a process is at it. Raises Damaged.
+    trains: whether a process is at it.
     """
-    ends, began = ends_of(out), TRAINING if trains else STOPPED
-    steps: dict[str, int] = {}
-    for chunk in {manifest.chunk_of[run_id] for run_id in manifest.run_ids}:
-        if chunk in ends and len(ends[chunk]) < len(manifest.chunks[chunk].run_ids):
-            steps |= _newest_steps(out, chunk)
-    found = {}
-    for run_id in manifest.run_ids:
-        end = ends.get(manifest.chunk_of[run_id], {}).get(run_id)
-        if end:
-            found[run_id] = Standing(DIVERGED if end["diverged"] else ENDED, end["step"])
-        else:
-            found[run_id] = Standing(began if run_id in steps else QUEUED, steps.get(run_id))
-    return found
-
-
-def _newest_steps(out: Path, chunk: int) -> dict[str, int]:
-    """run id -> step of its newest record, of the runs of a chunk that have one there."""
-
-    def read() -> dict[str, int]:
-        newest: dict[str, int] = {}
-        for path in curves_files(out, chunk):
-            newest |= {run_id: last for run_id, (_, last) in steps_in(path).items()}
-        return newest
-
-    return while_it_trains(read)
+    status, has_records = runs["status"].to_numpy(), runs["last_step"].notna().to_numpy()
+    has_begun = (status == "running") & has_records
+    going = np.where(has_begun, TRAINING if trains else STOPPED, QUEUED)
+    return np.where(np.isin(status, (ENDED, DIVERGED)), status, going)
 
 
 def going_on(out: Path, manifest: Manifest, arms: Sequence[str] = ()) -> str:

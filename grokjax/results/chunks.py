@@ -89,6 +89,23 @@ def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
     return metas
 
 
+def steps_taken(out: Path) -> tuple[int, int]:
+    """(run-steps, lane-steps) of all segments. Raises Damaged."""
+    commits = [] if is_flat(out) else [read_commit(home) for _, home in homes(out)]
+    done = [commit for commit in commits if commit]
+    metas = while_it_trains(lambda: _open_metas(out))
+    run_steps = sum(commit.run_steps for commit in done) + sum(meta["run_steps"] for meta in metas)
+    return run_steps, sum(commit.lane_steps for commit in done) + sum(meta["lane_steps"] for meta in metas)
+
+
+def _open_metas(out: Path) -> list[dict[str, Any]]:
+    """Of chunks that have not ended, and of all where files lie flat."""
+    if is_flat(out):
+        return _flat_metas(out, None)
+    folders = [(number, furthest(home)) for number, home in homes(out) if read_commit(home) is None]
+    return [meta for number, folder in folders if folder for meta in _flat_metas(folder, number)]
+
+
 def while_it_trains(read: Callable[[], Read]) -> Read:
     """What `read` returns. A file that was listed may be gone a moment later, since its chunk has ended: then it is
     read again, with the files that are there now."""

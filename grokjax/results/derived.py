@@ -68,10 +68,12 @@ def _read_or_derive(results: Results, derivation: Derivation) -> Frames:
 
 def stored_runs(out: Path, columns: list[str]) -> pd.DataFrame | None:
     """Columns of `Results.runs()` where they are stored and up to date; nothing is computed."""
-    stored = _read(_paths(out)[0])
+    if not (out / "plan.json").exists():
+        return None
+    stored = _read(_paths(out)[0], columns)
     if stored is None or _meta(stored) != (plan_stamp(out), chunk_states(out)):
         return None
-    return stored.select(columns).to_pandas()
+    return to_pandas(stored)
 
 
 def plan_stamp(out: Path) -> str:
@@ -112,20 +114,21 @@ def _together(results: Results, derivation: Derivation, stored: _Stored | None, 
         for table, parts in ((stored.runs, found), (stored.events, events)):
             frame = to_pandas(table)
             parts.append(frame[frame["run_id"].isin(kept)])
-    left = []
+    left, summaries = [], []
     for chunk in states.keys() - same.keys():
         summary = None if is_flat(results.path) else read_summary(results.manifest, home_of(results.path, chunk))
         if summary:
-            found.append(summary[0])
-            events.append(summary[1])
+            summaries.append(summary)
         elif chunk < len(results.manifest.chunks):  # else the file is of another directory, which `verify` tells
             left += results.manifest.chunks[chunk].run_ids
+    for tables, parts in zip(zip(*summaries, strict=True), (found, events), strict=False):
+        parts.append(to_pandas(pa.concat_tables(tables, promote_options="permissive")))
     if left:
         runs_left, events_left = derivation.of_runs(results, [run_id for run_id in left if run_id in mine])
         found.append(runs_left)
         events.append(events_left)
     runs = _with_found(planned, found, derivation.nothing, _final_names(results))
-    return runs, _in_order(events, planned["run_id"], derivation.of_runs(results, [])[1])
+    return runs, _in_order(events, planned["run_id"]) if any(map(len, events)) else derivation.of_runs(results, [])[1]
 
 
 def _with_found(
@@ -143,12 +146,9 @@ def _with_found(
     return pd.concat([planned, pd.DataFrame(columns)], axis=1)
 
 
-def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series, empty: pd.DataFrame) -> pd.DataFrame:
+def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series) -> pd.DataFrame:
     """Events by run in the order of the sweep, those of a run as they were found."""
-    parts = [part for part in parts if len(part)]
-    if not parts:
-        return empty
-    events = pd.concat(parts, ignore_index=True)
+    events = pd.concat([part for part in parts if len(part)], ignore_index=True)
     at = pd.Index(run_ids).get_indexer(pd.Index(events["run_id"]))
     order = np.argsort(at, kind="stable")
     return events.iloc[order[at[order] >= 0]].reset_index(drop=True)
@@ -186,8 +186,8 @@ def _meta(table: pa.Table) -> tuple[str, States] | None:
     return meta["plan"], {int(chunk): state for chunk, state in meta["chunks"].items()}
 
 
-def _read(path: Path) -> pa.Table | None:
+def _read(path: Path, columns: list[str] | None = None) -> pa.Table | None:
     try:
-        return pq.read_table(pa.BufferReader(read_sealed(path)))
+        return pq.read_table(pa.BufferReader(read_sealed(path)), columns=columns)
     except (OSError, pa.ArrowException, Damaged):  # it is made again
         return None

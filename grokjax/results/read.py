@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_in, metas_of, while_it_trains
+from grokjax.results.chunks import KEYS, ends_of, meta_in, metas_of, steps_taken, while_it_trains
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, read_sealed
 from grokjax.results.layout import chunk_of, curves_files
@@ -275,8 +275,7 @@ class Results:
 
     def steps_taken(self) -> tuple[int, int]:
         """(run-steps, lane-steps) so far: their quotient is the utilization of the lanes."""
-        metas = metas_of(self.path)
-        return sum(meta["run_steps"] for meta in metas), sum(meta["lane_steps"] for meta in metas)
+        return steps_taken(self.path)
 
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, batch_size,

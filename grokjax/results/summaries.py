@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from grokjax.results.chunks import META
 from grokjax.results.commits import read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
-from grokjax.results.frames import to_arrow, to_pandas
+from grokjax.results.frames import to_arrow
 from grokjax.results.layout import compact_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.read import Results
@@ -63,8 +63,9 @@ def _events_by_run(events: pd.DataFrame, run_ids: pd.Index) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), rows)
 
 
-def read_summary(manifest: Manifest, home: Path) -> Frames | None:
-    """What was derived of a chunk that has ended; None where there is nothing, or the thresholds are others now."""
+def read_summary(manifest: Manifest, home: Path) -> tuple[pa.Table, pa.Table] | None:
+    """(runs, events) as they were derived of a chunk that has ended; None where there is nothing, or the thresholds are
+    others now."""
     commit = read_commit(home)
     if commit is None or commit.chunk >= len(manifest.chunks):
         return None
@@ -78,7 +79,7 @@ def read_summary(manifest: Manifest, home: Path) -> Frames | None:
     events = table[EVENTS].combine_chunks()
     run_ids = table["run_id"].take(events.value_parent_indices())
     flat = pa.Table.from_struct_array(events.flatten()).add_column(0, "run_id", run_ids)
-    return to_pandas(table.drop_columns([EVENTS])), to_pandas(flat)
+    return table.drop_columns([EVENTS]).replace_schema_metadata(None), flat.replace_schema_metadata(None)
 
 
 def thresholds_stamp(manifest: Manifest, chunk: int) -> str:
