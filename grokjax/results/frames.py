@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:
@@ -28,8 +30,25 @@ def _text(value: object) -> str:
 
 
 def to_pandas(table: pa.Table) -> pd.DataFrame:
-    frame = table.replace_schema_metadata(None).to_pandas()  # which may be anybody's, and Pandas would follow it
-    for field in table.schema:
-        if pa.types.is_list(field.type):
-            frame[field.name] = [None if value is None else list(value) for value in frame[field.name]]
-    return frame
+    """Lists are lists; equal ones of two rows may be one object."""
+    lists = [field.name for field in table.schema if pa.types.is_list(field.type)]
+    flat = table.drop_columns(lists).replace_schema_metadata(None)  # metadata may be anybody's, and Pandas follow them
+    columns = dict(flat.to_pandas().items())
+    columns |= {name: _lists(table[name].combine_chunks()) for name in lists}
+    return pd.DataFrame({name: columns[name] for name in table.column_names})
+
+
+def _lists(column: pa.ListArray) -> np.ndarray:
+    """The list of each row, or None. Of a million rows most have the same few lists, so each is made once."""
+    sizes = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
+    found = np.full(len(column), None, object)
+    for size in np.unique(sizes[sizes >= 0]).tolist():
+        rows = np.flatnonzero(sizes == size)
+        items = column.take(pa.array(rows)).flatten().dictionary_encode()
+        codes = items.indices.fill_null(-1).to_numpy(zero_copy_only=False).reshape(len(rows), size)
+        kinds, which = np.unique(codes, axis=0, return_inverse=True)
+        values = [*items.dictionary.to_pylist(), None]
+        levels = np.empty(len(kinds), object)
+        levels[:] = [[values[code] for code in kind] for kind in kinds.tolist()]
+        found[rows] = levels[which.ravel()]
+    return found
