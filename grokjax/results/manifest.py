@@ -26,6 +26,7 @@ from grokjax.results.plan_check import check_head, check_rows, check_whole
 from grokjax.results.rebuild import SpecMaker
 from grokjax.results.run_table import NONE, ChunkOf, EveryRun, RunsInOrder, RunTable, StoredRun
 from grokjax.results.shards import FOLDER, Shard, read_shards, shards_of
+from grokjax.results.workers import SLURM
 from grokjax.spec.section import Families
 from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import Mistake, SweepError
@@ -159,7 +160,9 @@ class Manifest:
 
 
 def _inside(folder: Path) -> str:
-    """'; there is a/b' where results directories lie in a folder that is none."""
+    """'; there is a/b' where results directories lie in a folder that is none, or what is to make it one."""
+    if (folder / SLURM).is_dir():
+        return f"; a job of SLURM is to plan it, and prints to {folder / SLURM}"
     found = sorted(str(plan.parent) for plan in folder.glob("*/plan.json"))
     return f"; there is {', '.join(found[:3])}{', ...' * (len(found) > 3)}" if found else ""
 

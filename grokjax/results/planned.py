@@ -11,6 +11,8 @@ import pandas as pd
 from grokjax.results.manifest import Manifest
 from grokjax.results.run_table import NONE, Column
 
+MISSING = object()  # no value of any key
+
 
 def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]]]) -> pd.DataFrame:
     """One row a run, in the sweep's order: see `Results.planned`. ends: of the runs of each chunk that have ended."""
@@ -61,10 +63,17 @@ def _statuses(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]
 
 def constants_of(manifest: Manifest) -> dict[str, Any]:
     """Values that all runs of the sweep share, by their dotted keys."""
+    table, order = manifest.table, manifest.order
+    buckets = np.unique(table.bucket[order])
     constants = {}
     for key, value in manifest.runs[0].values.items():
-        column = manifest.table.column(key).rows(manifest.order)
-        if not (column.codes == NONE).any() and all(column.levels[code] == value for code in column.used):
+        if key not in table.columns:  # each bucket's runs share it
+            shared = [table.common[bucket].get(key, MISSING) for bucket in buckets]
+            is_constant = all(other is not MISSING and other == value for other in shared)
+        else:
+            column = table.column(key).rows(order)
+            is_constant = not (column.codes == NONE).any() and all(column.levels[code] == value for code in column.used)
+        if is_constant:
             constants[key] = value
     return constants
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,10 +90,12 @@ def verify(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
     read = _Read(out, read_manifest(out).plan)
     paths = sorted(path for path in out.rglob("*") if not _is_folder(path) and _is_of_part(out, path, part))
     damaged, unknown, ended = [], [], set()
+    with suppress(Damaged, *UNREADABLE):  # told of the file itself
+        ended = _ended(out / "runs.parquet")
     for path in follow(paths, "files", len(paths)):
         try:
             if path == out / "runs.parquet":
-                ended = _ended(path)
+                _ended(path)
             elif not _check(read, path):
                 unknown.append(path)
         except Damaged as damage:
