@@ -101,8 +101,10 @@ class SyntheticResults(Results):
             common={"events.fit": 0.99, "events.generalization": 0.99, "events.hold": 1},
             runs=[SimpleNamespace(run_id=run_id, values=values) for run_id in self.run_ids],
             every_run={
-                run_id: SimpleNamespace(values=dict.fromkeys(set(keys) - set(self.absent))) for run_id in self.run_ids
+                run_id: SimpleNamespace(values=dict.fromkeys(set(keys) - set(self.absent)) | values)
+                for run_id in self.run_ids
             },
+            table=SimpleNamespace(row_of=self.run_ids.index),
             bucket_of=lambda run_id: SimpleNamespace(sizes=Sizes(31, TRAINED, 193)),
             chunks=(SimpleNamespace(bucket=0, run_ids=tuple(self.run_ids)),),
             machines=(Device("cpu", "core", 2, 2**30, "jax 0"),),
