@@ -340,4 +340,4 @@ def test_ctrl_c_ends_with_75_and_what_is_recorded_can_be_read_and_gone_on_with(t
     assert curves.groupby("run_id")["step"].is_monotonic_increasing.all()
     assert not [path.name for path in tmp_path.glob("out/**/*.part")]
     (bucket,) = json.loads((tmp_path / "out" / "plan.json").read_text())["buckets"]
-    assert bucket["runs"]["common"]["train.steps"] == 200000
+    assert bucket["common"]["train.steps"] == 200000

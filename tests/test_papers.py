@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,16 @@ class ToldManifest:
     @property
     def runs(self) -> list[Any]:
         return [SimpleNamespace(run_id=run_id, arms=("main",), values={}) for run_id in self.run_ids]
+
+    @property
+    def every_run(self) -> dict[str, Any]:
+        return {run.run_id: run for run in self.runs}
+
+    table = SimpleNamespace(bucket=np.zeros(1, int), columns={}, common=({},))  # of values that all share: none
+    order = np.zeros(1, int)
+
+    def only(self, run_ids: Sequence[str], axes: dict[str, tuple[str, ...]]) -> ToldManifest:
+        return ToldManifest(tuple(run_ids), axes)
 
 
 def results(rows: list[dict[str, Any]], curves: pd.DataFrame | None = None) -> Any:

@@ -348,6 +348,7 @@ def test_what_is_no_results_directory_is_bad_input(tmp_path):
 
 def test_a_sweep_without_records_yet_has_a_page(small_report, tmp_path):
     shutil.copy(small_report / "plan.json", tmp_path / "plan.json")
+    shutil.copytree(small_report / "plan", tmp_path / "plan")
     text = page(grokjax.open_results(tmp_path), WHEN)
     assert "0 of 5 runs ended; 5 queued" in text
     assert json.loads(Elements(text).data)["runs"]["outcome"] == ["queued"] * 5

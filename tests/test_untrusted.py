@@ -524,7 +524,7 @@ def test_hostile_weights_are_bad_input(tmp_path: Path, case: str):
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.parametrize("case", ["a hostile plan", "hostile records", "hostile snapshots", "a link"])
+@pytest.mark.parametrize("case", ["a hostile plan", "a hostile commit", "hostile snapshots", "a link"])
 def test_a_hostile_parent_is_bad_input(tmp_path: Path, out: Path, outside: Path, case: str):
     run_id = first_run(out)
     if case == "a hostile plan":
@@ -533,9 +533,10 @@ def test_a_hostile_parent_is_bad_input(tmp_path: Path, out: Path, outside: Path,
         shutil.rmtree(out / "chunks")
         (out / "chunks").symlink_to(outside)
     else:
-        (path,) = out.glob(f"chunks/*/*/{case.split()[1].replace('records', 'curves')}-*")
+        (path,) = out.glob("chunks/*/*/done.json" if case == "a hostile commit" else "chunks/*/*/snapshots-*")
         write_sealed(path, lambda part: part.write_text(BLANK))
-        committed_anew(path)
+        if path.name != "done.json":
+            committed_anew(path)
     origin = {"results": str(out), "run": run_id}
     said = invoke(
         "run", write(tmp_path, SWEEP | {"base": BASE | {"init": {"from_run": origin}}}), "--out", tmp_path / "fork"

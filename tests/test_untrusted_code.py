@@ -28,7 +28,9 @@ CALLS = {
 FINE = {  # re.compile is an attribute of re
     ("figures/__init__.py", "import_module"),  # of names in a closed table
     ("spec/own.py", "exec_module"),  # the user's own file, where a sweep of theirs names it in `uses`
-    ("launch.py", "import_module"),  # of names that stand there
+    ("opened.py", "import_module"),  # of names that stand there
+    ("cluster/on_ray.py", "import_module"),  # Ray, where it is installed
+    ("cluster/on_slurm.py", "subprocess"),  # sbatch and squeue, given files that grokjax made, without a shell
     ("results/bundle.py", "tarfile"),  # writes archives, and opens none
     ("results/bundle.py", "zipfile"),
     ("sweep/weights_file.py", "zipfile"),  # the names of what is in one, nothing is taken out

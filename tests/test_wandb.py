@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -355,7 +354,7 @@ def without(results, run_id):
     """The same results before a sweep had a run."""
     before = grokjax.open_results(results.path)
     kept = tuple(known for known in before.manifest.run_ids if known != run_id)
-    before.manifest = replace(before.manifest, run_ids=kept)
+    before.manifest = before.manifest.only(kept, before.manifest.axes)
     runs, events = results.runs(), results.events()
     before.runs = lambda: runs[runs["run_id"] != run_id].reset_index(drop=True)
     before.events = lambda: events[events["run_id"] != run_id]

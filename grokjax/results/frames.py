@@ -42,6 +42,9 @@ def _lists(column: pa.ListArray) -> np.ndarray:
     """The list of each row, or None. Of a million rows most have the same few lists, so each is made once."""
     sizes = pc.list_value_length(column).fill_null(-1).to_numpy(zero_copy_only=False)  # pyright: ignore[reportAttributeAccessIssue]
     found = np.full(len(column), None, object)
+    if pa.types.is_nested(column.type.value_type):  # optimizer.filters: Arrow does not count those
+        found[:] = column.to_pylist()
+        return found
     for size in np.unique(sizes[sizes >= 0]).tolist():
         rows = np.flatnonzero(sizes == size)
         items = column.take(pa.array(rows)).flatten().dictionary_encode()
