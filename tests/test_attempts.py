@@ -231,6 +231,20 @@ def test_what_a_worker_could_not_do_is_told_with_chunk_and_host_and_by_status(
     assert_whole(out, wanted)
 
 
+def test_a_disk_that_is_full_from_the_first_write_on_ends_the_attempt_and_is_told(
+    out: Path, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(out / "x"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "note_progress", full)
+        with pytest.raises(WorkerError, match="No space left on device"):
+            work(worker(out), Part(0, 3), never)
+    work(worker(out), Part(), never)
+    assert_whole(out, wanted)
+
+
 def test_growth_trains_what_its_runs_go_on_with_first(tmp_path: Path):
     longer = SWEEP | {"base": BASE | {"train": {"steps": 90}}}
     log = {"log": {"every": 5, "eval_every": 10, "snapshot_every": 10}}

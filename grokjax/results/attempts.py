@@ -70,12 +70,12 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
         with resume(folder, chunk, tell, say) as (writer, stored):
             if folder != out:
                 writer.note = partial(note_progress, folder)
-                writer.note(0)
             try:
                 yield Attempt(chunk, folder, writer, stored)
             finally:
                 if is_there(folder, out) and folder != out:
-                    note_progress(folder, writer.run_steps, is_at_work=False)
+                    with suppress(OSError):  # what went wrong is told by what is being raised
+                        note_progress(folder, writer.run_steps, is_at_work=False)
     except Exception as error:  # a folder that vanishes is no file, no records, or no place to write to
         if is_there(folder, out):
             raise
@@ -172,8 +172,10 @@ def _make_folder(folder: Path) -> None:
 
 
 def _new_folder(home: Path) -> Path:
+    """With the note by which it is known, from its first moment on: see `is_there`."""
     folder = home / WORK / secrets.token_hex(6)
     folder.mkdir()
+    note_progress(folder, 0)
     flush(folder.parent)
     return folder
 
