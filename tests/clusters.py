@@ -175,7 +175,8 @@ class Ray:
 
     def _start(self, *options: str) -> None:
         memory = ["--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats"]
-        subprocess.run(["ray", "start", *options, *memory], check=True, capture_output=True)
+        program = str(Path(sys.executable).with_name("ray"))  # of this environment, which may not be on the path
+        subprocess.run([program, "start", *options, *memory], check=True, capture_output=True)
 
     def raylets(self) -> list[int]:
         """Processes of the nodes, the head's first."""
