@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from grokjax.engine.loop import Program
     from grokjax.results.manifest import Manifest
-    from grokjax.results.segment import Segment
+    from grokjax.results.segment import Segment, Stored
     from grokjax.spec.section import Families
+    from grokjax.sweep.run import Run
 
 
 class Screen(Protocol):
@@ -52,19 +53,33 @@ class Trainer:
     say: Callable[[str], None] = print
     program: Program | None = None
     is_compiling: bool = False
+    _find: Callable[[Run], Stored | None] | None = None
 
     @property
     def out(self) -> Path:
         return self.manifest.path.parent
 
+    def take(self, manifest: Manifest) -> None:
+        """Go on with another part of the same directory's runs."""
+        self.manifest, self._find = manifest, None
+
+    def start_of(self, run: Run) -> Stored | None:
+        """The snapshot that a run starts from, if it does: by the manifest at hand, not by the one that the program was
+        made with."""
+        from grokjax.results.origins import find_start
+
+        if self._find is None:
+            self._find = find_start(self.manifest, open_results)
+        return self._find(run)
+
     def program_of(self, bucket: Bucket) -> Program:
         from grokjax.engine.devices import describe_device
         from grokjax.engine.inputs import Starts
         from grokjax.engine.loop import Program
-        from grokjax.results.origins import find_origin, find_start
+        from grokjax.results.origins import find_origin
 
         if self.program is None or self.program.bucket.index != bucket.index:
-            starts = Starts(find_start(self.manifest, open_results), find_origin(open_results))
+            starts = Starts(self.start_of, find_origin(open_results))
             self.program = Program(bucket, describe_device().count, starts)
             self.is_compiling = True
             if self.screen:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from bits import BASE, bits, write
 
@@ -245,13 +246,17 @@ def test_a_disk_that_is_full_from_the_first_write_on_ends_the_attempt_and_is_tol
     assert_whole(out, wanted)
 
 
-def test_growth_trains_what_its_runs_go_on_with_first(tmp_path: Path):
+def test_growth_trains_what_its_runs_go_on_with_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("grokjax.results.shards.ROWS", 4)  # a worker knows of one chunk's runs at a time
     longer = SWEEP | {"base": BASE | {"train": {"steps": 90}}}
     log = {"log": {"every": 5, "eval_every": 10, "snapshot_every": 10}}
     for sweep in (SWEEP | log, longer | log):
         plan_into(load_sweep(write(tmp_path, sweep)), tmp_path / "out", print, 1)
     for index in (1, 0):
         work(worker(tmp_path / "out"), Part(index, 2), never)
+    own = pd.concat(pd.read_parquet(path) for path in (tmp_path / "out").glob("chunks/000/00000[345]/curves-*"))
+    assert own["step"].min() > 0  # none was trained again from the beginning
+    assert not verify(tmp_path / "out").damaged
     run(write(tmp_path, longer | log), tmp_path / "clean")
     found, wanted = bits(tmp_path / "out"), bits(tmp_path / "clean")
     assert {part: found[part] for part in ("ids", "curves", "events")} == {

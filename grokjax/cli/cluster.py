@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from grokjax.cluster.on_slurm import Submitted
     from grokjax.sweep.run import Sweep
 
-Workers = Annotated[int, typer.Option(min=1, help="How many train at once; chunks are cut for that many.")]
 LOOK_SECONDS = 5.0  # from one look at a job to the next
 
 
@@ -58,7 +57,7 @@ def work(
     from grokjax.stopping import Interrupted, stop_on_signal
 
     if plan:
-        _plan_into(load_sweep(plan, settings, arm), directory, workers)
+        plan_file(plan, settings, arm, directory, workers)
         return
     with bad_value():
         chosen = parse_part(part) if part else part_of_environment(dict(os.environ))
@@ -100,10 +99,11 @@ def _leaving(interrupted: BaseException) -> Callable[[], None]:
     return leave
 
 
-def _plan_into(sweep: Sweep, out: Path, workers: int) -> None:
+def plan_file(file: Path, settings: list[str] | None, arms: list[str] | None, out: Path, workers: int) -> None:
+    """Plan a sweep file into a directory, for devices as here."""
     from grokjax.launch import plan_into
 
-    plan = plan_into(sweep, out, typer.echo, workers)
+    plan = plan_into(load_sweep(file, settings, arms), out, typer.echo, workers)
     runs = sum(len(chunk.runs) for chunk in plan.chunks)
     typer.echo(f"planned {runs:,} runs in {len(plan.chunks):,} chunks for {plan.device.text}, into {out}")
 
@@ -152,6 +152,9 @@ def run_on(
     other_device: bool,
 ) -> bool:
     """Train a sweep on a cluster. Returns whether all chunks are done: with SLURM not, unless that was waited for."""
+    from grokjax.cluster.worker import check_layout
+
+    check_layout(out)
     if on == "slurm":
         plan = ["work", str(out.absolute()), "--plan", str(file.absolute()), "--workers", str(workers)]
         plan += [word for setting in settings or () for word in ("--set", setting)]
@@ -159,7 +162,8 @@ def run_on(
         return _on_slurm(sweep, out, plan, workers, sbatch, wait, other_device)
     if on == "ray" or on.startswith("ray:"):
         address = on.removeprefix("ray").removeprefix(":") and on
-        _on_ray(sweep, out, address or None, workers, per_worker, other_device)
+        source = (file.absolute(), settings, arms, out.absolute(), workers)
+        _on_ray(sweep, out, address or None, source, per_worker, other_device)
         return True
     raise ValueError(f"--on is slurm, ray or ray://HOST:PORT, not {on!r}")
 
@@ -216,12 +220,13 @@ def _on_slurm(
 def _wait_for_slurm(out: Path, submitted: Submitted) -> bool:
     """Until all chunks are done. Exits where jobs have ended before."""
     from grokjax.cluster.on_slurm import standing, standing_text
+    from grokjax.results.attempts import done_chunks
     from grokjax.results.workers import failures
 
-    told = ""
+    told, chunks = "", 0
     while True:
         states = standing(submitted)
-        done, chunks = _done_of(out)
+        done, chunks = (len(done_chunks(out)), chunks) if chunks else _done_of(out)
         if chunks and done == chunks:
             return True
         text = f"{done:,} of {chunks:,} chunks done; {standing_text(states) or 'no job left'}"
@@ -239,20 +244,21 @@ def _wait_for_slurm(out: Path, submitted: Submitted) -> bool:
 
 
 def _on_ray(
-    sweep: Sweep, out: Path, address: str | None, workers: int, per_worker: str | None, other_device: bool
+    sweep: Sweep, out: Path, address: str | None, source: tuple[Any, ...], per_worker: str | None, other_device: bool
 ) -> None:
+    """source: what `plan_file` is given, on a worker."""
     import numpy as np
 
     from grokjax.cluster.on_ray import connect, parse_per_worker, plan_on_worker, train_on_workers
     from grokjax.cluster.worker import WorkerError
-    from grokjax.launch import plan_into
     from grokjax.results.attempts import done_chunks
     from grokjax.results.manifest import read_manifest
+    from grokjax.stopping import Interrupted, stop_on_signal
 
     takes = parse_per_worker(per_worker)
     ray = connect(address)
     if not _is_planned(sweep, out):
-        plan_on_worker(ray, plan_into, takes, sweep, out.absolute(), print, workers)
+        plan_on_worker(ray, plan_file, takes, *source)
     manifest = read_manifest(out)
     done = done_chunks(out)
     steps = manifest.table.column("train.steps")
@@ -261,7 +267,8 @@ def _on_ray(
     left = {index: int(each[of_chunk].sum()) for index, of_chunk in rows.items()}
     typer.echo(f"{len(manifest.chunks):,} chunks for {manifest.device.text}, {len(left):,} to go")
     try:
-        train_on_workers(ray, out, left, takes, other_device, typer.echo)
+        with stop_on_signal(typer.echo, _leaving(Interrupted(out, f"grokjax work {out}"))) as stop:
+            train_on_workers(ray, out, left, takes, other_device, typer.echo, stop)
     except WorkerError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from None

@@ -17,6 +17,7 @@ from grokjax.sweep.load import Mistake, SweepError
 
 RETRIES = 8  # of a task whose worker died; without a limit a crash of its own making would repeat for ever
 CONNECT_SECONDS = 5.0
+LOOK_SECONDS = 0.5  # from one look at whether to stop to the next
 STOP_SECONDS = 60.0  # that tasks have to end a segment when a stop is asked for
 RESOURCES = {"cpu": "num_cpus", "gpu": "num_gpus", "tpu": "TPU"}
 CLUSTER_PORT, CLIENT_PORT = "6379", "10001"
@@ -133,37 +134,50 @@ def _plan_here(plan: Plan, cores: int | None, arguments: tuple[Any, ...]) -> lis
 
 
 def train_on_workers(
-    ray: Any, out: Path, chunks: Mapping[int, int], per_worker: Mapping[str, float], other_device: bool, say: Say
+    ray: Any,
+    out: Path,
+    chunks: Mapping[int, int],
+    per_worker: Mapping[str, float],
+    other_device: bool,
+    say: Say,
+    stop: Callable[[], bool],
 ) -> None:
     """Train chunks, each by a task.
 
     chunks: number -> how long it is, against the others. Raises WorkerError where some could not be trained, after all
-    were tried; Interrupted at Ctrl-C, when those at work have stopped.
+    were tried; Interrupted where `stop()` asked for an end, when those at work have stopped.
     """
-    from grokjax.results.workers import ask_to_stop, may_go_on
+    from grokjax.results.workers import may_go_on
 
     may_go_on(out)
     task = ray.remote(**task_options(per_worker))(_train_here)
     order = sorted(chunks, key=lambda index: -chunks[index])
     waiting = {task.remote(str(out.absolute()), index, other_device): index for index in order}
     failed: list[str] = []
-    try:
-        while waiting:
-            ready, _ = ray.wait(list(waiting), num_returns=1)
-            outcome = _outcome(ray, ready[0], waiting.pop(ready[0]))
+    while waiting:
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS)
+        for ref in ready:
+            outcome = _outcome(ray, ref, waiting.pop(ref))
             failed += [outcome.text] if outcome.state == "failed" else []
             say(f"{outcome.text}; {len(waiting):,} of {len(order):,} chunks to go")
-    except KeyboardInterrupt:
-        ask_to_stop(out)
-        say("stopping: what waits is dropped, what trains ends its segment")
-        for ref in waiting:
-            with contextlib.suppress(Exception):  # what Ray says of a task that has just begun or ended
-                ray.cancel(ref, force=False)
-        ray.wait(list(waiting), num_returns=len(waiting), timeout=STOP_SECONDS)
-        raise Interrupted(out, f"grokjax work {out}") from None
+        if stop():
+            _stop(ray, out, list(waiting))
+            raise Interrupted(out, f"grokjax work {out}")
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkerError(f"{failed[0]}{more}; the same command tries again")
+
+
+def _stop(ray: Any, out: Path, waiting: list[Any]) -> None:
+    """Drop what waits, and let what trains end its segment: `ray.cancel` does not stop a task that runs."""
+    from grokjax.results.workers import ask_to_stop
+
+    ask_to_stop(out)
+    for ref in waiting:
+        with contextlib.suppress(Exception):  # what Ray says of a task that has just begun or ended
+            ray.cancel(ref, force=False)
+    if waiting:
+        ray.wait(waiting, num_returns=len(waiting), timeout=STOP_SECONDS)
 
 
 def _outcome(ray: Any, ref: Any, chunk: int) -> Outcome:

@@ -61,11 +61,21 @@ def open_worker(out: Path, other_device: bool, explain: Callable[[BaseException]
     from grokjax.results.chunk_plan import chunk_manifest
 
     manifest = chunk_manifest(out, 0)
+    check_layout(out)
     prepare_jax(manifest.device.count if manifest.device.platform == "cpu" else None)
     from grokjax.engine.devices import describe_device
 
     check_device(out, manifest.device, describe_device(), other_device)
     return Worker(manifest, families_to_train(manifest, say), Trainer(manifest, say=say), explain, say)
+
+
+def check_layout(out: Path) -> None:
+    """Raises SweepError for a directory up to format 5, in which there is no room for two processes."""
+    from grokjax.results.layout import is_flat
+
+    if (out / "plan.json").exists() and is_flat(out):
+        what = "was begun by an earlier version of grokjax, and is finished by one process: grokjax run, without --on"
+        raise SweepError([Mistake(str(out), 0, 0, "", what)])
 
 
 def check_device(out: Path, planned: Device, here: Device, allowed: bool) -> None:
@@ -129,7 +139,7 @@ def _take(worker: Worker, index: int) -> Chunk:
     manifest = chunk_manifest(worker.out, index)
     if any(run_id in manifest.continues for run_id in manifest.chunks[index].run_ids):
         manifest = read_manifest(worker.out)
-    worker.trainer.manifest = manifest
+    worker.trainer.take(manifest)
     return chunk_plan(worker.out, index, worker.families)
 
 
