@@ -43,7 +43,14 @@ def test_a_killed_worker_node_and_driver_and_a_node_that_comes_late_change_no_bi
     os.kill(at_work(out)[0].process, signal.SIGKILL)
     os.kill(cluster.raylets()[1], signal.SIGKILL)  # a node, not the head
     cluster.add_node()
-    wait_for(lambda: done(out) >= 3, "chunks that are done")
+    wait_for(lambda: done(out) >= 2, "chunks that are done")
+    driver.send_signal(signal.SIGINT)
+    said, _ = driver.communicate(timeout=LONGEST)
+    assert driver.returncode == 75, said
+    assert "the same command goes on" in said
+    assert (out / "stop").exists()
+    driver = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    wait_for(lambda: at_work(out), "a worker that trains")
     driver.kill()
     driver.communicate()
     wait_for(lambda: not workers(out), "the end of the driver's workers", 60)
