@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 import grokjax
 from grokjax.results.snapshots import StoredSnapshot, read_row
@@ -30,6 +33,26 @@ RECYCLED = {  # 8 runs of several lengths on 4 lanes: a queue, a run that diverg
     },
 }
 PLAIN = {"base": BASE, "log": LOG, "engine": {"lanes": 4}, "parameters": {"seed": {"min": 0, "max": 3}}}
+
+
+@contextmanager
+def often() -> Iterator[None]:
+    """A file for each segment, a checkpoint after each that is waited for, segments of one round."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
+        patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
+        patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
+        patch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
+        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
+        yield
+
+
+@contextmanager
+def often_in_short_chunks() -> Iterator[None]:
+    """The same with chunks of as many runs as lanes."""
+    with often(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr("grokjax.plan.plan.QUEUE", 1)
+        yield
 
 
 def write(folder: Path, sweep: dict[str, Any]) -> Path:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 from bits import BASE
 from typer.testing import CliRunner, Result
 
@@ -29,17 +28,6 @@ SWEEP = {
     "parameters": {"seed": {"min": 0, "max": 3}},
 }
 LONG = SWEEP | {"base": BASE}
-
-
-@contextmanager
-def often() -> Iterator[None]:
-    """A file for each segment, a checkpoint after each, short segments."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
-        patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
-        patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
-        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
-        yield
 
 
 @contextmanager

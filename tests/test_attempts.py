@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from bits import BASE, bits, write
+from bits import BASE, bits, often_in_short_chunks, write
 
 import grokjax
 from grokjax.cluster.worker import Part, Worker, WorkerError, open_worker, parse_part, part_of_environment, work
@@ -39,14 +39,7 @@ Stop = Callable[[], bool]
 
 @pytest.fixture(scope="module", autouse=True)
 def _often() -> Iterator[None]:
-    """A file for each segment, a checkpoint after each, segments of one round, chunks of as many runs as lanes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
-        patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
-        patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
-        patch.setattr("grokjax.plan.plan.QUEUE", 1)
-        patch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
-        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
+    with often_in_short_chunks():
         yield
 
 

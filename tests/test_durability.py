@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bits import BASE, PLAIN, RECYCLED, bits, write
+from bits import BASE, PLAIN, RECYCLED, bits, often, write
 from faults import Killed, dies
 
 import grokjax
@@ -24,13 +25,9 @@ from grokjax.sweep.run import Sweep
 
 
 @pytest.fixture(autouse=True)
-def _often(monkeypatch: pytest.MonkeyPatch):
-    """A file for each segment, a checkpoint after each, and segments of one round."""
-    monkeypatch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
-    monkeypatch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
-    monkeypatch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)  # waits: deterministic
-    monkeypatch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
-    monkeypatch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
+def _often() -> Iterator[None]:
+    with often():
+        yield
 
 
 @pytest.mark.parametrize(("sweep", "kills"), [(PLAIN, 3), (RECYCLED, 2)], ids=["plain", "recycled"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bits import bits, write
+from bits import bits, often_in_short_chunks, write
 from corruption import flip, kinds, truncate
 from faults import Killed, dies
 from typer.testing import CliRunner, Result
@@ -42,14 +42,7 @@ FROM_THE_END = 50  # writes, of which the last are those that make a chunk's fil
 
 @pytest.fixture(scope="module", autouse=True)
 def _often() -> Iterator[None]:
-    """A file for each segment, a checkpoint after each, segments of one round, chunks of as many runs as lanes."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("grokjax.results.write.FLUSH_SECONDS", -1.0)
-        patch.setattr("grokjax.results.write.CHECKPOINT_SECONDS", -1.0)
-        patch.setattr("grokjax.results.checkpoints.Checkpoints.is_busy", lambda self: False)
-        patch.setattr("grokjax.plan.plan.QUEUE", 1)
-        patch.setattr("grokjax.plan.plan.SHORT_SEGMENT_SECONDS", 1e-9)
-        patch.setattr("grokjax.plan.plan.SEGMENT_SECONDS", 3e-3)
+    with often_in_short_chunks():
         yield
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bits import bits, write
+from bits import bits, often, write
 from faults import Killed, dies
-from hostile import LONG, SWEEP, first_run, invoke, often, precious
+from hostile import LONG, SWEEP, first_run, invoke, precious
 
 from grokjax.launch import train
 from grokjax.results.files import read_json, write_json
