@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from grokjax.live import LiveScreen
+    from grokjax.sinks.sync import Options
     from grokjax.sweep.run import Sweep
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
@@ -123,6 +124,15 @@ def _mend(damaged: Path) -> str:
     if damaged.name == "plan.json" or damaged.parent.name == "plan":
         return "without it the directory cannot be read: put back a copy of it, or train again in another one"
     return "see what else is: grokjax verify DIR, and --repair makes it whole again"
+
+
+def wandb_options(asked: bool, project: str | None, entity: str | None, mode: str | None) -> Options | None:
+    """Where to show a sweep in W&B, if that is asked for. Raises ValueError for options without it."""
+    from grokjax.sinks.sync import Options, checked_mode
+
+    if not asked and (project or entity or mode):
+        raise ValueError("--project, --entity and --mode need --wandb")
+    return Options(project, entity, mode=checked_mode(mode)) if asked else None
 
 
 @contextmanager

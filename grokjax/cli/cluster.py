@@ -24,6 +24,7 @@ from grokjax.cli.app import (
     bad_value,
     explain,
     load_sweep,
+    wandb_options,
 )
 
 if TYPE_CHECKING:
@@ -121,13 +122,11 @@ def gather(
     Their summaries become runs.parquet and events.parquet, while others still train too.
     """
     from grokjax.opened import open_results
-    from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
+    from grokjax.sinks.sync import sync_or_tell
     from grokjax.standing import outcome_text
 
     with bad_value():
-        if not wandb and (project or entity or mode):
-            raise ValueError("--project, --entity and --mode need --wandb")
-        to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
+        to_wandb = wandb_options(wandb, project, entity, mode)
     results = open_results(directory)
     typer.echo(outcome_text(results))
     if report:

@@ -24,6 +24,7 @@ from grokjax.cli.app import (
     leaving,
     load_sweep,
     telling,
+    wandb_options,
 )
 
 if TYPE_CHECKING:
@@ -75,16 +76,14 @@ def run(
 
     from grokjax.launch import open_results, train
     from grokjax.live import LiveScreen
-    from grokjax.sinks.sync import Options, checked_mode, sync_or_tell
+    from grokjax.sinks.sync import sync_or_tell
     from grokjax.sinks.watch import Watch
     from grokjax.standing import outcome_text
 
     with bad_value():
-        if not wandb and (project or entity or mode):
-            raise ValueError("--project, --entity and --mode need --wandb")
+        to_wandb = wandb_options(wandb, project, entity, mode)
         if not on and (workers or per_worker or sbatch or wait):
             raise ValueError("--workers, --per-worker, --sbatch and --wait need --on slurm or --on ray")
-        to_wandb = Options(project, entity, mode=checked_mode(mode)) if wandb else None
     loaded = load_sweep(sweep, settings, arm)
     where = out or Path("runs") / loaded.name
     if on:
