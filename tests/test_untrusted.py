@@ -17,14 +17,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bits import BASE, bits, write
+from bits import BASE, bits, often, write
 from hostile import (
     SWEEP,
     committed_anew,
     first_run,
     in_one_file_now,
     invoke,
-    often,
     precious,
     reads,
     rewritten,
@@ -407,6 +406,32 @@ def test_hostile_commits_are_named_and_lead_nowhere(tmp_path: Path, out: Path, o
         assert said.exit_code == 1, said.output
         assert str(path) in said.stderr
     assert invoke("verify", out, "--repair").exit_code == 0
+    assert bits(out) == wanted
+
+
+# --- summaries ------------------------------------------------------------------------------------------------
+
+SUMMARIES: dict[str, Callable[[pa.Table, dict[str, Any]], tuple[pa.Table, dict[str, Any]]]] = {
+    "no stamp": lambda table, meta: (table, {}),
+    "no runs": lambda table, meta: (table.drop_columns("run_id"), meta),
+    "no events": lambda table, meta: (table.drop_columns("events"), meta),
+    "events that are text": lambda table, meta: (
+        table.drop_columns("events").append_column("events", pa.array(["../x"] * len(table))), meta,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SUMMARIES)
+def test_a_summary_that_makes_no_sense_is_not_read_and_its_records_are(out: Path, outside: Path, case: str):
+    wanted = bits(out)
+    (path,) = out.glob("chunks/*/*/summary-*")
+    table = pq.read_table(path)
+    meta = json.loads(table.schema.metadata[b"grokjax"])
+    table, meta = SUMMARIES[case](table.replace_schema_metadata(None), meta)
+    write_sealed(path, lambda part: pq.write_table(seal_table(table, {**meta, "seal": BLANK}), part))
+    for name in ("runs.parquet", "events.parquet"):
+        (out / name).unlink()
+    assert invoke("status", out).exit_code == 0
     assert bits(out) == wanted
 
 

@@ -29,6 +29,7 @@ from grokjax.results.write import seal_table
 
 EVENTS = "events"  # the column
 THRESHOLDS = "events."  # how their keys begin
+NONSENSE = (OSError, Damaged, LookupError, TypeError, ValueError, AttributeError, pa.ArrowException)  # of a summary
 Frames = tuple[pd.DataFrame, pd.DataFrame]
 
 
@@ -69,16 +70,17 @@ def read_summary(manifest: Manifest, home: Path) -> tuple[pa.Table, pa.Table] | 
     commit = read_commit(home)
     if commit is None or commit.chunk >= len(manifest.chunks):
         return None
+    path = compact_file(home, "summary", commit.attempt)
     try:
-        table = pq.read_table(pa.BufferReader(read_sealed(compact_file(home, "summary", commit.attempt))))
-    except (OSError, Damaged, pa.ArrowException):  # it is derived of the records then
+        table = pq.read_table(pa.BufferReader(read_sealed(path)))
+        meta = json.loads((table.schema.metadata or {})[META])
+        if not len(table) or meta["thresholds"] != thresholds_stamp(manifest, commit.chunk):
+            return None
+        events = table[EVENTS].combine_chunks()
+        run_ids = table["run_id"].take(events.value_parent_indices())
+        flat = pa.Table.from_struct_array(events.flatten()).add_column(0, "run_id", run_ids)
+    except NONSENSE:  # it is derived of the records then
         return None
-    meta = json.loads((table.schema.metadata or {})[META])
-    if not len(table) or meta["thresholds"] != thresholds_stamp(manifest, commit.chunk):
-        return None
-    events = table[EVENTS].combine_chunks()
-    run_ids = table["run_id"].take(events.value_parent_indices())
-    flat = pa.Table.from_struct_array(events.flatten()).add_column(0, "run_id", run_ids)
     return table.drop_columns([EVENTS]).replace_schema_metadata(None), flat.replace_schema_metadata(None)
 
 
