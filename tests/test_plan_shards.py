@@ -15,6 +15,7 @@ import pytest
 from test_formats import CPU, PLANS, planned, sweep, written
 
 import grokjax
+from grokjax.cluster.worker import open_worker
 from grokjax.launch import train, verify_results
 from grokjax.plan.growth import extend
 from grokjax.results import describe, shards
@@ -25,6 +26,7 @@ from grokjax.results.files import Damaged, read_json
 from grokjax.results.manifest import read_manifest
 from grokjax.results.planned import planned_runs
 from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.load import SweepError
 
 OLD = Path(__file__).parent / "golden" / "format_5.tar.gz"
 
@@ -194,6 +196,11 @@ def test_a_directory_of_the_format_before_is_read(old: Path):
     (chunk,) = results.manifest.plan.chunks
     assert chunk_plan(old, 0) == chunk
     assert not os.path.exists(old / "plan")
+
+
+def test_a_directory_of_the_format_before_has_no_room_for_workers(old: Path):
+    with pytest.raises(SweepError, match="is finished by one process"):
+        open_worker(old, True, str, print)
 
 
 def test_a_directory_of_the_format_before_is_grown_in_its_own(old: Path):

@@ -28,7 +28,7 @@ SCRIPT = """\
 #SBATCH --array=0-{last}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-#SBATCH --output={logs}/%A_%a.log
+#SBATCH --output="{logs}/%A_%a.log"
 #SBATCH --signal=B:USR1@{grace}
 {options}
 # USR1: the time limit is near, so this task alone is put into the queue again. TERM: cancelled, or preempted, and then
@@ -44,7 +44,7 @@ wait $pid
 PLAN_SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}-plan
-#SBATCH --output={logs}/plan-%j.log
+#SBATCH --output="{logs}/plan-%j.log"
 {options}
 {plan}
 """

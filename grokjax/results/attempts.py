@@ -157,7 +157,11 @@ def _begin(out: Path, chunk: Chunk, say: Say) -> Path:
             segment = _newest_intact(other, chunk, say)
             if segment is not None:
                 mine = _new_folder(home)
-                _take_over(other, mine, chunk.index, segment)
+                try:
+                    _take_over(other, mine, chunk.index, segment)
+                except FileNotFoundError:
+                    discard(mine)
+                    raise
                 _clear_old(others, mine)
                 return mine
     return _new_folder(home)

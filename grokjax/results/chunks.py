@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.commits import read_commit
+from grokjax.results.commits import Commit, read_commit
 from grokjax.results.files import Damaged, read_sealed, version_of
 from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat, segment_of
 
@@ -63,17 +63,21 @@ def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:
 
 
 def _metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
-    if is_flat(out):
-        return _flat_metas(out, chunk)
     metas = []
+    for commit, under_way in _by_chunk(out, chunk):
+        metas += [commit.meta] if commit else under_way
+    return metas
+
+
+def _by_chunk(out: Path, chunk: int | None = None) -> Iterator[tuple[Commit | None, list[dict[str, Any]]]]:
+    """Of each chunk that has ended its commit, of the others what there is of their segments."""
+    if is_flat(out):
+        yield None, _flat_metas(out, chunk)
+        return
     for number, home in homes(out) if chunk is None else [(chunk, home_of(out, chunk))]:
         commit = read_commit(home)
         folder = None if commit else furthest(home)
-        if commit:
-            metas.append(commit.meta)
-        elif folder:
-            metas += _flat_metas(folder, number)
-    return metas
+        yield commit, _flat_metas(folder, number) if folder else []
 
 
 def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
@@ -91,19 +95,15 @@ def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
 
 def steps_taken(out: Path) -> tuple[int, int]:
     """(run-steps, lane-steps) of all segments. Raises Damaged."""
-    commits = [] if is_flat(out) else [read_commit(home) for _, home in homes(out)]
-    done = [commit for commit in commits if commit]
-    metas = while_it_trains(lambda: _open_metas(out))
-    run_steps = sum(commit.run_steps for commit in done) + sum(meta["run_steps"] for meta in metas)
-    return run_steps, sum(commit.lane_steps for commit in done) + sum(meta["lane_steps"] for meta in metas)
+    return while_it_trains(lambda: _steps_taken(out))
 
 
-def _open_metas(out: Path) -> list[dict[str, Any]]:
-    """Of chunks that have not ended, and of all where files lie flat."""
-    if is_flat(out):
-        return _flat_metas(out, None)
-    folders = [(number, furthest(home)) for number, home in homes(out) if read_commit(home) is None]
-    return [meta for number, folder in folders if folder for meta in _flat_metas(folder, number)]
+def _steps_taken(out: Path) -> tuple[int, int]:
+    run_steps, lane_steps = 0, 0
+    for commit, metas in _by_chunk(out):
+        run_steps += commit.run_steps if commit else sum(meta["run_steps"] for meta in metas)
+        lane_steps += commit.lane_steps if commit else sum(meta["lane_steps"] for meta in metas)
+    return run_steps, lane_steps
 
 
 def while_it_trains(read: Callable[[], Read]) -> Read:

@@ -28,7 +28,8 @@ CHUNKS, WORK = "chunks", "work"  # names of folders
 CURVES = re.compile(r"chunk-(\d{5,6})-segment-(\d{6,7})\.parquet")
 SNAPSHOTS = re.compile(r"chunk-(\d{5,6})-segment-(\d{6,7})\.safetensors")
 COMPACT = re.compile(r"(curves|snapshots|summary)-([0-9a-f]{12})\.(parquet|safetensors)")
-KINDS = {"curves": (CURVES, ".parquet"), "snapshots": (SNAPSHOTS, ".safetensors")}
+KINDS = {"curves": CURVES, "snapshots": SNAPSHOTS}
+ATTEMPT = re.compile(r"[0-9a-f]{12}")
 GROUP, HOME = re.compile(r"\d{3}"), re.compile(r"\d{6}")
 
 
@@ -66,7 +67,7 @@ def homes(out: Path) -> Iterator[tuple[int, Path]]:
 
 def attempts(home: Path) -> list[Path]:
     """The folders of the attempts at a chunk that have not ended."""
-    return _folders(home / WORK, re.compile(r"[0-9a-f]{12}"))
+    return _folders(home / WORK, ATTEMPT)
 
 
 def _folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
@@ -122,8 +123,7 @@ def _files_at_home(home: Path, kind: str, chunk: int) -> list[Path]:
 
 
 def _flat(out: Path, kind: str, wanted: Collection[int] | None) -> list[Path]:
-    pattern = KINDS[kind][0]
-    folder, found = out / kind, []
+    folder, pattern, found = out / kind, KINDS[kind], []
     with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as entries:
         for entry in entries:
             match = pattern.fullmatch(entry.name)

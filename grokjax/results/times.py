@@ -60,16 +60,6 @@ def from_first_to_last(run_ids: Collection[str], times: Mapping[str, Trained]) -
     return Trained(np.array([0, max(of.steps[-1] for of in known)]), np.array([began, ended]))
 
 
-def steps_in(path: Path) -> Steps:
-    """run id -> first and last step of its records in a file."""
-    steps: dict[str, tuple[int, int]] = {}
-    for of in _pieces_in(path).values():
-        for run_id, (first, last) in of.items():
-            known = steps.get(run_id, (first, last))
-            steps[run_id] = min(known[0], first), max(known[1], last)
-    return steps
-
-
 def _pieces_in(path: Path) -> Mapping[float, Steps]:
     """When a part of a file was written -> run id -> first and last step of its records in it."""
     table = pq.ParquetFile(pa.BufferReader(read_sealed(path))).read(columns=["run_id", "step", WRITTEN])
