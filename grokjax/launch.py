@@ -48,55 +48,61 @@ def run(
 ) -> Results:
     """Train every run of a sweep and return its results: `grokjax.run`, to which a screen of one's own is given."""
     loaded = load(sweep, set, arms)
-    where = Path(out) if out else Path("runs") / loaded.name
+    where = out or Path("runs") / loaded.name
     return train(loaded, where, screen, other_device, print)
 
 
 def train(
     sweep: Sweep,
-    out: Path,
+    where: str | Path,
     screen: Screen | None = None,
     other_device: bool = False,
     say: Callable[[str], None] | None = None,
     planned: Callable[[Plan], None] = lambda plan: None,
     leave: Callable[[Interrupted], Any] | None = None,
 ) -> Results:
-    """Train what `out` still lacks of a sweep. What goes on with earlier chunks is planned while the directory is held.
+    """Train what a results directory still lacks of a sweep. What goes on with earlier chunks is planned while the
+    directory is held.
 
-    say: as for `plan_sweep`. planned: is told the plan before anything is trained. leave: what a second signal calls,
+    where: its path, or its address in a bucket. say: as for `plan_sweep`. planned: is told the plan before anything is trained. leave: what a second signal calls,
     which must end the process (see `stop_on_signal`). Raises Interrupted.
     """
     prepare_jax()
     from grokjax.results.attempts import tidy
+    from grokjax.results.copies import copy_to_train, fetch_ends, place_of
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
 
+    out = place_of(where, copy_to_train)
     afresh = None if (out / "plan.json").exists() else plan_sweep(sweep, say)  # first: if it fails, nothing is written
     with enter(out, sweep.file):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
         plan = plan_sweep(sweep, say, stored) if stored or afresh is None else afresh
         manifest = _settle(plan, out, stored, other_device)
+        fetch_ends(out)
         tidy(out)  # only now: a sweep that is refused changes nothing
         planned(plan)
         if say and stored and (grown := growth_text(plan, stored.every_run)):
             say(grown)
         _train_to_the_end(of_arms_asked_for(plan), manifest, screen, leave)
-    results = open_results(out, manifest)
+    results = open_results(where, manifest)
     results.runs()  # writes the derived tables
     return results
 
 
-def plan_into(sweep: Sweep, out: Path, say: Callable[[str], None], workers: int) -> Plan:
+def plan_into(sweep: Sweep, where: str | Path, say: Callable[[str], None], workers: int) -> Plan:
     """Plan a sweep for this machine's devices into a results directory, for workers to train: a new one, or one that
     holds this sweep or a part of it. Nothing is trained.
 
-    workers: as for `plan_sweep`. Raises SweepError.
+    where: as for `train`. workers: as for `plan_sweep`. Raises SweepError.
     """
     prepare_jax()
+    from grokjax.results.copies import copy_to_train, place_of
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
     from grokjax.results.workers import may_go_on
 
+    out = place_of(where, copy_to_train)
     with enter(out, sweep.file):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
         plan = plan_sweep(sweep, say, stored, workers)
@@ -111,10 +117,14 @@ def _settle(plan: Plan, out: Path, stored: Manifest | None, other_device: bool) 
     from grokjax.engine.devices import describe_device
     from grokjax.results.describe import write_manifest
     from grokjax.results.directory import check_machine
+    from grokjax.results.shipping import publish_plan
 
     here = describe_device()
     machines = check_machine(out, stored.machines, here, other_device) if stored else [here]
-    return write_manifest(plan, out, machines, stored)
+    manifest = write_manifest(plan, out, machines, stored)
+    if manifest is not stored:
+        publish_plan(out, is_new=stored is None)
+    return manifest
 
 
 def _train_to_the_end(
@@ -122,10 +132,11 @@ def _train_to_the_end(
 ) -> None:
     """Train all chunks that have not ended, shown on the screen. Raises Interrupted."""
     from grokjax.results.activity import going_on
+    from grokjax.results.bucket import name_of
     from grokjax.results.continued import continued
 
     out = manifest.path.parent
-    interrupted = Interrupted(out, going_on(out, manifest, plan.sweep.only))
+    interrupted = Interrupted(name_of(out), going_on(out, manifest, plan.sweep.only))
     done = finished_chunks(plan, out)
     try:
         with stop_on_signal(screen.say if screen else print, partial(leave, interrupted) if leave else None) as stop:
@@ -147,12 +158,15 @@ def _train_chunks(
 ) -> bool:
     """Whether all have ended; not where a stop was asked for."""
     from grokjax.results.directory import drop_checkpoints
+    from grokjax.results.shipping import fetch_home
 
     trainer = Trainer(manifest, screen, screen.say if screen else print)
     for chunk in in_training_order(plan):
         if chunk.index in done:
             drop_checkpoints(trainer.out, chunk.index)
-        elif not train_chunk(trainer, chunk, stop):
+            continue
+        fetch_home(trainer.out, chunk.index)
+        if not train_chunk(trainer, chunk, stop):
             return False
     return True
 
@@ -188,8 +202,10 @@ def replay(
 def verify_results(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
     """Read every byte of a results directory, or of a part of it (see `grokjax.results.verify`). Raises Damaged where
     its plan is broken."""
+    from grokjax.results.copies import fetch_all
     from grokjax.results.verify import verify
 
+    fetch_all(out)
     return verify(out, part)
 
 
@@ -203,13 +219,18 @@ def repair(
     """Remove what is damaged, and train the chunks again that it was a part of. leave: as for `train`."""
     prepare_jax()
     from grokjax.results.attempts import tidy
+    from grokjax.results.bucket import name_of
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
     from grokjax.results.repair import clear
+    from grokjax.results.shipping import withdraw
 
     manifest = read_manifest(out)
     plan = plan_to_train(manifest, print)
     with enter(out):
         broken = clear(out, plan, report.damaged)
         tidy(out)
-    return train(plan.sweep, out, screen, other_device, leave=leave) if broken else open_results(out, manifest)
+    withdraw(out, broken)
+    if broken:
+        return train(plan.sweep, name_of(out), screen, other_device, leave=leave)
+    return open_results(out, manifest)

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
 
 
 def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
-    """Open a results directory, finished or not. Raises SweepError if it is none.
+    """Open a results directory, finished or not; of one in a bucket (s3://BUCKET/NAME, gs://...) a copy is kept in this
+    user's cache. Raises SweepError if it is none.
 
     manifest: what its plan.json says, where that was read already.
     """
     from grokjax.analysis.summary import DERIVATION
+    from grokjax.results.copies import copy_to_read, place_of
     from grokjax.results.derived import cached
     from grokjax.results.read import Results, Views
 
@@ -29,7 +31,7 @@ def open_results(path: str | Path, manifest: Manifest | None = None) -> Results:
         dataset=_late("grokjax.analysis.dataset", "dataset"),
         html=_late("grokjax.figures.notebook", "html"),
     )
-    return Results(path, cached(DERIVATION), manifest, views)
+    return Results(place_of(path, copy_to_read), cached(DERIVATION), manifest, views)
 
 
 def _late(module: str, name: str) -> Callable[..., Any]:

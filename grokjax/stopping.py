@@ -21,7 +21,7 @@ class Interrupted(Exception):
     out: the results directory. command: what goes on from a shell.
     """
 
-    def __init__(self, out: Path, command: str):
+    def __init__(self, out: Path | str, command: str):
         self.out, self.command = out, command
         super().__init__(f"what is recorded in {out} can be read, the same call goes on, as does: {command}")
 

@@ -23,7 +23,21 @@ if TYPE_CHECKING:
     from grokjax.sweep.run import Sweep
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="Sweep file (YAML).")]
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Results directory.")]
+
+
+def read_place(named: str) -> Path:
+    """What a command looks at: a results directory, or the copy here of one in a bucket."""
+    from grokjax.results.copies import copy_to_read, place_of
+
+    try:
+        return place_of(named, copy_to_read)
+    except (OSError, ValueError) as error:
+        _, text = explain(error) or (BAD_INPUT, str(error))
+        raise typer.BadParameter(text) from None
+
+
+Directory = Annotated[Path, typer.Argument(parser=read_place, metavar="DIR", help="Results directory.")]
+Place = Annotated[str, typer.Argument(metavar="DIR", help="Results directory, or its address in a bucket.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Run id, or how it begins.")]
 Runs = Annotated[
     list[str] | None,

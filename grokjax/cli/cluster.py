@@ -18,6 +18,7 @@ from grokjax.cli.app import (
     Directory,
     Entity,
     OtherDevice,
+    Place,
     Project,
     Settings,
     WandbMode,
@@ -35,7 +36,7 @@ LOOK_SECONDS = 5.0  # from one look at a job to the next
 
 
 def work(
-    directory: Directory,
+    directory: Place,
     part: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Every Nth chunk from the Kth on; default: what a job array says, or all."),
@@ -100,8 +101,8 @@ def _leaving(interrupted: BaseException) -> Callable[[], None]:
     return leave
 
 
-def plan_file(file: Path, settings: list[str] | None, arms: list[str] | None, out: Path, workers: int) -> None:
-    """Plan a sweep file into a directory, for devices as here."""
+def plan_file(file: Path, settings: list[str] | None, arms: list[str] | None, out: str, workers: int) -> None:
+    """Plan a sweep file into a directory, or a bucket, for devices as here."""
     from grokjax.launch import plan_into
 
     plan = plan_into(load_sweep(file, settings, arms), out, typer.echo, workers)
@@ -150,18 +151,26 @@ def run_on(
     wait: bool,
     other_device: bool,
 ) -> bool:
-    """Train a sweep on a cluster. Returns whether all chunks are done: with SLURM not, unless that was waited for."""
-    from grokjax.cluster.worker import check_layout
+    """Train a sweep on a cluster. Returns whether all chunks are done: with SLURM not, unless that was waited for.
 
+    out: of a bucket the copy for reading.
+    """
+    from grokjax.cluster.worker import check_layout
+    from grokjax.results.bucket import bucket_of, name_of
+    from grokjax.results.copies import refresh
+
+    refresh(out)
     check_layout(out)
     if on == "slurm":
+        if bucket_of(out):
+            raise ValueError("--on slurm keeps its scripts in the results directory: give an --out that all nodes see")
         plan = ["work", str(out.absolute()), "--plan", str(file.absolute()), "--workers", str(workers)]
         plan += [word for setting in settings or () for word in ("--set", setting)]
         plan += [word for arm in arms or () for word in ("--arm", arm)]
         return _on_slurm(sweep, out, plan, workers, sbatch, wait, other_device)
     if on == "ray" or on.startswith("ray:"):
         address = on.removeprefix("ray").removeprefix(":") and on
-        source = (file.absolute(), settings, arms, out.absolute(), workers)
+        source = (file.absolute(), settings, arms, name_of(out.absolute()), workers)
         _on_ray(sweep, out, address or None, source, per_worker, other_device)
         return True
     raise ValueError(f"--on is slurm, ray or ray://HOST:PORT, not {on!r}")
@@ -251,6 +260,8 @@ def _on_ray(
     from grokjax.cluster.on_ray import connect, parse_per_worker, plan_on_worker, train_on_workers
     from grokjax.cluster.worker import WorkerError
     from grokjax.results.attempts import done_chunks
+    from grokjax.results.bucket import name_of
+    from grokjax.results.copies import refresh
     from grokjax.results.manifest import read_manifest
     from grokjax.stopping import Interrupted, stop_on_signal
 
@@ -258,6 +269,7 @@ def _on_ray(
     ray = connect(address)
     if not _is_planned(sweep, out):
         plan_on_worker(ray, plan_file, takes, *source)
+        refresh(out)
     manifest = read_manifest(out)
     done = done_chunks(out)
     steps = manifest.table.column("train.steps")
@@ -265,8 +277,9 @@ def _on_ray(
     rows = {index: slice(chunk.start, chunk.stop) for index, chunk in enumerate(manifest.chunks) if index not in done}
     left = {index: int(each[of_chunk].sum()) for index, of_chunk in rows.items()}
     typer.echo(f"{len(manifest.chunks):,} chunks for {manifest.device.text}, {len(left):,} to go")
+    interrupted = Interrupted(name_of(out), f"grokjax work {name_of(out)}")
     try:
-        with stop_on_signal(typer.echo, _leaving(Interrupted(out, f"grokjax work {out}"))) as stop:
+        with stop_on_signal(typer.echo, _leaving(interrupted)) as stop:
             train_on_workers(ray, out, left, takes, other_device, typer.echo, stop)
     except WorkerError as error:
         typer.echo(str(error), err=True)

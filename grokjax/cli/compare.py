@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from grokjax.cli.app import bad_value
+from grokjax.cli.app import bad_value, read_place
 
-Directories = Annotated[list[Path], typer.Argument(metavar="DIR", help="Results directories, two or more.")]
+Directories = Annotated[
+    list[Path], typer.Argument(parser=read_place, metavar="DIR", help="Results directories, two or more.")
+]
 By = Annotated[list[str] | None, typer.Option("--by", metavar="KEY", help="A row a value of this key; repeatable.")]
 Where = Annotated[str | None, typer.Option(metavar="TEXT", help="Only runs with KEY OP VALUE [and ...].")]
 Out = Annotated[Path | None, typer.Option(help="CSV file for the second table.")]

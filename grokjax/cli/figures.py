@@ -11,13 +11,14 @@ from typing import Annotated, Any
 
 import typer
 
-from grokjax.cli.app import bad_value, exit_codes, telling
+from grokjax.cli.app import bad_value, exit_codes, read_place, telling
 from grokjax.cli.groups import HELP_NAMES, Listed, usage_errors
 from grokjax.figures import KINDS, figure_module, make
 
 WRITTEN = "Writes PATH.png and PATH.svg, or one picture if PATH ends in .png, .svg or .pdf; its numbers as PATH.csv."
 Directories = Annotated[
-    list[Path], typer.Argument(metavar="DIR", help="Results directory; of several the arms lie side by side.")
+    list[Path],
+    typer.Argument(parser=read_place, metavar="DIR", help="Results directory; of several the arms lie side by side."),
 ]
 Target = Annotated[Path | None, typer.Option(metavar="PATH", help="Where to write; default DIR/figures/KIND.")]
 Width = Annotated[

@@ -23,6 +23,7 @@ from grokjax.cli.app import (
     bad_value,
     leaving,
     load_sweep,
+    read_place,
     telling,
     wandb_options,
 )
@@ -53,7 +54,9 @@ def plan(
 
 def run(
     sweep: SweepFile,
-    out: Annotated[Path | None, typer.Option(help="Results directory; default runs/NAME.")] = None,
+    out: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Results directory, or s3://BUCKET/NAME; default runs/NAME.")
+    ] = None,
     settings: Settings = None,
     arm: Arms = None,
     other_device: OtherDevice = False,
@@ -76,6 +79,8 @@ def run(
 
     from grokjax.launch import open_results, train
     from grokjax.live import LiveScreen
+    from grokjax.results.bucket import name_of
+    from grokjax.results.copies import place_of, read_folder
     from grokjax.sinks.sync import sync_or_tell
     from grokjax.sinks.watch import Watch
     from grokjax.standing import outcome_text
@@ -85,18 +90,20 @@ def run(
         if not on and (workers or per_worker or sbatch or wait):
             raise ValueError("--workers, --per-worker, --sbatch and --wait need --on slurm or --on ray")
     loaded = load_sweep(sweep, settings, arm)
-    where = out or Path("runs") / loaded.name
+    with bad_value():
+        folder = place_of(out or Path("runs") / loaded.name, read_folder)
+    where = name_of(folder)
     if on:
         many = workers or DEFAULT_WORKERS
         with bad_value():
             ended = cluster.run_on(
-                on, sweep, loaded, where, settings, arm, many, per_worker, sbatch, wait, other_device
+                on, sweep, loaded, folder, settings, arm, many, per_worker, sbatch, wait, other_device
             )
         if ended:
-            cluster.gather(where, report, wandb, project, entity, mode)
+            cluster.gather(read_place(where), report, wandb, project, entity, mode)
         return
     screen = LiveScreen(Console(highlight=False))
-    shown = Watch(screen, where, partial(open_results, where), to_wandb) if to_wandb else screen
+    shown = Watch(screen, folder, partial(open_results, where), to_wandb) if to_wandb else screen
     results = train(loaded, where, shown, other_device, typer.echo, show_plan, leaving(screen))
     typer.echo(outcome_text(results))
     typer.echo(f"results in {where}; look at them with: grokjax figure curves {where}")

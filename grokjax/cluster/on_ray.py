@@ -25,7 +25,7 @@ MISSING = "Ray is not installed here: pip install 'grokjax[ray]', on every node 
 
 Say = Callable[[str], None]
 Plan = Callable[..., Any]  # plans a sweep into a directory
-_workers: dict[str, Worker] = {}  # of this process, by directory: what it compiled is kept from task to task
+_workers: dict[str, Worker] = {}  # of this process, by results directory: what it compiled is kept from task to task
 
 
 @dataclass(frozen=True)
@@ -147,12 +147,13 @@ def train_on_workers(
     chunks: number -> how long it is, against the others. Raises WorkerError where some could not be trained, after all
     were tried; Interrupted where `stop()` asked for an end, when those at work have stopped.
     """
+    from grokjax.results.bucket import name_of
     from grokjax.results.workers import may_go_on
 
     may_go_on(out)
     task = ray.remote(**task_options(per_worker))(_train_here)
     order = sorted(chunks, key=lambda index: -chunks[index])
-    waiting = {task.remote(str(out.absolute()), index, other_device): index for index in order}
+    waiting = {task.remote(name_of(out.absolute()), index, other_device): index for index in order}
     failed: list[str] = []
     while waiting:
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=LOOK_SECONDS)
@@ -162,7 +163,7 @@ def train_on_workers(
             say(f"{outcome.text}; {len(waiting):,} of {len(order):,} chunks to go")
         if stop():
             _stop(ray, out, list(waiting))
-            raise Interrupted(out, f"grokjax work {out}")
+            raise Interrupted(name_of(out), f"grokjax work {name_of(out)}")
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkerError(f"{failed[0]}{more}; the same command tries again")
@@ -187,13 +188,13 @@ def _outcome(ray: Any, ref: Any, chunk: int) -> Outcome:
         return Outcome(chunk, "failed", f"chunk {chunk}: {str(error).strip().splitlines()[0]}")
 
 
-def _train_here(out: str, index: int, other_device: bool) -> tuple[int, str, str]:
+def _train_here(where: str, index: int, other_device: bool) -> tuple[int, str, str]:
     """A task: train one chunk in this process, which keeps what it compiled for the next."""
     host = socket.gethostname()
     try:
-        if out not in _workers:
-            _workers[out] = open_worker(Path(out), other_device, _explain, _quiet)
-        train_one(_workers[out], index, lambda: False)
+        if where not in _workers:
+            _workers[where] = open_worker(where, other_device, _explain, _quiet)
+        train_one(_workers[where], index, lambda: False)
     except Interrupted:
         return index, "stopped", f"chunk {index}: stopped on {host}"
     except WorkerError as error:

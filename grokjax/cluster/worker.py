@@ -55,11 +55,13 @@ class Worker:
         return self.trainer.out
 
 
-def open_worker(out: Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
-    """A worker of a directory that was planned. Raises SweepError where it is none, or was planned for another kind of
+def open_worker(where: str | Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
+    """A worker of a directory that was planned: its path, or its address in a bucket. Raises SweepError where it is none, or was planned for another kind of
     device, unless other_device allows that."""
     from grokjax.results.chunk_plan import chunk_manifest
+    from grokjax.results.copies import copy_to_train, place_of
 
+    out = place_of(where, copy_to_train)
     manifest = chunk_manifest(out, 0)
     check_layout(out)
     prepare_jax(manifest.device.count if manifest.device.platform == "cpu" else None)
@@ -105,15 +107,18 @@ def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
 
 def train_one(worker: Worker, index: int, stop: Callable[[], bool]) -> None:
     """Train a chunk, and before it those that its runs go on with. Raises WorkerError, and Interrupted."""
+    from grokjax.results.bucket import name_of
     from grokjax.results.commits import read_commit
     from grokjax.results.layout import home_of
+    from grokjax.results.shipping import fetch_home
     from grokjax.results.workers import is_asked_to_stop, note_failure
 
     out = worker.out
-    if read_commit(home_of(out, index)):
-        return
     begun = time.monotonic()
     try:
+        fetch_home(out, index)
+        if read_commit(home_of(out, index)):
+            return
         chunk = _take(worker, index)
         for earlier in _needed(worker.trainer.manifest, chunk):
             train_one(worker, earlier, stop)
@@ -127,7 +132,7 @@ def train_one(worker: Worker, index: int, stop: Callable[[], bool]) -> None:
         note_failure(out, index, what)
         raise WorkerError(f"chunk {index} on {socket.gethostname()}: {what}") from error
     if not ended:
-        raise Interrupted(out, f"grokjax work {out}")
+        raise Interrupted(name_of(out), f"grokjax work {name_of(out)}")
     worker.say(f"chunk {index}: done in {time.monotonic() - begun:.0f} s")
 
 

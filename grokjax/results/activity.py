@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.results.bucket import name_of
 from grokjax.results.chunks import meta_of, while_it_trains
 from grokjax.results.commits import read_commit
 from grokjax.results.layout import curves_files, is_compact
@@ -93,16 +94,16 @@ def going_on(out: Path, manifest: Manifest, arms: Sequence[str] = ()) -> str:
         same = file.read_bytes() == manifest.text.encode()
     except OSError:
         same = False
-    return run_command(file if same else out / "sweep.yaml", out, manifest.overrides, arms)
+    return run_command(file if same else out / "sweep.yaml", name_of(out), manifest.overrides, arms)
 
 
-def run_command(file: Path, out: Path, overrides: Mapping[str, Any], arms: Sequence[str] = ()) -> str:
+def run_command(file: Path, out: str, overrides: Mapping[str, Any], arms: Sequence[str] = ()) -> str:
     """`grokjax run`, as a shell takes it."""
     here = Path.cwd()
     shown_file = file.relative_to(here) if file.is_relative_to(here) else file
     settings = [word for key, value in overrides.items() for word in ("--set", f"{key}={_value(value)}")]
     only = [word for arm in arms for word in ("--arm", arm)]
-    return shlex.join(["grokjax", "run", str(shown_file), "--out", str(out), *settings, *only])
+    return shlex.join(["grokjax", "run", str(shown_file), "--out", out, *settings, *only])
 
 
 def _value(value: Any) -> str:

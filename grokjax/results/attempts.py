@@ -6,13 +6,10 @@ number of processes, on any hosts that see the directory, may try the same chunk
 
 from __future__ import annotations
 
-import os
 import secrets
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +18,10 @@ from grokjax.plan.plan import Chunk
 from grokjax.results.checkpoints import Checkpoints, check_checkpoint
 from grokjax.results.chunks import ends_of, metas_of
 from grokjax.results.commits import NAME as COMMIT
-from grokjax.results.commits import Commit, create_commit, read_commit
+from grokjax.results.commits import Commit, read_commit
 from grokjax.results.compact import compact, sha256_of
 from grokjax.results.directory import remove_parts, resume, stamp_of
-from grokjax.results.files import NO_FILE, Damaged, flush, link_or_copy, remove
+from grokjax.results.files import LEFT, NO_FILE, Damaged, discard, flush, link_or_copy, remove, remove_what_can_be
 from grokjax.results.layout import (
     COMPACT,
     WORK,
@@ -38,11 +35,9 @@ from grokjax.results.layout import (
     snapshots_files,
 )
 from grokjax.results.segment import Segment
-from grokjax.results.workers import FAILED, PROGRESS, note_progress
+from grokjax.results.shipping import publish, shipping
+from grokjax.results.workers import FAILED, OLD_SECONDS, PROGRESS, note_progress
 from grokjax.results.write import DirectoryWriter
-
-OLD_SECONDS = 3600.0  # an attempt that wrote nothing for so long, beside one that goes on from it, is cleared away
-LEFT = ".left-"  # begins the name of what is being removed
 
 Say = Callable[[str], None]
 
@@ -67,9 +62,12 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
     a place for one attempt only, the files lie there. Raises Overtaken."""
     folder = out if is_flat(out) else _begin(out, chunk, say)
     try:
-        with resume(folder, chunk, tell, say) as (writer, stored):
+        with (
+            shipping(out, folder, chunk.index, say) as ship,
+            resume(folder, chunk, tell, say) as (writer, stored),
+        ):
             if folder != out:
-                writer.note = partial(note_progress, folder)
+                writer.note = _noting(folder, ship)
             try:
                 yield Attempt(chunk, folder, writer, stored)
             finally:
@@ -80,6 +78,16 @@ def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say
         if is_there(folder, out):
             raise
         raise Overtaken(f"chunk {chunk.index}: another process was first") from error
+
+
+def _noting(folder: Path, ship: Callable[[], None]) -> Callable[[int], None]:
+    """What the writer calls when records are on disk."""
+
+    def note(run_steps: int) -> None:
+        note_progress(folder, run_steps)
+        ship()
+
+    return note
 
 
 def is_there(folder: Path, out: Path) -> bool:
@@ -113,7 +121,7 @@ def commit(out: Path, attempt: Attempt, device: str, summarize: Callable[[Path],
         paths = compact(attempt.folder, home, attempt.chunk.index)
         summarize(compact_file(home, "summary", token))
         record = _record(attempt, device, paths)
-        is_first = create_commit(home, record)
+        is_first = publish(out, home, record)
     except Exception as error:
         if is_there(attempt.folder, out):
             raise
@@ -247,22 +255,6 @@ def _clear_old(others: list[Path], mine: Path) -> None:
                 discard(other)
 
 
-def discard(folder: Path) -> None:
-    """Remove a folder that others may be reading or writing: for them it is gone at once, and whole until then."""
-    left = folder.with_name(f"{LEFT}{secrets.token_hex(6)}")
-    with suppress(FileNotFoundError):
-        os.rename(folder, left)
-        _remove_what_can_be(left)
-
-
-def _remove_what_can_be(left: Path) -> None:
-    """Of a link the link only. What another process still writes there is left for the next time."""
-    if left.is_symlink():
-        left.unlink()
-    else:
-        shutil.rmtree(left, ignore_errors=True)
-
-
 def tidy_home(home: Path) -> None:
     """Remove what does not count of a chunk that is done: attempts, and what lost or was killed on the way."""
     committed = read_commit(home)
@@ -272,7 +264,7 @@ def tidy_home(home: Path) -> None:
         if path.name == WORK:
             discard(path)
         elif path.name.startswith(LEFT):
-            _remove_what_can_be(path)
+            remove_what_can_be(path)
         elif path.name == FAILED or (match and match[2] != committed.attempt) or path.name.endswith(".part"):
             path.unlink(missing_ok=True)
 

@@ -97,11 +97,12 @@ class Checkpoints:
         listed = list_files(saved)
         for path in [*(saved / name for name in listed), *(path for path in saved.rglob("*") if path.is_dir()), saved]:
             flush(path)
-        write_json(
-            self.folder / f"segment-{segment:06d}.json", {"segment": segment, "stamp": self.stamp, "files": listed}
-        )
+        write_json(self.listing(segment), {"segment": segment, "stamp": self.stamp, "files": listed})
         for old in self.segments()[:-KEPT]:
             self.remove(old)
+
+    def listing(self, segment: int) -> Path:
+        return self.folder / f"segment-{segment:06d}.json"
 
     def segments(self) -> list[int]:
         """After which segments there is a checkpoint with its listing."""
@@ -139,7 +140,7 @@ class Checkpoints:
 
     def remove(self, segment: int) -> None:
         """The listing goes first: without it the rest does not count."""
-        (self.folder / f"segment-{segment:06d}.json").unlink(missing_ok=True)
+        self.listing(segment).unlink(missing_ok=True)
         remove(self.folder / str(segment))
 
     def tidy(self, newest: int | None) -> None:

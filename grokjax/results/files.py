@@ -11,12 +11,15 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 RUN_ID = re.compile(r"[0-9a-f]{12}")
+LEFT = ".left-"  # begins the name of a folder that is being removed
 PART = re.compile(r"\..*\.part")  # what a kill leaves of a file that was being written
 SEAL = b"grokjax-sha256:"
 BLANK = SEAL.decode() + 64 * "0"  # what a file is written with, before it is sealed
@@ -74,6 +77,22 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder that others may be reading or writing: for them it is gone at once, and whole until then."""
+    left = folder.with_name(f"{LEFT}{secrets.token_hex(6)}")
+    with suppress(FileNotFoundError):
+        os.rename(folder, left)
+        remove_what_can_be(left)
+
+
+def remove_what_can_be(left: Path) -> None:
+    """Of a link the link only. What another process still writes there is left for the next time."""
+    if left.is_symlink():
+        left.unlink()
+    else:
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def flush(path: Path) -> None:
@@ -136,16 +155,21 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
     write_sealed(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def json_bytes(name: str, value: dict[str, Any]) -> bytes:
+    """What is in a sealed JSON file of that name."""
+    data = (json.dumps({"seal": BLANK} | value) + "\n").encode()
+    begin = _seal_of(data)
+    return data[:begin] + _digest(name, data, begin) + data[begin + 64 :]
+
+
 def create_json(path: Path, value: dict[str, Any], name: str) -> bool:
     """As `write_json`, but only where there is no such file yet: of all that try, on any host, one gets True.
 
     name: of the temporary file, which must be another one for each that tries.
     """
-    text = json.dumps({"seal": BLANK} | value) + "\n"
     temporary = path.with_name(f".{name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
-        seal(temporary, path.name)
+        temporary.write_bytes(json_bytes(path.name, value))
         flush(temporary)
         return _link_first(temporary, path)
     finally:

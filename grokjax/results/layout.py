@@ -21,6 +21,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from grokjax.results.bucket import fetch_missing
 from grokjax.results.commits import read_commit
 from grokjax.results.files import NO_FILE, Damaged
 
@@ -117,6 +118,7 @@ def _files_at_home(home: Path, kind: str, chunk: int) -> list[Path]:
     path = compact_file(home, kind, commit.attempt)
     if path.name not in commit.files:
         return []
+    fetch_missing(home.parents[2], path)
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE if path.is_symlink() or path.exists() else "it is missing")
     return [path]

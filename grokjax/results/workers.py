@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from grokjax.results.bucket import bucket_of
 from grokjax.results.commits import read_commit
 from grokjax.results.files import Damaged, read_json, write_json
 from grokjax.results.layout import attempts, home_of, homes, is_flat
 
 PROGRESS, FAILED, STOP = "progress.json", "failed.json", "stop"
 SLURM = "slurm"  # the folder of job scripts and of what jobs print
+OLD_SECONDS = 3600.0  # an attempt that wrote nothing for so long, beside one that goes on from it, is cleared away
 SILENT_SECONDS = 120.0  # a worker that wrote nothing for so long is not counted as being at work
 
 
@@ -64,6 +66,8 @@ def note_failure(out: Path, chunk: int, what: str) -> None:
     if not is_flat(out) and home.is_dir():
         with suppress(OSError):
             write_json(home / FAILED, {"host": socket.gethostname(), "what": what})
+            if bucket := bucket_of(out):
+                bucket.put([(home / FAILED).relative_to(out).as_posix()], out)
 
 
 def workers(out: Path, now: float | None = None) -> list[Seen]:
@@ -109,6 +113,8 @@ def failures(out: Path) -> list[Failure]:
 
 def ask_to_stop(out: Path) -> None:
     (out / STOP).touch()
+    if bucket := bucket_of(out):
+        bucket.write(STOP, b"")
 
 
 def is_asked_to_stop(out: Path) -> bool:
@@ -118,3 +124,5 @@ def is_asked_to_stop(out: Path) -> bool:
 def may_go_on(out: Path) -> None:
     """Take back what `ask_to_stop` said."""
     (out / STOP).unlink(missing_ok=True)
+    if bucket := bucket_of(out):
+        bucket.remove([STOP])
