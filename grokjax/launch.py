@@ -64,8 +64,8 @@ def train(
     """Train what a results directory still lacks of a sweep. What goes on with earlier chunks is planned while the
     directory is held.
 
-    where: its path, or its address in a bucket. say: as for `plan_sweep`. planned: is told the plan before anything is trained. leave: what a second signal calls,
-    which must end the process (see `stop_on_signal`). Raises Interrupted.
+    where: its path, or its address in a bucket. say: as for `plan_sweep`. planned: is told the plan before anything is
+    trained. leave: what a second signal calls, which must end the process (see `stop_on_signal`). Raises Interrupted.
     """
     prepare_jax()
     from grokjax.results.attempts import tidy

@@ -56,8 +56,11 @@ class Worker:
 
 
 def open_worker(where: str | Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
-    """A worker of a directory that was planned: its path, or its address in a bucket. Raises SweepError where it is none, or was planned for another kind of
-    device, unless other_device allows that."""
+    """A worker of a results directory that was planned. Raises SweepError where it is none, or was planned for another
+    kind of device, unless other_device allows that.
+
+    where: its path, or its address in a bucket.
+    """
     from grokjax.results.chunk_plan import chunk_manifest
     from grokjax.results.copies import copy_to_train, place_of
 

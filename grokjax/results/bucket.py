@@ -14,11 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
 URL = re.compile(r"(s3|gs)://([^/\s]+)/([^\s]*[^/\s])/*")
+PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}  # that fsspec needs
 LOOKS_LIKE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 TIMES = ("LastModified", "mtime", "updated")  # what file systems call the time of an object
 PARALLEL = 32  # objects that are fetched or put at once
@@ -37,7 +39,12 @@ class Bucket:
     """A results directory in a bucket. Names are those of files in it, with slashes."""
 
     url: str
-    files: Any  # fsspec's file system
+
+    @cached_property
+    def files(self) -> Any:
+        """fsspec's file system: asked for only now, since a store looks for its credentials then."""
+        fsspec: Any = import_module("fsspec")
+        return fsspec.filesystem(self.url.partition(":")[0], use_listings_cache=False)
 
     def listing(self, under: str = "") -> dict[str, Stat]:
         """All objects, or those of a folder. Raises OSError."""
@@ -148,11 +155,10 @@ def open_bucket(url: str) -> Bucket:
     if match is None:
         raise ValueError(f"a results directory in a bucket is s3://BUCKET/NAME or gs://BUCKET/NAME, not {url!r}")
     try:
-        fsspec: Any = import_module("fsspec")
-        files = fsspec.filesystem(match[1], use_listings_cache=False)
+        import_module(PACKAGES[match[1]])
     except ImportError:
         raise ValueError(MISSING) from None
-    return Bucket(f"{match[1]}://{match[2]}/{match[3]}", files)
+    return Bucket(f"{match[1]}://{match[2]}/{match[3]}")
 
 
 def _is_plain(name: str) -> bool:

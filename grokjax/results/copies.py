@@ -64,7 +64,7 @@ def read_folder(url: str) -> Path:
 
 def copy_to_train(url: str) -> Path:
     """A folder of this process with the plan, where there is one. It is removed when the process ends. Raises
-    ValueError for an address that is none, and OSError."""
+    ValueError for an address that is none, SweepError where something else lies there, and OSError."""
     bucket = open_bucket(url)
     folder = tempfile.mkdtemp(prefix="grokjax-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -74,9 +74,19 @@ def copy_to_train(url: str) -> Path:
     top = {name: stat for name in TOP if (stat := bucket.stat(name))}
     if "plan.json" in top:
         (out / CHUNKS).mkdir()  # by which the layout is known
-        bucket.get(_of_plan(bucket.listing(SHARDS)), out)
-    bucket.get(top, out)
+        bucket.get({**_of_plan(bucket.listing(SHARDS)), **top}, out)
+    else:
+        _refuse_what_is_not_ours(bucket)
     return out
+
+
+def _refuse_what_is_not_ours(bucket: Bucket) -> None:
+    """Raises SweepError unless there is nothing, or what a kill has left before the plan was there."""
+    listing = bucket.listing()
+    foreign = listing.keys() - _of_plan(listing) - {*TOP}
+    if foreign:
+        what = f"has {min(foreign)} in it, and is no results directory; give another --out"
+        raise SweepError([Mistake(bucket.url, 0, 0, "", what)])
 
 
 def refresh(out: Path) -> None:
