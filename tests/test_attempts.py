@@ -146,7 +146,7 @@ def after_then_stop(segments: int) -> Stop:
     return stop
 
 
-@pytest.mark.parametrize("when", ["compact", "create_commit"])
+@pytest.mark.parametrize("when", ["compact", "publish"])
 def test_of_two_that_end_at_once_one_commits_and_the_other_leaves_nothing(
     out: Path, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, when: str
 ):
@@ -167,15 +167,15 @@ def test_of_two_that_end_at_once_one_commits_and_the_other_leaves_nothing(
 def test_a_commit_that_was_lost_is_told_and_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch):
     said = []
     one = open_worker(out, False, str, said.append)
-    real, other = attempts.create_commit, worker(out)
+    real, other = attempts.publish, worker(out)
 
     def late(*arguments: Any) -> Any:
-        monkeypatch.setattr(attempts, "create_commit", real)
+        monkeypatch.setattr(attempts, "publish", real)
         monkeypatch.setattr(attempts, "tidy_home", lambda home: None)  # the other was frozen right after its commit
         work(other, Part(0, 3), never)
         return real(*arguments)
 
-    monkeypatch.setattr(attempts, "create_commit", late)
+    monkeypatch.setattr(attempts, "publish", late)
     work(one, Part(0, 3), never)
     home = home_of(out, 0)
     assert len(list(home.glob("curves-*"))) == 1

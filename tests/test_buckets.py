@@ -16,9 +16,10 @@ import grokjax
 from grokjax.cli import app
 from grokjax.cluster.worker import Part, Worker, WorkerError, open_worker, work
 from grokjax.launch import plan_into, repair, run, verify_results
-from grokjax.results.bucket import Bucket, Stat, is_url, open_bucket
+from grokjax.results.bucket import Bucket, Stat, open_bucket
 from grokjax.results.copies import copy_to_read, read_folder, refresh
 from grokjax.results.workers import ask_to_stop, failures, may_go_on, workers
+from grokjax.spec.files import is_url
 from grokjax.stopping import Interrupted
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
@@ -269,6 +270,20 @@ def test_a_sweep_in_a_bucket_grows(url: str, tmp_path: Path):
     for run_id in alone.run_ids:
         assert grown.curves(runs=[run_id]).equals(alone.curves(runs=[run_id]))
     assert not verify_results(copy_to_read(url)).damaged
+
+
+def test_runs_start_from_runs_in_a_bucket_as_from_those_in_a_directory(planned: str, tmp_path: Path):
+    work(worker(planned), Part(), never)
+    sweep = write(tmp_path, SWEEP)
+    run(sweep, tmp_path / "alone")
+    forks = {}
+    for parents in (planned, str(tmp_path / "alone")):
+        started = {"results": parents, "select": {"seed": 0}, "step": "final"}
+        base = BASE | {"train": {"steps": 20}, "init": {"from_run": started}}
+        forks[parents] = run({"name": "forks", "base": base}, tmp_path / f"forks of {len(forks)}")
+    of_bucket, of_directory = forks.values()
+    assert of_bucket.run_ids == of_directory.run_ids
+    assert of_bucket.curves().equals(of_directory.curves())
 
 
 def test_who_reads_copies_curves_only_when_they_are_asked_for(planned: str):

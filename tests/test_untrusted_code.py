@@ -30,6 +30,7 @@ FINE = {  # re.compile is an attribute of re
     ("spec/own.py", "exec_module"),  # the user's own file, where a sweep of theirs names it in `uses`
     ("opened.py", "import_module"),  # of names that stand there
     ("cluster/on_ray.py", "import_module"),  # Ray, where it is installed
+    ("results/bucket.py", "import_module"),  # fsspec and what it needs for s3 and gs, where they are installed
     ("cluster/on_slurm.py", "subprocess"),  # sbatch and squeue, given files that grokjax made, without a shell
     ("results/bundle.py", "tarfile"),  # writes archives, and opens none
     ("results/bundle.py", "zipfile"),

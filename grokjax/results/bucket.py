@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 URL = re.compile(r"(s3|gs)://([^/\s]+)/([^\s]*[^/\s])/*")
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}  # that fsspec needs
-LOOKS_LIKE_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")
 TIMES = ("LastModified", "mtime", "updated")  # what file systems call the time of an object
 PARALLEL = 32  # objects that are fetched or put at once
 MISSING = "buckets need more packages: pip install 'grokjax[remote]'"
@@ -143,10 +142,6 @@ def fetch_missing(out: Path, path: Path) -> None:
         name = path.relative_to(out).as_posix()
         stat = bucket.stat(name)
         bucket.get({name: stat} if stat else {}, out)
-
-
-def is_url(text: str) -> bool:
-    return LOOKS_LIKE_URL.match(text) is not None
 
 
 def open_bucket(url: str) -> Bucket:

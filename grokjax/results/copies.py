@@ -17,12 +17,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from grokjax.plan.tuning import cache_folder
-from grokjax.results.bucket import Bucket, Stat, bucket_of, is_url, name_of, note_copy, open_bucket
+from grokjax.results.bucket import Bucket, Stat, bucket_of, name_of, note_copy, open_bucket
 from grokjax.results.commits import NAME as COMMIT
 from grokjax.results.layout import ATTEMPT, CHUNKS, COMPACT, CURVES, GROUP, HOME, SNAPSHOTS, WORK
 from grokjax.results.shards import FOLDER as SHARDS
 from grokjax.results.shards import NAME as SHARD
 from grokjax.results.workers import FAILED, PROGRESS, STOP
+from grokjax.spec.files import is_url
 from grokjax.sweep.load import Mistake, SweepError
 
 FOLDER = "buckets"  # of this user's cache

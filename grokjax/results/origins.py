@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.results.bucket import name_of
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged
 from grokjax.results.manifest import Manifest
@@ -26,9 +27,15 @@ Open = Callable[[str], Results]
 def find_parents(request: FromRun, open_results: Open) -> Answer:
     """The stored runs that `init.from_run` asks for. Raises ParentError."""
     try:
-        return _answer(request, open_results(request.results))
+        results = open_results(request.results)
     except SweepError as error:
         raise ParentError("results", "; ".join(mistake.what for mistake in error.mistakes)) from None
+    except OSError as error:
+        raise ParentError("results", f"cannot be read: {error.strerror or error}") from None
+    except (Damaged, ValueError) as error:
+        raise ParentError("results", str(error)) from None
+    try:
+        return _answer(request, results)
     except Damaged as damage:
         raise ParentError("results", str(damage)) from None
 
@@ -93,7 +100,7 @@ def _parent(results: Results, run_id: str, step: int) -> Parent:
     origin = run.origin
     lineage = (*(origin.lineage if origin else ()), f"{run_id}@{step}")
     prior_steps = origin.prior_steps if origin else 0
-    return Parent(str(results.path.absolute()), run_id, step, run.spec, row.sha256, prior_steps, lineage)
+    return Parent(name_of(results.path.absolute()), run_id, step, run.spec, row.sha256, prior_steps, lineage)
 
 
 def find_start(manifest: Manifest, open_results: Open) -> Callable[[Run], Stored | None]:

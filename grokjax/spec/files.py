@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import re
 import zipfile
 import zlib
 from functools import lru_cache
@@ -19,6 +20,12 @@ from grokjax.spec.section import Section
 
 IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}  # of MNIST's format, by their byte
 FORMATS = ".npz, .npy, .safetensors or idx (MNIST's, also .gz)"
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # how one begins, also where a path was made of it
+
+
+def is_url(text: str) -> bool:
+    """Whether a text is the address of something elsewhere, and no path."""
+    return ADDRESS.match(text) is not None
 
 
 class Rows(Section):

@@ -36,7 +36,7 @@ from grokjax.spec.tasks import Modular, Task
 
 class FromRun(Section):
     results: Start[str]
-    """A results directory. Relative to the YAML."""
+    """A results directory, relative to the YAML, or its address in a bucket."""
     run: Start[RunId | None] = None
     """The run there that is started from; either this or `select`."""
     select: Start[dict[str, Allowed] | None] = None

@@ -8,6 +8,7 @@ from typing import Any
 
 from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
+from grokjax.spec.files import is_url
 from grokjax.spec.memo import Memo
 from grokjax.spec.origin import Origin
 from grokjax.spec.own import Own
@@ -157,8 +158,9 @@ def _run(arm: Arm, spec: RunSpec, explicit: set[str], parent: Parent | None, mem
 
 
 def _located(item: Value, mistakes: Mistakes) -> Value:
-    """A path is relative to the folder of the file that says it (one of --set to the working directory)."""
-    if not isinstance(item.value, str) or "\0" in item.value:
+    """A path is relative to the folder of the file that says it (one of --set to the working directory); an address
+    stays as it is."""
+    if not isinstance(item.value, str) or "\0" in item.value or is_url(item.value):
         return item
     folder = Path() if item.path is None else mistakes.document.of(item.path)[0].folder
     return replace(item, value=str((folder / item.value).absolute()))
