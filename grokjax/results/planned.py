@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,31 +19,31 @@ def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, A
     """One row a run, in the sweep's order: see `Results.planned`. ends: of the runs of each chunk that have ended."""
     table, order = manifest.table, manifest.order
     arms = table.arms.rows(order)
-    origin = table.origin.rows(order)
     columns: dict[str, Any] = {
-        "run_id": _series(Column(np.arange(len(order)), ()), table.ids.take(order).to_pylist()),
-        "arm": _series(arms, [names[0] for names in arms.levels]),
-        "arms": _series(arms, arms.levels),
+        "run_id": pd.Series(list(manifest.run_ids)).array,
+        "arm": _series(arms, lambda names: names[0]),
+        "arms": _series(arms),
     }
     for key in manifest.keys:
-        column = table.column(key).rows(order)
-        columns[key] = _series(column, column.levels)
-    columns["lineage"] = _series(origin, [stored["lineage"] for stored in origin.levels])
+        columns[key] = _series(table.column(key, order))
+    columns["lineage"] = _series(table.origin.rows(order), lambda stored: stored["lineage"])
     columns["batch_size"] = _batch_sizes(manifest)
     columns["status"] = _statuses(manifest, ends)
     return pd.DataFrame(columns)
 
 
-def _series(column: Column, values: list[Any]) -> Any:
-    """The value of each row, None where it has none; of the type that pandas takes for the values that there are."""
-    there, which = np.unique(column.codes, return_inverse=True)
-    kept = pd.Series([None if code == NONE else values[code] for code in there.tolist()])
-    return kept.array.take(which)
+def _series(column: Column, told: Callable[[Any], Any] = lambda value: value) -> Any:
+    """The value of each row, None where it has none; of the type that pandas takes for the values that there are.
+
+    told: what of a value is shown.
+    """
+    there, which = column.numbered()
+    return pd.Series([None if code == NONE else told(column.value_of(code)) for code in there]).array.take(which)
 
 
 def _batch_sizes(manifest: Manifest) -> Any:
     """Examples of a step; nan where they are all of a train set whose size is not known."""
-    column = manifest.table.column("train.batch").rows(manifest.order)
+    column = manifest.table.column("train.batch", manifest.order)
     batches = [value if value is not None else NONE for value in column.levels]
     given = np.array([*batches, NONE], object)[column.codes]
     sizes = [np.nan if bucket.sizes is None else bucket.sizes.train for bucket in manifest.buckets]
@@ -58,7 +59,7 @@ def _statuses(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]
             chunk = manifest.chunks[index]
             found = [of_chunk.get(run_id) for run_id in chunk.run_ids]
             status[chunk.start : chunk.stop] = [1 if end is None else 3 if end["diverged"] else 2 for end in found]
-    return _series(Column(status[manifest.order], ()), words)
+    return _series(Column(status[manifest.order], [json.dumps(word) for word in words]))
 
 
 def constants_of(manifest: Manifest) -> dict[str, Any]:
@@ -71,8 +72,8 @@ def constants_of(manifest: Manifest) -> dict[str, Any]:
             shared = [table.common[bucket].get(key, MISSING) for bucket in buckets]
             is_constant = all(other is not MISSING and other == value for other in shared)
         else:
-            column = table.column(key).rows(order)
-            is_constant = not (column.codes == NONE).any() and all(column.levels[code] == value for code in column.used)
+            codes, column = table.column(key, order).numbered()[0], table.columns[key]
+            is_constant = NONE not in codes and all(column.value_of(code) == value for code in codes)
         if is_constant:
             constants[key] = value
     return constants
