@@ -160,7 +160,7 @@ def verify_a_part(folder: Path) -> Iterator[None]:
     """Every hundredth chunk, read whole."""
     yield
     report = verify(folder / "out", (7, 100))
-    assert not (report.damaged or report.unknown), (report.damaged[:3], report.unknown[:3])
+    assert not (*report.damaged, *report.unknown), report
 
 
 def status(folder: Path) -> Iterator[None]:

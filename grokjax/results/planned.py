@@ -29,7 +29,7 @@ def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, A
     columns["lineage"] = _series(table.origin.rows(order), lambda stored: stored["lineage"])
     columns["batch_size"] = _batch_sizes(manifest)
     columns["status"] = _statuses(manifest, ends)
-    return pd.DataFrame(columns)
+    return pd.DataFrame(columns, copy=False)
 
 
 def _series(column: Column, told: Callable[[Any], Any] = lambda value: value) -> Any:
