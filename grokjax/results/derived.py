@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 from grokjax.results.chunks import META, while_it_trains
 from grokjax.results.commits import read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
-from grokjax.results.frames import to_arrow, to_pandas
+from grokjax.results.frames import frame_of, to_arrow, to_pandas
 from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat
-from grokjax.results.read import Results
+from grokjax.results.read import Results, in_order
 from grokjax.results.summaries import read_summary
 from grokjax.results.write import seal_table
 
@@ -128,6 +128,7 @@ def _together(results: Results, derivation: Derivation, stored: _Stored | None, 
         found.append(runs_left)
         events.append(events_left)
     runs = _with_found(planned, found, derivation.nothing, _final_names(results))
+    runs = runs[in_order(runs.columns, results.constants())]  # stored so, a million rows need not be put in order
     return runs, _in_order(events, planned["run_id"]) if any(map(len, events)) else derivation.of_runs(results, [])[1]
 
 
@@ -143,7 +144,7 @@ def _with_found(
         if name in found:
             filled[at >= 0] = found[name].to_numpy()[at[at >= 0]]
         columns[name] = filled
-    return pd.concat([planned, pd.DataFrame(columns)], axis=1)
+    return frame_of(dict(planned.items()) | columns)
 
 
 def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series) -> pd.DataFrame:

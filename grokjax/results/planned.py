@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grokjax.results.frames import frame_of
 from grokjax.results.manifest import Manifest
 from grokjax.results.run_table import NONE, Column
 
@@ -29,7 +30,7 @@ def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, A
     columns["lineage"] = _series(table.origin.rows(order), lambda stored: stored["lineage"])
     columns["batch_size"] = _batch_sizes(manifest)
     columns["status"] = _statuses(manifest, ends)
-    return pd.DataFrame(columns, copy=False)
+    return frame_of(columns)
 
 
 def _series(column: Column, told: Callable[[Any], Any] = lambda value: value) -> Any:

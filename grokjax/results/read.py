@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,9 +67,8 @@ class Results:
         of a step, also where train.batch is null), status, last_step, outcome, fit_step, generalization_step, delay,
         slingshots, final/<metric>; then the values that all runs share, which `constants` has too."""
         runs = self._derived()[0]
-        constants = set(self.constants())
-        varied = [name for name in runs if name not in constants and name not in HEAD]
-        return runs[[*HEAD, *varied, *(name for name in runs if name in constants and name not in HEAD)]]
+        order = in_order(runs.columns, self.constants())
+        return runs if order == list(runs) else runs[order]
 
     def constants(self) -> dict[str, Any]:
         """Values that all runs share, by their dotted keys."""
@@ -293,6 +292,12 @@ class Results:
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
         recorded = self.metrics()
         return recorded if metrics is None else checked_metrics(metrics, recorded, self.path)
+
+
+def in_order(columns: Iterable[str], constants: Collection[str]) -> list[str]:
+    """Columns of `Results.runs()` as it has them: what differs between runs before what all share."""
+    others = [name for name in columns if name not in HEAD]
+    return [*HEAD, *sorted(others, key=lambda name: name in constants)]
 
 
 def _back(run_id: str, earlier: dict[str, StoredSnapshot]) -> Iterator[tuple[str, int | None]]:
