@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import shlex
@@ -15,7 +16,7 @@ import pandas as pd
 
 from grokjax.results.chunks import meta_of, while_it_trains
 from grokjax.results.commits import read_commit
-from grokjax.results.layout import curves_files, is_compact
+from grokjax.results.layout import Home, curves_files, is_compact, survey
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.workers import Failure, Seen, failures, workers
@@ -42,14 +43,16 @@ class Activity:
 
 def activity(out: Path) -> Activity:
     """Raises Damaged."""
-    return while_it_trains(lambda: _activity(out))
+    return while_it_trains(lambda: activity_of(out, survey(out)))
 
 
-def _activity(out: Path) -> Activity:
-    files = sorted((path.stat().st_mtime, path) for path in curves_files(out))
-    who = holder(out) or _holders(workers(out))
-    rate = _rate(files[-RATE_FILES:]) if who else None
-    return Activity(who, files[-1][0] if files else None, rate, tuple(failures(out)))
+def activity_of(out: Path, seen: Sequence[Home]) -> Activity:
+    """The same of what a survey found a moment ago. Raises Damaged, and FileNotFoundError where something is gone."""
+    written = ((path.stat().st_mtime, path) for path in curves_files(out, seen=seen))
+    newest = heapq.nlargest(RATE_FILES, written)[::-1]
+    who = holder(out) or _holders(workers(out, homes=seen))
+    rate = _rate(newest) if who else None
+    return Activity(who, newest[-1][0] if newest else None, rate, tuple(failures(out, seen)))
 
 
 def _holders(seen: Sequence[Seen]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from grokjax.results.commits import Commit, read_commit
 from grokjax.results.files import Damaged, read_sealed, version_of
-from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat, segment_of
+from grokjax.results.layout import Home, chunk_of, curves_files, furthest, home_of, is_flat, segment_of, survey
 
 META = b"grokjax"
 KEYS = {"run_id": "dictionary<values=string, indices=int32, ordered=0>", "step": "int64"}  # columns of every file
@@ -69,15 +69,18 @@ def _metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
     return metas
 
 
-def _by_chunk(out: Path, chunk: int | None = None) -> Iterator[tuple[Commit | None, list[dict[str, Any]]]]:
+def _by_chunk(
+    out: Path, chunk: int | None = None, seen: Sequence[Home] | None = None
+) -> Iterator[tuple[Commit | None, list[dict[str, Any]]]]:
     """Of each chunk that has ended its commit, of the others what there is of their segments."""
     if is_flat(out):
         yield None, _flat_metas(out, chunk)
         return
-    for number, home in homes(out) if chunk is None else [(chunk, home_of(out, chunk))]:
-        commit = read_commit(home)
-        folder = None if commit else furthest(home)
-        yield commit, _flat_metas(folder, number) if folder else []
+    if chunk is not None:
+        seen = [Home(chunk, home_of(out, chunk), read_commit(home_of(out, chunk)))]
+    for home in survey(out) if seen is None else seen:
+        folder = None if home.commit else furthest(home.path)
+        yield home.commit, _flat_metas(folder, home.chunk) if folder else []
 
 
 def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
@@ -95,12 +98,13 @@ def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
 
 def steps_taken(out: Path) -> tuple[int, int]:
     """(run-steps, lane-steps) of all segments. Raises Damaged."""
-    return while_it_trains(lambda: _steps_taken(out))
+    return while_it_trains(lambda: steps_of(out, survey(out)))
 
 
-def _steps_taken(out: Path) -> tuple[int, int]:
+def steps_of(out: Path, seen: Sequence[Home]) -> tuple[int, int]:
+    """The same of what a survey found a moment ago. Raises Damaged, and FileNotFoundError where something is gone."""
     run_steps, lane_steps = 0, 0
-    for commit, metas in _by_chunk(out):
+    for commit, metas in _by_chunk(out, seen=seen):
         run_steps += commit.run_steps if commit else sum(meta["run_steps"] for meta in metas)
         lane_steps += commit.lane_steps if commit else sum(meta["lane_steps"] for meta in metas)
     return run_steps, lane_steps

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from grokjax.results.chunks import META, while_it_trains
-from grokjax.results.commits import read_commit
+from grokjax.results.commits import Commit, commit_version, read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
 from grokjax.results.frames import frame_of, to_arrow, to_pandas
-from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat
+from grokjax.results.layout import Home, chunk_of, curves_files, furthest, home_of, homes, is_flat
 from grokjax.results.read import Results, in_order
 from grokjax.results.summaries import read_summary
 from grokjax.results.write import seal_table
@@ -49,15 +49,15 @@ def cached(derivation: Derivation) -> Callable[[Results], Frames]:
 
 
 def _read_or_derive(results: Results, derivation: Derivation) -> Frames:
-    plan, states = plan_stamp(results.path), chunk_states(results.path)
     stored = _read_both(results.path)
-    if stored and stored.plan == plan and stored.states == states:
+    now = _stamp(results.path, stored.stamp if stored else None)
+    if stored and (stored.stamp.plan, stored.stamp.states) == (now.plan, now.states):
         return to_pandas(stored.runs), to_pandas(stored.events)
     same = {}
-    if stored and stored.plan == plan:
-        same = {chunk: state for chunk, state in states.items() if stored.states.get(chunk) == state}
-    frames = _together(results, derivation, stored, same, states)
-    meta = {"plan": plan, "chunks": states}
+    if stored and stored.stamp.plan == now.plan:
+        same = {chunk: state for chunk, state in now.states.items() if stored.stamp.states.get(chunk) == state}
+    frames = _together(results, derivation, stored, same, now.states)
+    meta = {"plan": now.plan, "chunks": now.states, "commits": now.commits}
     tables = [seal_table(to_arrow(frame), meta) for frame in frames]
     for path, table in zip(_paths(results.path), tables, strict=True):
         with contextlib.suppress(OSError):  # a read-only directory can be read all the same
@@ -66,42 +66,64 @@ def _read_or_derive(results: Results, derivation: Derivation) -> Frames:
     return runs, events
 
 
-def stored_runs(out: Path, columns: list[str]) -> pd.DataFrame | None:
-    """Columns of `Results.runs()` where they are stored and up to date; nothing is computed."""
+def stored_runs(out: Path, columns: list[str], seen: Sequence[Home] | None = None) -> pd.DataFrame | None:
+    """Columns of `Results.runs()` where they are stored and up to date; nothing is computed. seen: by a `survey` of a
+    moment ago."""
     if not (out / "plan.json").exists():
         return None
-    stored = _read(_paths(out)[0], columns)
-    if stored is None or _meta(stored) != (plan_stamp(out), chunk_states(out)):
+    table = _read(_paths(out)[0], columns)
+    stored = None if table is None else _stamp_in(table)
+    if table is None or stored is None:
         return None
-    return to_pandas(stored)
+    now = _stamp(out, stored, seen)
+    return to_pandas(table) if (stored.plan, stored.states) == (now.plan, now.states) else None
 
 
-def plan_stamp(out: Path) -> str:
+class _Stamp(NamedTuple):
+    """What tables were derived from: by plan and states they are known to be up to date."""
+
+    plan: str
+    states: States  # chunk -> the attempt that counts, or a digest of names, sizes and times of the files there are
+    commits: States  # chunk that has ended -> by what its commit is known again, so that it need not be read
+
+
+def _stamp(out: Path, known: _Stamp | None, seen: Sequence[Home] | None = None) -> _Stamp:
+    """Of what is there now. known: of what was there before: a commit that is the same still is not read again. seen:
+    by a `survey` of a moment ago."""
     stat = (out / "plan.json").stat()
-    return hashlib.sha256(repr((stat.st_size, stat.st_mtime_ns)).encode()).hexdigest()
-
-
-def chunk_states(out: Path) -> States:
-    """chunk -> what its records are known by: the attempt that counts, or the names, sizes and times of their files."""
+    plan = _digest((stat.st_size, stat.st_mtime_ns))
     if is_flat(out):
         files: dict[int, list[Path]] = {}
         for path in curves_files(out):
             files.setdefault(chunk_of(path), []).append(path)
-        return {chunk: _state(paths) for chunk, paths in files.items()}
-    states = {}
+        return _Stamp(plan, {chunk: _state(paths) for chunk, paths in files.items()}, {})
+    if seen is not None:
+        return _Stamp(plan, {home.chunk: state for home in seen if (state := _state_of(home.path, home.commit))}, {})
+    states, commits = {}, {}
     for chunk, home in homes(out):
-        commit = read_commit(home)
-        folder = None if commit else furthest(home)
-        if commit:
-            states[chunk] = commit.attempt
-        elif folder and (paths := curves_files(folder)):
-            states[chunk] = _state(paths)
-    return states
+        version = commit_version(home)
+        if version:
+            commits[chunk] = _digest(version)[:16]
+        is_known = known is not None and version is not None and known.commits.get(chunk) == commits[chunk]
+        state = known.states[chunk] if known and is_known else _state_of(home, read_commit(home))
+        if state:
+            states[chunk] = state
+    return _Stamp(plan, states, commits)
+
+
+def _state_of(home: Path, commit: Commit | None) -> str | None:
+    """None where nothing was recorded yet."""
+    folder = None if commit else furthest(home)
+    paths = curves_files(folder) if folder else []
+    return commit.attempt if commit else _state(paths) if paths else None
 
 
 def _state(paths: Iterable[Path]) -> str:
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    return hashlib.sha256(repr(stats).encode()).hexdigest()
+    return _digest([(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in paths])
+
+
+def _digest(numbers: Any) -> str:
+    return hashlib.sha256(repr(numbers).encode()).hexdigest()
 
 
 def _together(results: Results, derivation: Derivation, stored: _Stored | None, same: States, states: States) -> Frames:
@@ -163,8 +185,7 @@ def _final_names(results: Results) -> list[str]:
 class _Stored:
     runs: pa.Table
     events: pa.Table
-    plan: str
-    states: States
+    stamp: _Stamp
 
 
 def _paths(out: Path) -> tuple[Path, Path]:
@@ -173,18 +194,19 @@ def _paths(out: Path) -> tuple[Path, Path]:
 
 def _read_both(out: Path) -> _Stored | None:
     runs, events = map(_read, _paths(out))
-    if runs is None or events is None or _meta(runs) is None or _meta(runs) != _meta(events):
+    stamps = [None if table is None else _stamp_in(table) for table in (runs, events)]
+    if runs is None or events is None or stamps[0] is None or stamps[0] != stamps[1]:
         return None
-    plan, states = _meta(runs) or ("", {})
-    return _Stored(runs, events, plan, states)
+    return _Stored(runs, events, stamps[0])
 
 
-def _meta(table: pa.Table) -> tuple[str, States] | None:
-    """What a table was derived from; None where it is of an earlier version."""
+def _stamp_in(table: pa.Table) -> _Stamp | None:
+    """None where a table is of an earlier version."""
     meta = json.loads((table.schema.metadata or {}).get(META, b"{}"))
     if "plan" not in meta or "chunks" not in meta:
         return None
-    return meta["plan"], {int(chunk): state for chunk, state in meta["chunks"].items()}
+    states, commits = ({int(chunk): of for chunk, of in meta.get(key, {}).items()} for key in ("chunks", "commits"))
+    return _Stamp(meta["plan"], states, {chunk: of for chunk, of in commits.items() if chunk in states})
 
 
 def _read(path: Path, columns: list[str] | None = None) -> pa.Table | None:
