@@ -127,3 +127,18 @@ def ends_of(out: Path, chunk: int | None = None) -> dict[int, dict[str, dict[str
     for meta in metas_of(out, chunk):
         ends.setdefault(meta["chunk"], {}).update({end["run_id"]: end for end in meta["ends"]})
     return ends
+
+
+def ended_of(out: Path) -> dict[int, dict[str, bool]]:
+    """chunk -> run id -> whether the run diverged, of those that have ended. A chunk that began has an entry."""
+    return while_it_trains(lambda: _ended_of(out))
+
+
+def _ended_of(out: Path) -> dict[int, dict[str, bool]]:
+    ended: dict[int, dict[str, bool]] = {}
+    for commit, metas in _by_chunk(out):
+        if commit:
+            ended[commit.chunk] = dict.fromkeys(commit.run_ids, False) | dict.fromkeys(commit.diverged, True)
+        for meta in metas:
+            ended.setdefault(meta["chunk"], {}).update({end["run_id"]: end["diverged"] for end in meta["ends"]})
+    return ended

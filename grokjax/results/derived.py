@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from grokjax.results.chunks import META, while_it_trains
 from grokjax.results.commits import Commit, commit_version, read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
-from grokjax.results.frames import frame_of, to_arrow, to_pandas
+from grokjax.results.frames import frame_of, plain_memory, to_arrow, to_pandas
 from grokjax.results.layout import Home, chunk_of, curves_files, furthest, home_of, homes, is_flat
 from grokjax.results.read import Results, in_order
 from grokjax.results.summaries import read_summary
@@ -43,7 +43,8 @@ def cached(derivation: Derivation) -> Callable[[Results], Frames]:
     was derived then, of others derived now. Stored where they can be."""
 
     def read_or_derive(results: Results) -> Frames:
-        return while_it_trains(lambda: _read_or_derive(results, derivation))
+        with plain_memory():
+            return while_it_trains(lambda: _read_or_derive(results, derivation))
 
     return read_or_derive
 

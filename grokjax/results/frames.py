@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 MOST_PIECES = 80  # of a data frame: pandas warn from 100 on
+
+
+@contextmanager
+def plain_memory() -> Iterator[None]:
+    """Arrow takes memory as everybody does. Its own allocator asks for huge pages, and where the kernel has to make room
+    for these they cost more than all else that is done with a table of a million rows."""
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def to_arrow(frame: pd.DataFrame, lists: bool = True) -> pa.Table:

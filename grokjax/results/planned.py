@@ -16,8 +16,9 @@ from grokjax.results.run_table import NONE, Column
 MISSING = object()  # no value of any key
 
 
-def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]]]) -> pd.DataFrame:
-    """One row a run, in the sweep's order: see `Results.planned`. ends: of the runs of each chunk that have ended."""
+def planned_runs(manifest: Manifest, ended: Mapping[int, Mapping[str, bool]]) -> pd.DataFrame:
+    """One row a run, in the sweep's order: see `Results.planned`. ended: chunk -> run id -> whether it diverged, of
+    those that have ended."""
     table, order = manifest.table, manifest.order
     arms = table.arms.rows(order)
     columns: dict[str, Any] = {
@@ -29,7 +30,7 @@ def planned_runs(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, A
         columns[key] = _series(table.column(key, order))
     columns["lineage"] = _series(table.origin.rows(order), lambda stored: stored["lineage"])
     columns["batch_size"] = _batch_sizes(manifest)
-    columns["status"] = _statuses(manifest, ends)
+    columns["status"] = _statuses(manifest, ended)
     return frame_of(columns)
 
 
@@ -52,14 +53,14 @@ def _batch_sizes(manifest: Manifest) -> Any:
     return pd.Series(np.where(given == NONE, whole, given).tolist()).array
 
 
-def _statuses(manifest: Manifest, ends: Mapping[int, Mapping[str, dict[str, Any]]]) -> Any:
+def _statuses(manifest: Manifest, ended: Mapping[int, Mapping[str, bool]]) -> Any:
     words = ["planned", "running", "ended", "diverged"]
     status = np.zeros(len(manifest.table), np.int32)
-    for index, of_chunk in ends.items():
+    code = {None: 1, False: 2, True: 3}
+    for index, of_chunk in ended.items():
         if 0 <= index < len(manifest.chunks):
-            chunk = manifest.chunks[index]
-            found = [of_chunk.get(run_id) for run_id in chunk.run_ids]
-            status[chunk.start : chunk.stop] = [1 if end is None else 3 if end["diverged"] else 2 for end in found]
+            rows = slice(manifest.chunks[index].start, manifest.chunks[index].stop)
+            status[rows] = [code[of_chunk.get(run_id)] for run_id in manifest.table.ids[rows].to_pylist()]
     return _series(Column(status[manifest.order], [json.dumps(word) for word in words]))
 
 

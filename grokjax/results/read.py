@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_in, metas_of, steps_taken, while_it_trains
+from grokjax.results.chunks import KEYS, ended_of, ends_of, meta_in, metas_of, steps_taken, while_it_trains
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, read_sealed
+from grokjax.results.frames import plain_memory
 from grokjax.results.layout import chunk_of, curves_files
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.metric_names import checked_metrics
@@ -279,7 +280,8 @@ class Results:
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, batch_size,
         status."""
-        return planned_runs(self.manifest, ends_of(self.path))
+        with plain_memory():
+            return planned_runs(self.manifest, ended_of(self.path))
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
