@@ -96,6 +96,19 @@ def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
     return metas
 
 
+def metrics_of(out: Path) -> list[str]:
+    """Names of all recorded metrics, in the order of the files. Raises Damaged."""
+    return while_it_trains(lambda: _metrics_of(out))
+
+
+def _metrics_of(out: Path) -> list[str]:
+    names: dict[str, None] = {}
+    for commit, metas in _by_chunk(out):
+        for metrics in [commit.metrics] if commit else [meta["metrics"] for meta in metas]:
+            names |= dict.fromkeys(metrics)
+    return list(names)
+
+
 def steps_taken(out: Path) -> tuple[int, int]:
     """(run-steps, lane-steps) of all segments. Raises Damaged."""
     return while_it_trains(lambda: steps_of(out, survey(out)))

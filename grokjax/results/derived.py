@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from grokjax.results.chunks import META, while_it_trains
 from grokjax.results.commits import Commit, commit_version, read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
-from grokjax.results.frames import frame_of, plain_memory, to_arrow, to_pandas
+from grokjax.results.frames import plain_memory, to_arrow, to_pandas
 from grokjax.results.layout import Home, chunk_of, curves_files, furthest, home_of, homes, is_flat
 from grokjax.results.read import Results, in_order
 from grokjax.results.summaries import read_summary
@@ -150,15 +150,16 @@ def _together(results: Results, derivation: Derivation, stored: _Stored | None, 
         runs_left, events_left = derivation.of_runs(results, [run_id for run_id in left if run_id in mine])
         found.append(runs_left)
         events.append(events_left)
-    runs = _with_found(planned, found, derivation.nothing, _final_names(results))
-    runs = runs[in_order(runs.columns, results.constants())]  # stored so, a million rows need not be put in order
+    nothing = dict(derivation.nothing) | dict.fromkeys(_final_names(results), np.float32(np.nan))
+    runs = _with_found(planned, found, nothing, results.constants())
     return runs, _in_order(events, planned["run_id"]) if any(map(len, events)) else derivation.of_runs(results, [])[1]
 
 
 def _with_found(
-    planned: pd.DataFrame, parts: Sequence[pd.DataFrame], nothing: Mapping[str, Any], finals: Sequence[str]
+    planned: pd.DataFrame, parts: Sequence[pd.DataFrame], nothing: Mapping[str, Any], constants: Collection[str]
 ) -> pd.DataFrame:
-    nothing = dict(nothing) | dict.fromkeys(finals, np.float32(np.nan))
+    """Of each planned run what was found, in the order in which `Results.runs` has its columns. nothing: what there is
+    to find, and what stands there for a run of which nothing was."""
     columns = {}
     found = pd.concat([part.set_index("run_id") for part in parts]) if parts else pd.DataFrame()
     at = found.index.get_indexer(pd.Index(planned["run_id"]))
@@ -167,7 +168,8 @@ def _with_found(
         if name in found:
             filled[at >= 0] = found[name].to_numpy()[at[at >= 0]]
         columns[name] = filled
-    return frame_of(dict(planned.items()) | columns)
+    whole = dict(planned.items()) | columns
+    return pd.DataFrame({name: whole[name] for name in in_order(whole, constants)}, copy=False)
 
 
 def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series) -> pd.DataFrame:

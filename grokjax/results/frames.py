@@ -17,8 +17,8 @@ MOST_PIECES = 80  # of a data frame: pandas warn from 100 on
 
 @contextmanager
 def plain_memory() -> Iterator[None]:
-    """Arrow takes memory as everybody does. Its own allocator asks for huge pages, and where the kernel has to make room
-    for these they cost more than all else that is done with a table of a million rows."""
+    """Arrow takes memory as everybody does. Its own allocator asks for huge pages, and where the kernel has to make
+    room for these they cost more than all else that is done with a table of a million rows."""
     before = pa.default_memory_pool()
     pa.set_memory_pool(pa.system_memory_pool())
     try:

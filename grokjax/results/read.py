@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ended_of, ends_of, meta_in, metas_of, steps_taken, while_it_trains
+from grokjax.results.chunks import KEYS, ended_of, ends_of, meta_in, metrics_of, steps_taken, while_it_trains
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, read_sealed
 from grokjax.results.frames import plain_memory
@@ -177,7 +177,7 @@ class Results:
 
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
-        return list(dict.fromkeys(name for meta in metas_of(self.path) for name in meta["metrics"]))
+        return metrics_of(self.path)
 
     def whole_run_ids(self, runs: str | Iterable[str] | None = None) -> list[str]:
         """Run ids in full; None is all runs. A run may be named by the beginning of its id, 4 characters or more, where
