@@ -46,7 +46,7 @@ def outcome_text(results: Results, now: float | None = None) -> str:
     Runs that train still count as not there yet, so that k of n grows, and a median is never that of the quick ones.
     """
     does, (run_steps, lane_steps), runs = while_it_trains(lambda: _look(results))
-    runs = results.runs()[NEEDED] if runs is None else runs
+    runs = results.runs(NEEDED) if runs is None else runs
     states = states_of(runs, does.holder is not None)
     head = f"{results.manifest.name}: {count_text(len(runs), 'run')}"
     if lane_steps:

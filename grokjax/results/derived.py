@@ -16,17 +16,23 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import META, while_it_trains
+from grokjax.results.chunks import META, ended_of, metrics_of, while_it_trains
 from grokjax.results.commits import Commit, commit_version, read_commit
 from grokjax.results.files import Damaged, read_sealed, write_sealed
 from grokjax.results.frames import plain_memory, to_arrow, to_pandas
 from grokjax.results.layout import Home, chunk_of, curves_files, furthest, home_of, homes, is_flat
+from grokjax.results.manifest import Manifest
+from grokjax.results.planned import with_statuses
 from grokjax.results.read import Results, in_order
+from grokjax.results.run_table import NONE
 from grokjax.results.summaries import read_summary
 from grokjax.results.write import seal_table
 
+FINAL = "final/"  # how columns of last values begin
 Frames = tuple[pd.DataFrame, pd.DataFrame]
+Tables = tuple[pa.Table, pa.Table]
 States = dict[int, str]
+Placed = tuple[np.ndarray, pa.Table]  # the place of each row's run in the order of the sweep, and the rows
 
 
 @dataclass(frozen=True)
@@ -38,33 +44,31 @@ class Derivation:
     nothing: Mapping[str, Any]
 
 
-def cached(derivation: Derivation) -> Callable[[Results], Frames]:
+def cached(derivation: Derivation) -> Callable[[Results], Tables]:
     """Both tables of a directory: of chunks that have not changed as they were stored, of those that have ended as it
     was derived then, of others derived now. Stored where they can be."""
 
-    def read_or_derive(results: Results) -> Frames:
+    def read_or_derive(results: Results) -> Tables:
         with plain_memory():
             return while_it_trains(lambda: _read_or_derive(results, derivation))
 
     return read_or_derive
 
 
-def _read_or_derive(results: Results, derivation: Derivation) -> Frames:
+def _read_or_derive(results: Results, derivation: Derivation) -> Tables:
     stored = _read_both(results.path)
     now = _stamp(results.path, stored.stamp if stored else None)
     if stored and (stored.stamp.plan, stored.stamp.states) == (now.plan, now.states):
-        return to_pandas(stored.runs), to_pandas(stored.events)
+        return stored.runs, stored.events
     same = {}
     if stored and stored.stamp.plan == now.plan:
         same = {chunk: state for chunk, state in now.states.items() if stored.stamp.states.get(chunk) == state}
-    frames = _together(results, derivation, stored, same, now.states)
     meta = {"plan": now.plan, "chunks": now.states, "commits": now.commits}
-    tables = [seal_table(to_arrow(frame), meta) for frame in frames]
+    tables = [seal_table(table, meta) for table in _together(results, derivation, stored, same, now)]
     for path, table in zip(_paths(results.path), tables, strict=True):
         with contextlib.suppress(OSError):  # a read-only directory can be read all the same
             write_sealed(path, partial(pq.write_table, table, compression="zstd"))
-    runs, events = map(to_pandas, tables)
-    return runs, events
+    return tables[0], tables[1]
 
 
 def stored_runs(out: Path, columns: list[str], seen: Sequence[Home] | None = None) -> pd.DataFrame | None:
@@ -127,61 +131,105 @@ def _digest(numbers: Any) -> str:
     return hashlib.sha256(repr(numbers).encode()).hexdigest()
 
 
-def _together(results: Results, derivation: Derivation, stored: _Stored | None, same: States, states: States) -> Frames:
-    """Both tables: a row each run of the sweep, and its events, in the order of the sweep."""
-    planned = results.planned()
-    mine = set(planned["run_id"])
-    found, events = [], []
+def _together(results: Results, derivation: Derivation, stored: _Stored | None, same: States, now: _Stamp) -> Tables:
+    """Both tables: a row each run of the sweep, and its events, in the order of the sweep. same: chunks of which what
+    is stored is taken over."""
+    manifest, changed = results.manifest, sorted(now.states.keys() - same.keys())
+    before = _still_planned(results, derivation.nothing, stored, changed, now) if same else None
+    planned, metrics = before or (results.planned(), results.metrics())
+    nothing = dict(derivation.nothing) | dict.fromkeys(_final_names(metrics), np.float32(np.nan))
+    found: list[Placed] = []
+    events: list[pa.Table] = []
     if stored and same:
-        kept = {run_id for chunk in same for run_id in results.manifest.chunks[chunk].run_ids}
-        for table, parts in ((stored.runs, found), (stored.events, events)):
-            frame = to_pandas(table)
-            parts.append(frame[frame["run_id"].isin(kept)])
-    left, summaries = [], []
-    for chunk in states.keys() - same.keys():
-        summary = None if is_flat(results.path) else read_summary(results.manifest, home_of(results.path, chunk))
+        found.append(_of_chunks(manifest, stored.runs.select(["run_id", *_there(nothing, stored.runs)]), same))
+        events.append(_of_chunks(manifest, stored.events, same)[1])
+    left: list[str] = []
+    for chunk in changed:
+        summary = None if is_flat(results.path) else read_summary(manifest, home_of(results.path, chunk))
         if summary:
-            summaries.append(summary)
-        elif chunk < len(results.manifest.chunks):  # else the file is of another directory, which `verify` tells
-            left += results.manifest.chunks[chunk].run_ids
-    for tables, parts in zip(zip(*summaries, strict=True), (found, events), strict=False):
-        parts.append(to_pandas(pa.concat_tables(tables, promote_options="permissive")))
-    if left:
-        runs_left, events_left = derivation.of_runs(results, [run_id for run_id in left if run_id in mine])
-        found.append(runs_left)
-        events.append(events_left)
-    nothing = dict(derivation.nothing) | dict.fromkeys(_final_names(results), np.float32(np.nan))
+            rows = slice(manifest.chunks[chunk].start, manifest.chunks[chunk].stop)
+            found.append((manifest.table.place[rows], summary[0]))
+            events.append(summary[1])
+        elif chunk < len(manifest.chunks):  # else the file is of another directory, which `verify` tells
+            left += manifest.chunks[chunk].run_ids
+    if left or not any(map(len, events)):
+        runs_left, events_left = map(to_arrow, _derive_only(results, derivation, left))
+        found.append((manifest.place_of(runs_left["run_id"].combine_chunks()), runs_left))
+        events = [*(part for part in events if len(part)), events_left]
     runs = _with_found(planned, found, nothing, results.constants())
-    return runs, _in_order(events, planned["run_id"]) if any(map(len, events)) else derivation.of_runs(results, [])[1]
+    return to_arrow(runs), _in_order(manifest, events)
+
+
+def _still_planned(
+    results: Results, nothing: Collection[str], stored: _Stored | None, changed: Sequence[int], now: _Stamp
+) -> tuple[pd.DataFrame, list[str]] | None:
+    """What `results.planned` and `results.metrics` say, by what is stored and what the changed chunks say; None where
+    that is not enough: records are gone, or there are new metrics."""
+    if stored is None or not stored.stamp.states.keys() <= now.states.keys():
+        return None
+    names = stored.runs.column_names
+    metrics = [name.removeprefix(FINAL) for name in names if name.startswith(FINAL)]
+    if not {*_final_names(metrics_of(results.path, changed))} <= {*names}:
+        return None
+    planned = to_pandas(
+        stored.runs.select([name for name in names if name not in nothing and not name.startswith(FINAL)])
+    )
+    return with_statuses(planned, results.manifest, ended_of(results.path, changed)), metrics
+
+
+def _derive_only(results: Results, derivation: Derivation, run_ids: Sequence[str]) -> Frames:
+    """Of some runs, as if there were no others: what they cost does not depend on how many these are."""
+    place, manifest = results.manifest.place_of(pa.array(run_ids, pa.string())), results.manifest
+    mine = [run_id for run_id, at in zip(run_ids, place.tolist(), strict=True) if at != NONE]
+    alone = Results(results.path, lambda _: (pd.DataFrame(), pd.DataFrame()), manifest.only(mine, manifest.axes))
+    return derivation.of_runs(alone, mine)
+
+
+def _of_chunks(manifest: Manifest, table: pa.Table, chunks: Collection[int]) -> Placed:
+    """The rows of a table that are of runs of these chunks."""
+    is_wanted = np.isin(manifest.chunk_of_rows, list(chunks))
+    ids = table["run_id"].combine_chunks()
+    in_order = manifest.table.ids.take(pa.array(manifest.order))
+    rows = manifest.order if ids.equals(in_order.cast(ids.type)) else manifest.table.rows_of(ids)
+    wanted = (rows != NONE) & is_wanted[rows]
+    return manifest.table.place[rows[wanted]], table.filter(pa.array(wanted))
+
+
+def _one_table(parts: Sequence[pa.Table]) -> pa.Table:
+    plain = [part.replace_schema_metadata(None) for part in parts]
+    return pa.concat_tables(plain, promote_options="permissive").combine_chunks()
 
 
 def _with_found(
-    planned: pd.DataFrame, parts: Sequence[pd.DataFrame], nothing: Mapping[str, Any], constants: Collection[str]
+    planned: pd.DataFrame, parts: Sequence[Placed], nothing: Mapping[str, Any], constants: Collection[str]
 ) -> pd.DataFrame:
     """Of each planned run what was found, in the order in which `Results.runs` has its columns. nothing: what there is
     to find, and what stands there for a run of which nothing was."""
-    columns = {}
-    found = pd.concat([part.set_index("run_id") for part in parts]) if parts else pd.DataFrame()
-    at = found.index.get_indexer(pd.Index(planned["run_id"]))
+    columns: dict[str, Any] = {str(name): column for name, column in planned.items()}
+    parts = [(place, table) for place, table in parts if len(table)]
+    found = _one_table([table for _, table in parts]) if parts else pa.table({})
+    place = np.concatenate([place for place, _ in parts] or [np.zeros(0, np.int64)])
     for name, default in nothing.items():
-        filled = np.full(len(planned), default, object if default is None else type(default))
-        if name in found:
-            filled[at >= 0] = found[name].to_numpy()[at[at >= 0]]
-        columns[name] = filled
-    whole = dict(planned.items()) | columns
-    return pd.DataFrame({name: whole[name] for name in in_order(whole, constants)}, copy=False)
+        columns[name] = np.full(len(planned), default, object if default is None else type(default))
+        if name in found.column_names:
+            columns[name][place[place != NONE]] = found[name].to_numpy()[place != NONE]
+    return pd.DataFrame({name: columns[name] for name in in_order(columns, constants)}, copy=False)
 
 
-def _in_order(parts: Sequence[pd.DataFrame], run_ids: pd.Series) -> pd.DataFrame:
+def _in_order(manifest: Manifest, parts: Sequence[pa.Table]) -> pa.Table:
     """Events by run in the order of the sweep, those of a run as they were found."""
-    events = pd.concat([part for part in parts if len(part)], ignore_index=True)
-    at = pd.Index(run_ids).get_indexer(pd.Index(events["run_id"]))
-    order = np.argsort(at, kind="stable")
-    return events.iloc[order[at[order] >= 0]].reset_index(drop=True)
+    events = _one_table([part for part in parts if len(part)] or parts[:1])
+    place = manifest.place_of(events["run_id"].combine_chunks())
+    order = np.argsort(place, kind="stable")
+    return events.take(pa.array(order[place[order] != NONE]))
 
 
-def _final_names(results: Results) -> list[str]:
-    return [f"final/{name}" for name in results.metrics() if not name.startswith("update_norm/")]
+def _there(names: Iterable[str], table: pa.Table) -> list[str]:
+    return [name for name in names if name in table.column_names]
+
+
+def _final_names(metrics: Iterable[str]) -> list[str]:
+    return [f"{FINAL}{name}" for name in metrics if not name.startswith("update_norm/")]
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,13 @@ def survey(out: Path) -> list[Home]:
     return [Home(chunk, home, read_commit(home)) for chunk, home in homes(out)]
 
 
+def homes_of(out: Path, chunks: int | Collection[int]) -> list[Home]:
+    """Those of some chunks, in order, whether they were begun or not. Raises Damaged."""
+    wanted = [chunks] if isinstance(chunks, int) else sorted(chunks)
+    paths = [home_of(out, chunk) for chunk in wanted]
+    return [Home(chunk, path, read_commit(path)) for chunk, path in zip(wanted, paths, strict=True)]
+
+
 def attempts(home: Path) -> list[Path]:
     """The folders of the attempts at a chunk that have not ended."""
     return _folders(home / WORK, ATTEMPT)
@@ -123,13 +130,11 @@ def snapshots_files(out: Path, chunks: int | Collection[int] | None = None) -> l
 def _files(
     out: Path, kind: str, chunks: int | Collection[int] | None, seen: Sequence[Home] | None = None
 ) -> list[Path]:
-    wanted = {chunks} if isinstance(chunks, int) else chunks
     if is_flat(out):
-        return _flat(out, kind, wanted)
-    if wanted is not None:
-        looked_at = ((chunk, home_of(out, chunk)) for chunk in sorted(wanted))
-        seen = [Home(chunk, path, read_commit(path)) for chunk, path in looked_at]
-    return [path for home in (survey(out) if seen is None else seen) for path in _files_at_home(home, kind)]
+        return _flat(out, kind, {chunks} if isinstance(chunks, int) else chunks)
+    if seen is None:
+        seen = survey(out) if chunks is None else homes_of(out, chunks)
+    return [path for home in seen for path in _files_at_home(home, kind)]
 
 
 def _files_at_home(home: Home, kind: str) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from grokjax.results.frames import frame_of
 from grokjax.results.manifest import Manifest
 from grokjax.results.run_table import NONE, Column
 
+STATUSES = ("planned", "running", "ended", "diverged")
 MISSING = object()  # no value of any key
 
 
@@ -54,14 +55,28 @@ def _batch_sizes(manifest: Manifest) -> Any:
 
 
 def _statuses(manifest: Manifest, ended: Mapping[int, Mapping[str, bool]]) -> Any:
-    words = ["planned", "running", "ended", "diverged"]
     status = np.zeros(len(manifest.table), np.int32)
+    for rows, of_chunk in _of_chunks(manifest, ended):
+        status[rows] = of_chunk
+    return _series(Column(status[manifest.order], [json.dumps(word) for word in STATUSES]))
+
+
+def with_statuses(planned: pd.DataFrame, manifest: Manifest, ended: Mapping[int, Mapping[str, bool]]) -> pd.DataFrame:
+    """What `planned_runs` gave earlier, with the statuses of the runs of some chunks as they are now."""
+    status = planned["status"].to_numpy(dtype=object, copy=True)
+    for rows, of_chunk in _of_chunks(manifest, ended):
+        place = manifest.table.place[rows]
+        status[place[place != NONE]] = np.array(STATUSES, object)[of_chunk][place != NONE]
+    return planned.assign(status=pd.Series(status.tolist()).array)
+
+
+def _of_chunks(manifest: Manifest, ended: Mapping[int, Mapping[str, bool]]) -> Iterator[tuple[slice, list[int]]]:
+    """Rows of each chunk, and the numbers of their statuses."""
     code = {None: 1, False: 2, True: 3}
     for index, of_chunk in ended.items():
         if 0 <= index < len(manifest.chunks):
             rows = slice(manifest.chunks[index].start, manifest.chunks[index].stop)
-            status[rows] = [code[of_chunk.get(run_id)] for run_id in manifest.table.ids[rows].to_pylist()]
-    return _series(Column(status[manifest.order], [json.dumps(word) for word in words]))
+            yield rows, [code[of_chunk.get(run_id)] for run_id in manifest.table.ids[rows].to_pylist()]
 
 
 def constants_of(manifest: Manifest) -> dict[str, Any]:

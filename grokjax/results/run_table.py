@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from grokjax.spec.origin import Origin
 
@@ -164,9 +165,11 @@ class RunTable:
         return order, numbers[order]
 
     def rows_of(self, ids: pa.Array) -> np.ndarray:
-        """The rows of ids that are whole; NONE where there is no such run."""
+        """The rows of ids that are whole; NONE where there is no such run. Raises ValueError where one is no id."""
         order, numbers = self.by_number
-        wanted = numbers_of(ids)
+        if len(ids) and (ids.null_count or pc.min_max(pc.binary_length(ids)).as_py() != {"min": DIGITS, "max": DIGITS}):  # pyright: ignore[reportAttributeAccessIssue]
+            raise ValueError("the id of a run is none")
+        wanted = numbers_of(ids.cast(pa.string()))
         at = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
         return np.where(numbers[at] == wanted, order[at], NONE)
 

@@ -78,6 +78,8 @@ def read_summary(manifest: Manifest, home: Path) -> tuple[pa.Table, pa.Table] | 
         meta = json.loads((table.schema.metadata or {})[META])
         if not len(table) or meta["thresholds"] != thresholds_stamp(manifest, commit.chunk):
             return None
+        if table["run_id"].to_pylist() != list(commit.run_ids):
+            return None
         events = table[EVENTS].combine_chunks()
         run_ids = table["run_id"].take(events.value_parent_indices())
         flat = pa.Table.from_struct_array(events.flatten()).add_column(0, "run_id", run_ids)
