@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +34,8 @@ import pyarrow.parquet as pq
 import grokjax
 from grokjax.analysis.summary import EVENT_COLUMNS, NOTHING
 from grokjax.plan import plan
-from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.growth import extend
+from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.results.chunk_plan import chunk_plan
 from grokjax.results.chunks import WRITTEN
 from grokjax.results.commits import Commit, create_commit
@@ -48,6 +51,7 @@ from grokjax.results.verify import verify
 from grokjax.results.write import parquet_options, seal_table
 from grokjax.standing import outcome_text
 from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.run import Sweep
 
 RUNS_A_CHUNK = 100
 STEPS_OF_A_RUN = 60
@@ -169,6 +173,32 @@ def status(folder: Path) -> Iterator[None]:
     outcome_text(grokjax.open_results(folder / "out"))
 
 
+def grow(folder: Path) -> Iterator[None]:
+    """A directory that was planned with a hundredth fewer seeds, planned and stored for all of them."""
+    sweep, out = load_sweep(folder / "sweep.yaml"), folder / "grows"
+    before = get_context("spawn").Process(target=plan_fewer, args=(folder, out))
+    before.start()
+    before.join()
+    yield
+    stored = read_manifest(out)
+    grown = extend(stored.plan_with(sweep.families), sweep, grown_by, str(out))
+    write_manifest(grown, out, [DEVICE], stored)
+
+
+def plan_fewer(folder: Path, out: Path) -> None:
+    plan.QUEUE = 1
+    text = (folder / "sweep.yaml").read_text()
+    (last,) = (int(found) for found in re.findall(r"max: (\d+)", text))
+    fewer = folder / "fewer.yaml"
+    fewer.write_text(text.replace(f"max: {last}", f"max: {last - max(1, (last + 1) // 100)}"))
+    out.mkdir()
+    write_manifest(make_plan(load_sweep(fewer), DEVICE), out, [DEVICE], None)
+
+
+def grown_by(sweep: Sweep, continues: dict[str, str]) -> Plan:
+    return make_plan(sweep, DEVICE, continues=continues)
+
+
 STEPS: dict[str, Step] = {
     "expand": expand,
     "plan and store": plan_and_store,
@@ -180,6 +210,7 @@ STEPS: dict[str, Step] = {
     "runs(), derived": derived,
     "status": status,
     "verify --part 7/100": verify_a_part,
+    "growth": grow,
 }
 
 
