@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import resource
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,7 +34,8 @@ import pyarrow.parquet as pq
 import grokjax
 from grokjax.analysis.summary import EVENT_COLUMNS, NOTHING
 from grokjax.plan import plan
-from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.growth import extend
+from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.results.chunk_plan import chunk_plan
 from grokjax.results.chunks import WRITTEN
 from grokjax.results.commits import Commit, create_commit
@@ -48,6 +51,7 @@ from grokjax.results.verify import verify
 from grokjax.results.write import parquet_options, seal_table
 from grokjax.standing import outcome_text
 from grokjax.sweep.expand import load_sweep
+from grokjax.sweep.run import Sweep
 
 RUNS_A_CHUNK = 100
 STEPS_OF_A_RUN = 60
@@ -169,6 +173,52 @@ def status(folder: Path) -> Iterator[None]:
     outcome_text(grokjax.open_results(folder / "out"))
 
 
+def status_after_an_end(folder: Path) -> Iterator[None]:
+    """The same where one chunk has ended since tables were derived, as while the sweep trains."""
+    _elsewhere(derive_all_but_one, folder / "out")
+    yield
+    outcome_text(grokjax.open_results(folder / "out"))
+
+
+def derive_all_but_one(out: Path) -> None:
+    home, aside = home_of(out, len(read_manifest(out).chunks) // 2), out.parent / "aside"
+    home.rename(aside)
+    grokjax.open_results(out).runs()
+    aside.rename(home)
+
+
+def grow(folder: Path) -> Iterator[None]:
+    """A directory that was planned with a hundredth fewer seeds, planned and stored for all of them."""
+    sweep, out = load_sweep(folder / "sweep.yaml"), folder / "grows"
+    _elsewhere(plan_fewer, folder, out)
+    yield
+    stored = read_manifest(out)
+    grown = extend(stored.plan_with(sweep.families), sweep, grown_by, str(out))
+    write_manifest(grown, out, [DEVICE], stored)
+
+
+def _elsewhere(prepare: Callable[..., None], *arguments: Path) -> None:
+    """In a process of its own, so that what it takes and remembers is not this one's."""
+    process = get_context("spawn").Process(target=prepare, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0, prepare
+
+
+def plan_fewer(folder: Path, out: Path) -> None:
+    plan.QUEUE = 1
+    text = (folder / "sweep.yaml").read_text()
+    (last,) = (int(found) for found in re.findall(r"max: (\d+)", text))
+    fewer = folder / "fewer.yaml"
+    fewer.write_text(text.replace(f"max: {last}", f"max: {last - max(1, (last + 1) // 100)}"))
+    out.mkdir()
+    write_manifest(make_plan(load_sweep(fewer), DEVICE), out, [DEVICE], None)
+
+
+def grown_by(sweep: Sweep, continues: dict[str, str]) -> Plan:
+    return make_plan(sweep, DEVICE, continues=continues)
+
+
 STEPS: dict[str, Step] = {
     "expand": expand,
     "plan and store": plan_and_store,
@@ -179,7 +229,9 @@ STEPS: dict[str, Step] = {
     "runs(), first": first_derivation,
     "runs(), derived": derived,
     "status": status,
+    "status, a chunk more": status_after_an_end,
     "verify --part 7/100": verify_a_part,
+    "growth": grow,
 }
 
 
@@ -220,12 +272,12 @@ def costs_of(runs: int) -> dict[str, Cost]:
 
 def table(costs: dict[int, dict[str, Cost]]) -> Iterator[str]:
     """One line a step: CPU s, wall s, MB at each number of runs; the exponent."""
-    yield f"{'CPU s / wall s / MB':18}" + "".join(f"{runs:>24,}" for runs in costs) + f"{'exponent':>10}"
+    yield f"{'CPU s / wall s / MB':20}" + "".join(f"{runs:>24,}" for runs in costs) + f"{'exponent':>10}"
     for step in STEPS:
         row = [costs[runs][step] for runs in costs]
         cells = "".join(f"{f'{cost.cpu:.2f} / {cost.wall:.2f} / {cost.memory / 1e6:.0f}':>24}" for cost in row)
         growth = f"{exponent(list(costs)[-2:], row[-2:]):.2f}" if len(row) > 1 else "-"
-        yield f"{step:18}{cells}{growth:>10}"
+        yield f"{step:20}{cells}{growth:>10}"
 
 
 def exponent(runs: list[int], costs: list[Cost]) -> float:

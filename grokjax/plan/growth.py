@@ -9,6 +9,7 @@ from typing import Any
 
 from grokjax.plan.plan import Plan, append
 from grokjax.spec.identity import steps_apart
+from grokjax.spec.memo import Memo
 from grokjax.spec.wording import count_text, span
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
@@ -68,6 +69,7 @@ def growth_text(plan: Plan, before: Collection[str]) -> str:
     before: ids of the runs that were planned before.
     """
     planned = {run.run_id: run.spec.train.steps for bucket in plan.buckets for run in bucket.runs}
+    before = set(before)
     fresh = [run_id for run_id in planned if run_id not in before]
     extended = [run_id for run_id in fresh if run_id in plan.continues]
     parts = []
@@ -79,12 +81,15 @@ def growth_text(plan: Plan, before: Collection[str]) -> str:
     return "; ".join(parts)
 
 
-def _continues(planned: Iterable[Run], added: Iterable[Run]) -> dict[str, str]:
+def _continues(planned: Collection[Run], added: Collection[Run]) -> dict[str, str]:
     """Added run -> the longest planned one that is the same but for its steps."""
+    if not added:
+        return {}
     known: dict[str, Run] = {}
+    memo = Memo()
     for run in sorted(planned, key=lambda run: run.spec.train.steps):
-        known[steps_apart(run.spec, run.origin)] = run
-    found = {run.run_id: known.get(steps_apart(run.spec, run.origin)) for run in added}
+        known[steps_apart(run.spec, run.origin, memo)] = run
+    found = {run.run_id: known.get(steps_apart(run.spec, run.origin, memo)) for run in added}
     steps = {run.run_id: run.spec.train.steps for run in added}
     return {
         run_id: shorter.run_id
@@ -94,12 +99,18 @@ def _continues(planned: Iterable[Run], added: Iterable[Run]) -> dict[str, str]:
 
 
 def _changed_keys(pairs: Iterable[tuple[Run, Run]]) -> list[str]:
-    """What is no part of a run's id (log, engine) and differs; events are found anew from the curves, so they may."""
+    """What is no part of a run's id (log, engine) and differs; events are found anew from the curves, so they may. Two
+    sections that many pairs share are compared once."""
     found: dict[str, None] = {}
+    compared: set[tuple[int, int]] = set()
     for before, after in pairs:
         for section in ("log", "engine"):
-            old, new = (getattr(run.spec, section).model_dump() for run in (before, after))
-            found |= {f"{section}.{key} {old[key]} -> {new[key]}": None for key in old if old[key] != new[key]}
+            both = getattr(before.spec, section), getattr(after.spec, section)
+            stamp = id(both[0]), id(both[1])  # of sections that the runs hold, so that they stay theirs
+            if stamp not in compared:
+                compared.add(stamp)
+                old, new = (each.model_dump() for each in both)
+                found |= {f"{section}.{key} {old[key]} -> {new[key]}": None for key in old if old[key] != new[key]}
     return list(found)
 
 

@@ -178,10 +178,12 @@ def of_arms_asked_for(plan: Plan) -> Plan:
     if not only:
         return plan
     needed = [run.run_id for run in plan.sweep.runs if only & set(run.arms)]
-    for run_id in needed:
-        if run_id in plan.continues and plan.continues[run_id] not in needed:
-            needed.append(plan.continues[run_id])
     wanted = set(needed)
+    for run_id in needed:
+        earlier = plan.continues.get(run_id)
+        if earlier and earlier not in wanted:
+            wanted.add(earlier)
+            needed.append(earlier)
     return replace(
         plan, chunks=tuple(chunk for chunk in plan.chunks if any(run.run_id in wanted for run in chunk.runs))
     )

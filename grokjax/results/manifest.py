@@ -27,6 +27,7 @@ from grokjax.results.rebuild import SpecMaker
 from grokjax.results.run_table import NONE, ChunkOf, EveryRun, RunsInOrder, RunTable, StoredRun
 from grokjax.results.shards import FOLDER, Shard, read_shards, shards_of
 from grokjax.results.workers import SLURM
+from grokjax.spec.memo import nothing_is_garbage
 from grokjax.spec.section import Families
 from grokjax.spec.tasks import Sizes
 from grokjax.sweep.load import Mistake, SweepError
@@ -169,7 +170,8 @@ class Manifest:
     def plan_with(self, families: Families | None) -> Plan:
         """The plan, to be trained with these families. Raises Damaged."""
         try:
-            return _rebuild(self, SpecMaker(families))
+            with nothing_is_garbage():
+                return _rebuild(self, SpecMaker(families))
         except NONSENSE as error:
             raise Damaged(self.path, f"it makes no sense: {str(error)[:300]}") from None
 

@@ -16,7 +16,7 @@ from grokjax.spec.models import Model
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.origin import Origin
 from grokjax.spec.roles import Role
-from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec, Stop
+from grokjax.spec.run import Events, FromRun, Init, Log, RunSpec, Stop, Train
 from grokjax.spec.section import Family, Section
 from grokjax.spec.shapes import by_matrix, each_its_own, is_bias, matches
 from grokjax.spec.tasks import Task
@@ -33,11 +33,17 @@ def run_id(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None
     return _digest_of(f"{{{text}}}")[:12]
 
 
-def steps_apart(spec: RunSpec, origin: Origin | None = None) -> str:
+def steps_apart(spec: RunSpec, origin: Origin | None = None, memo: Memo | None = None) -> str:
     """Digest of the trajectory without train.steps: runs with equal ones are one run, trained for other numbers of
-    steps."""
-    kept = {name: part.value for name, part in _trajectory(spec, origin, Memo()).items()}
-    return _digest(kept | {"train": {key: value for key, value in kept["train"].items() if key != "steps"}})
+    steps. memo: as for `run_id`."""
+    memo = memo or Memo()
+    kept = _trajectory(spec, origin, memo)
+    text = ", ".join(f'"{name}": {kept[name].text}' for name in sorted(kept) if name != "train")
+    return _digest_of(f"{text}; {memo.of(_less_steps, spec.train)}")
+
+
+def _less_steps(train: Train) -> str:
+    return json.dumps({key: value for key, value in _decisive(train).items() if key != "steps"}, sort_keys=True)
 
 
 def program_key(spec: RunSpec) -> str:

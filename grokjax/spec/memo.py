@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from grokjax.spec.section import Section
@@ -10,6 +12,18 @@ from grokjax.spec.section import Section
 S = TypeVar("S", bound=Section)
 T = TypeVar("T")
 MOST = 300_000  # results kept: where each run has sections of its own (drawn values) all would be as much as the runs
+
+
+@contextmanager
+def nothing_is_garbage() -> Iterator[None]:
+    """While many objects are made that all stay: else Python looks at every one of them again and again."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 class Memo:

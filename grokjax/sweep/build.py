@@ -19,7 +19,10 @@ def build_section(section: str, items: Layer, mistakes: Mistakes) -> Any:
     names, good = _named_families(section, items, mistakes)
     nested: dict[str, Any] = {}
     for key, item in items.items():
-        problem = key_problem(key, names, item.from_axis, mistakes.families)
+        stamp = (key, item.from_axis, *names.items())  # values are drawn anew for each run, keys stay
+        if stamp not in mistakes.keys:
+            mistakes.keys[stamp] = key_problem(key, names, item.from_axis, mistakes.families)
+        problem = mistakes.keys[stamp]
         if problem:
             bad, what = problem[0] or key, problem[1]
             mistakes.at(upwards(item.key_path, key, bad), bad, what)

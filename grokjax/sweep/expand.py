@@ -10,6 +10,7 @@ from typing import Any
 
 from grokjax.spec import identity
 from grokjax.spec.families import FAMILIES, with_families
+from grokjax.spec.memo import nothing_is_garbage
 from grokjax.spec.own import Own, OwnError, load_own
 from grokjax.spec.run import Uses
 from grokjax.spec.walk import dotted
@@ -69,6 +70,13 @@ def expand(
     arms: Sequence[str] = (),
 ) -> Sweep:
     """The runs of a parsed sweep. Raises SweepError with every mistake."""
+    with nothing_is_garbage():
+        return _expand(document, overrides, find_parents, arms)
+
+
+def _expand(
+    document: Document, overrides: dict[str, Any] | None, find_parents: FindParents | None, arms: Sequence[str]
+) -> Sweep:
     overrides = {key: plain(value) for key, value in (overrides or {}).items()}
     document = with_extended(document)
     for cached in (file_shapes, identity.file_digest):

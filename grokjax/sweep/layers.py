@@ -71,6 +71,7 @@ class Mistakes:
     families: Families = field(default_factory=lambda: FAMILIES)
     built: Known = field(default_factory=lambda: Known())  # sections, by their values
     right: Known = field(default_factory=lambda: Known())  # what was checked and found right, by its sections
+    keys: Known = field(default_factory=lambda: Known())  # what is wrong with a key, by it and the families around it
     memo: Memo = field(default_factory=Memo)
 
     def at(self, path: Keys | None, key: str, what: str) -> None:
@@ -167,9 +168,9 @@ def _is_of_another(key: str, options: Mapping[str, type[Family]], name: str) -> 
 
 def _with_from_run(layer: Layer, merged: Layer, families: Families) -> Layer:
     """The layer with a whole `init.from_run` (of an axis) taken apart. What it takes back goes from `merged`."""
-    whole, own = layer.get(FROM_RUN), {key: layer[key] for key in _below(FROM_RUN, layer)}
-    if whole is None and not own:
+    if not any(key.startswith(FROM_RUN) for key in layer):
         return layer
+    whole, own = layer.get(FROM_RUN), {key: layer[key] for key in _below(FROM_RUN, layer)}
     rest = {key: item for key, item in layer.items() if key != FROM_RUN and key not in own}
     below = _below(FROM_RUN, merged)
     if whole is not None and not isinstance(whole.value, dict):  # null; what else it may be is told in `build`
