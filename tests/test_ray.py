@@ -21,6 +21,7 @@ from clusters import (
     assert_ended,
     at_work,
     command,
+    done,
     is_training,
     one_core,
     parent_of,
@@ -54,25 +55,30 @@ def begin(line: list[str]) -> subprocess.Popen[str]:
 def test_a_killed_worker_a_lost_node_one_that_comes_late_and_one_that_was_frozen_change_no_bit(
     tmp_path: Path, cluster: Ray
 ):
-    sweep, out = write(tmp_path, SWEEP), tmp_path / "out"
-    driver = begin(command("run", sweep, "--out", out, "--on", cluster.address, "--workers", 3))
+    sweep, out, said = write(tmp_path, SWEEP), tmp_path / "out", tmp_path / "said"
+    line = command("run", sweep, "--out", out, "--on", cluster.address, "--workers", 3)
+    with said.open("w") as stream:
+        driver = subprocess.Popen(line, stdout=stream, stderr=stream)
     wait_for(lambda: len(at_work(out)) >= 3, "workers that train")
     frozen, killed, lost = at_work(out)
-    asleep = [parent_of(frozen.process), frozen.process]
-    assert asleep[0] in cluster.raylets()
-    for process in asleep:
-        os.kill(process, signal.SIGSTOP)
+    os.kill(frozen.process, signal.SIGSTOP)
     os.kill(killed.process, signal.SIGKILL)
     os.kill(parent_of(lost.process), signal.SIGKILL)
     cluster.add_node()
-    # Ray takes a minute to give up on the frozen node, then gives its chunk to another
-    said, _ = driver.communicate(timeout=LONGEST)
-    assert driver.returncode == 0, said
-    assert "all have ended" in said
+    wait_for(lambda: done(out) == 7, "all chunks but that of the frozen worker")
+    node = parent_of(frozen.process)
+    assert node in cluster.raylets()
+    os.kill(node, signal.SIGSTOP)
+    # another does its chunk; Ray takes a minute to give up on a node that is frozen
+    other = command("work", out, "--chunk", frozen.chunk)
+    assert subprocess.run(other, capture_output=True, check=False, timeout=LONGEST).returncode == 0
+    wait_for(lambda: said.read_text().count("has been marked dead") == 2, "the end of Ray's patience")
     os.kill(frozen.process, signal.SIGCONT)
     wait_for(lambda: not is_training(frozen.process), "the woken worker, whose chunk is done")
-    os.kill(asleep[0], signal.SIGCONT)
-    wait_for(lambda: asleep[0] not in cluster.raylets(), "the end of the node that was given up", 60)
+    os.kill(node, signal.SIGCONT)
+    assert driver.wait(LONGEST) == 0, said.read_text()
+    assert "all have ended" in said.read_text()
+    assert node not in cluster.raylets()
     home = home_of(out, frozen.chunk)
     assert sorted(path.name.partition("-")[0] for path in home.iterdir()) == [
         "curves",
