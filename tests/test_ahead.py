@@ -86,6 +86,25 @@ def test_the_next_bucket_is_compiled_once_ahead_and_the_bits_are_the_same(
     assert len(compiled) <= of_each  # nothing twice
 
 
+@pytest.mark.parametrize(
+    "second",
+    [
+        {"model": {"name": "transformer", "d_model": 8, "heads": 2, "d_mlp": 8}},
+        {"task": {"name": "parity", "bits": 8, "k": 2, "examples": 30}},
+        {"train": {"batch": 8}, "optimizer": {"name": "sgd", "lr": 0.1, "momentum": 0.9}},
+        {"constraint": {"name": "fixed_norm"}, "numerics": {"params": "float64"}},
+    ],
+)
+def test_whatever_it_is_nothing_of_the_next_bucket_is_compiled_twice(
+    tmp_path: Path, compiled: list[tuple[str, str]], second: dict[str, Any]
+):
+    sweep = {"base": BASE, "arms": {"first": {}, "second": {"base": second}}}
+    run(write(tmp_path, sweep), tmp_path / "out")
+    large = [(thread, function) for thread, function in compiled if function.startswith("jit(_")]
+    for name in ("_refill", "_segment", "_close"):
+        assert [thread for thread, function in large if name in function] == ["MainThread", THREAD]
+
+
 def test_a_worker_compiles_the_next_bucket_of_its_part_ahead(tmp_path: Path, compiled: list[tuple[str, str]]):
     wanted = alone(tmp_path)
     compiled.clear()
