@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from grokjax.opened import open_results
 from grokjax.plan.growth import growth_text
-from grokjax.plan.plan import Plan, in_training_order, of_arms_asked_for
+from grokjax.plan.plan import Chunk, Plan, in_training_order, of_arms_asked_for
 from grokjax.planning import plan_sweep, prepare_jax
 from grokjax.stopping import Interrupted, stop_on_signal
 from grokjax.sweep.expand import load_sweep, sweep_of_values
@@ -160,8 +161,16 @@ def _train_chunks(
     from grokjax.results.directory import drop_checkpoints
     from grokjax.results.shipping import fetch_home
 
-    trainer = Trainer(manifest, screen, screen.say if screen else print)
-    for chunk in in_training_order(plan):
+    chunks = in_training_order(plan)
+    left = [chunk for chunk in chunks if chunk.index not in done]
+    buckets = [chunk.bucket.index for chunk in left]
+
+    def coming(bucket: int) -> tuple[int, Callable[[], Chunk]] | None:
+        at = bisect_right(buckets, bucket)
+        return (buckets[at], lambda: left[at]) if at < len(left) else None
+
+    trainer = Trainer(manifest, screen, screen.say if screen else print, coming=coming)
+    for chunk in chunks:
         if chunk.index in done:
             drop_checkpoints(trainer.out, chunk.index)
             continue

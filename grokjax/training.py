@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from grokjax.ahead import Ahead, Coming
 from grokjax.opened import open_results
 from grokjax.plan.plan import Bucket, Chunk, Plan
 from grokjax.spec.families import with_families
@@ -45,7 +46,8 @@ class Screen(Protocol):
 class Trainer:
     """What a process keeps from chunk to chunk: the compiled program of the bucket that it is at.
 
-    manifest: of the directory that is trained. say: is told what there is to say of a chunk.
+    manifest: of the directory that is trained. say: is told what there is to say of a chunk. coming: of a bucket, the
+    one that is trained after it and the first chunk of that, where there is one.
     """
 
     manifest: Manifest
@@ -53,6 +55,8 @@ class Trainer:
     say: Callable[[str], None] = print
     program: Program | None = None
     is_compiling: bool = False
+    coming: Coming = lambda bucket: None
+    _ahead: Ahead | None = None
     _find: Callable[[Run], Stored | None] | None = None
 
     @property
@@ -72,19 +76,40 @@ class Trainer:
             self._find = find_start(self.manifest, open_results)
         return self._find(run)
 
-    def program_of(self, bucket: Bucket) -> Program:
+    def program_of(self, bucket: Bucket, stop: Callable[[], bool]) -> Program:
+        """The one at hand, the one that was compiled ahead, or a new one, which compiles when it is called."""
+        if self.program is None or self.program.bucket.index != bucket.index:
+            self.is_compiling = True
+            if self.screen:
+                self.screen.compiling(bucket)
+            ready = self._ahead.take(bucket.index, stop) if self._ahead else None
+            self.program = ready or self._new_program(bucket)
+        return self.program
+
+    def _new_program(self, bucket: Bucket) -> Program:
         from grokjax.engine.devices import describe_device
         from grokjax.engine.inputs import Starts
         from grokjax.engine.loop import Program
         from grokjax.results.origins import find_origin
 
-        if self.program is None or self.program.bucket.index != bucket.index:
-            starts = Starts(self.start_of, find_origin(open_results))
-            self.program = Program(bucket, describe_device().count, starts)
-            self.is_compiling = True
-            if self.screen:
-                self.screen.compiling(bucket)
-        return self.program
+        return Program(bucket, describe_device().count, Starts(self.start_of, find_origin(open_results)))
+
+    def compile_next(self, bucket: Bucket) -> None:
+        """Begin to compile the bucket that comes after this one, while this one trains: one at a time."""
+        if self._ahead and (self._ahead.after == bucket.index or self._ahead.is_busy()):
+            return
+        coming = self.coming(bucket.index)
+        self._ahead = Ahead(bucket.index, coming[0]) if coming else None
+        if self._ahead and coming:
+            self._ahead.begin(partial(self._compiled, coming[1]))
+
+    def _compiled(self, first: Callable[[], Chunk]) -> Program:
+        from grokjax.engine.ahead import compile_ahead
+
+        chunk = first()
+        program = self._new_program(chunk.bucket)
+        compile_ahead(program, chunk)
+        return program
 
 
 def train_chunk(trainer: Trainer, chunk: Chunk, stop: Callable[[], bool]) -> bool:
@@ -100,11 +125,12 @@ def train_chunk(trainer: Trainer, chunk: Chunk, stop: Callable[[], bool]) -> boo
 
     def tell(segment: Segment) -> None:
         trainer.is_compiling = False
+        trainer.compile_next(chunk.bucket)
         if screen:
             screen.segment(chunk.bucket, segment)
 
     while not is_done(out, chunk):
-        program = trainer.program_of(chunk.bucket)
+        program = trainer.program_of(chunk.bucket, stop)
         try:
             with attempt(out, chunk, tell, trainer.say) as this:
                 if screen and this.stored:

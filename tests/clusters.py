@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bits import BASE
+import pytest
+from bits import BASE, bits, write
 
 from grokjax.results.attempts import done_chunks
+from grokjax.results.verify import verify
 from grokjax.results.workers import workers
 
 # a few chunks of some seconds each, so that what is killed is at work
 SWEEP: dict[str, Any] = {
-    "base": BASE | {"train": {"steps": 12_000}},
-    "log": {"every": 100, "eval_every": 500, "snapshot_every": 4000},
+    "base": BASE | {"train": {"steps": 160_000}},
+    "log": {"every": 1000, "eval_every": 5000, "snapshot_every": 50_000},
     "engine": {"lanes": 4},
-    "parameters": {"seed": {"min": 0, "max": 15}, "train.steps": {"values": [12_000, 7_000]}},
+    "parameters": {"seed": {"min": 0, "max": 15}, "train.steps": {"values": [160_000, 90_000]}},
 }
 LONGEST = 240.0  # seconds that a sweep may take, with all that befalls it
 NODES = 4
+GRACE = 5  # seconds that a preempted task of SLURM has
 
 
 def command(*words: Any) -> list[str]:
@@ -63,6 +69,58 @@ def done(out: Path) -> int:
     return len(done_chunks(out)) if (out / "chunks").is_dir() else 0
 
 
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Processes begun meanwhile have one device each, so that a chunk takes its time also where nobody else is."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", "--xla_force_host_platform_device_count=1")
+        yield
+
+
+def assert_ended(out: Path) -> None:
+    """A directory holds what one process makes of the sweep, to the bit."""
+    assert bits(out) == _alone()
+    assert not verify(out).damaged
+
+
+@functools.cache
+def _alone() -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "out"
+        subprocess.run(command("run", write(Path(folder), SWEEP), "--out", out), check=True, capture_output=True)
+        return bits(out)
+
+
+# --- processes -------------------------------------------------------------------------------------------------
+
+
+def environments() -> list[tuple[int, set[str]]]:
+    """(process, NAME=value of its environment) of all of this host."""
+    found = []
+    for process in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            found.append((int(process.name), set((process / "environ").read_bytes().decode().split("\0"))))
+    return found
+
+
+def parent_of(process: int) -> int:
+    return int(_status(process)["PPid"])
+
+
+def is_told(process: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process that is frozen."""
+    try:
+        status = _status(process)
+    except FileNotFoundError:
+        return False
+    return bool((int(status["SigPnd"], 16) | int(status["ShdPnd"], 16)) & 1 << number - 1)
+
+
+def _status(process: int) -> dict[str, str]:
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
 # --- SLURM ----------------------------------------------------------------------------------------------------
 
 CONF = """\
@@ -95,7 +153,10 @@ JobAcctGatherType=jobacct_gather/linux
 AccountingStorageType=accounting_storage/none
 MaxArraySize=1001
 NodeName=n[1-{nodes}] NodeHostname={host} NodeAddr=127.0.0.1 Port=[{first}-{last}] CPUs=1 State=UNKNOWN
-PartitionName=all Nodes=n[1-{nodes}] Default=YES MaxTime=01:00:00 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=all Nodes=n[1-{nodes}] Default=YES MaxTime=01:00:00 PriorityTier=1 GraceTime={grace} State=UP
+PartitionName=urgent Nodes=n[1-{nodes}] MaxTime=01:00:00 PriorityTier=2 State=UP
 """
 
 
@@ -109,31 +170,58 @@ def no_slurm() -> str | None:
     return None if Path("/etc/munge/munge.key").exists() else "munge has no key"
 
 
-@contextlib.contextmanager
-def slurm(here: Path) -> Iterator[Path]:
-    """A cluster whose state is in a folder; $SLURM_CONF names it meanwhile. Yields its configuration."""
-    for folder in ("state", "spool", *(f"spool/n{at}" for at in range(1, NODES + 1))):
-        (here / folder).mkdir()
-    port, host = free_port(), socket.gethostname().split(".")[0]
-    first = free_port(NODES)
-    conf = here / "slurm.conf"
-    conf.write_text(CONF.format(host=host, port=port, here=here, nodes=NODES, first=first, last=first + NODES - 1))
-    before = os.environ.get("SLURM_CONF")
-    os.environ["SLURM_CONF"] = str(conf)
-    _start_munge()
-    daemons = [["slurmctld", "-D", "-c"], *(["slurmd", "-D", "-N", f"n{at}"] for at in range(1, NODES + 1))]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    started = [subprocess.Popen(daemon, **quiet) for daemon in daemons]
-    try:
-        wait_for(lambda: idle_nodes() == NODES, "SLURM's nodes do not come up", 60)
-        yield conf
-    finally:
+class Slurm:
+    """A controller, and nodes of one processor each; $SLURM_CONF names its configuration meanwhile."""
+
+    def __init__(self, here: Path):
+        for folder in ("state", "spool", *(f"spool/n{at}" for at in range(1, NODES + 1))):
+            (here / folder).mkdir()
+        port, host = free_port(), socket.gethostname().split(".")[0]
+        first = free_port(NODES)
+        self.conf = here / "slurm.conf"
+        ports = {"port": port, "first": first, "last": first + NODES - 1}
+        self.conf.write_text(CONF.format(host=host, here=here, nodes=NODES, grace=GRACE, **ports))
+        os.environ["SLURM_CONF"] = str(self.conf)
+        _start_munge()
+        self.controller = _start_quietly("slurmctld", "-D", "-c")
+        self.nodes = {f"n{at}": _start_quietly("slurmd", "-D", "-N", f"n{at}") for at in range(1, NODES + 1)}
+
+    def lose_power(self, node: str) -> None:
+        """End all that runs on a node at once: its daemon, the one that looks after its job, and the job."""
+        self.nodes[node].kill()
+        self.nodes[node].wait()
+        here = {f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.conf}"}
+        job = [process for process, words in environments() if here <= words]
+        for process in {parent_of(process) for process in job} - {1, os.getpid()} | set(job):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+    def start_node(self, node: str) -> None:
+        self.nodes[node] = _start_quietly("slurmd", "-D", "-N", node)
+
+    def stop(self) -> None:
         subprocess.run(["scancel", "--user=root"], check=False, capture_output=True)
         with contextlib.suppress(TimeoutError, subprocess.CalledProcessError):
             wait_for(lambda: not jobs(), "the end of all jobs", 30)
-        for process in reversed(started):
+        for process in (*self.nodes.values(), self.controller):
             process.kill()
             process.wait()
+
+
+def _start_quietly(*words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextlib.contextmanager
+def slurm(here: Path) -> Iterator[Slurm]:
+    """A cluster whose state is in a folder."""
+    before = os.environ.get("SLURM_CONF")
+    cluster = Slurm(here)
+    try:
+        wait_for(lambda: idle_nodes() == NODES, "SLURM's nodes do not come up", 60)
+        yield cluster
+    finally:
+        cluster.stop()
         os.environ.pop("SLURM_CONF")
         if before is not None:
             os.environ["SLURM_CONF"] = before
@@ -157,6 +245,26 @@ def jobs() -> list[tuple[str, str]]:
     """(job, state) of all tasks that have not ended."""
     said = subprocess.run(["squeue", "-h", "-r", "-o", "%i %T"], capture_output=True, text=True, check=True).stdout
     return [(job, state) for job, state in (line.split() for line in said.splitlines())]
+
+
+def submit_urgent(node: str) -> None:
+    """A job of a moment in the partition that comes first, on a node of which it takes the only processor."""
+    line = ["sbatch", "--partition=urgent", f"--nodelist={node}", "--output=/dev/null", "--wrap=true"]
+    subprocess.run(line, check=True, capture_output=True)
+
+
+def node_of(task: str) -> str:
+    """Where a task runs, such as 12_3."""
+    line = ["squeue", "-h", "-r", "-j", task, "-o", "%N"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def restarts(array: str) -> dict[int, int]:
+    """Of each task of an array, how often SLURM put it back into the queue."""
+    line = ["scontrol", "show", "job", "--oneliner", array]
+    said = subprocess.run(line, capture_output=True, text=True, check=True).stdout
+    found = re.findall(r"ArrayTaskId=(\d+) .*Restarts=(\d+)", said)
+    return {int(task): int(count) for task, count in found}
 
 
 # --- Ray ------------------------------------------------------------------------------------------------------
@@ -194,6 +302,14 @@ class Ray:
                 line = (process / "cmdline").read_bytes().decode()
                 if str(self.here) in line and int(process.name) != os.getpid():
                     os.kill(int(process.name), signal.SIGKILL)
+
+
+def is_training(process: int) -> bool:
+    """Whether a process is a worker of Ray that has a chunk: Ray gives it the name of its task."""
+    try:
+        return b"_train_here" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

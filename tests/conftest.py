@@ -7,7 +7,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,7 @@ def _made_once(make: Callable[..., Any]) -> Callable[..., Any]:
     made: dict[tuple[str, ...], Any] = {}
     _made.append(made)
 
+    @wraps(make)
     def make_once(spec: RunSpec, *others: Any) -> Any:
         key = (program_key(spec), *map(repr, others))
         if key not in made:

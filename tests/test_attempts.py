@@ -164,6 +164,27 @@ def test_of_two_that_end_at_once_one_commits_and_the_other_leaves_nothing(
     assert_whole(out, wanted)
 
 
+def test_one_whose_files_the_winner_has_just_cleared_away_but_not_yet_its_folder_is_overtaken(
+    out: Path, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    real, other, began = attempts.compact, worker(out), []
+
+    def late(*arguments: Any) -> Any:
+        paths = real(*arguments)
+        if not began:
+            began.append(True)
+            with monkeypatch.context() as patch:
+                patch.setattr(attempts, "discard", lambda folder: None)
+                work(other, Part(0, 3), never)
+        return paths
+
+    monkeypatch.setattr(attempts, "compact", late)
+    work(worker(out), Part(), never)
+    assert began
+    attempts.tidy(out)  # as the winner goes on to
+    assert_whole(out, wanted)
+
+
 def test_a_commit_that_was_lost_is_told_and_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch):
     said = []
     one = open_worker(out, False, str, said.append)

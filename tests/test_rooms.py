@@ -27,7 +27,7 @@ FLOORS = [
     ("report", "sinks"),
     ("stopping", "home", "shipped"),
     ("planning",),
-    ("opened",),
+    ("opened", "ahead"),
     ("training",),
     ("cluster",),
     ("launch",),

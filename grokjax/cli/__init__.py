@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from grokjax.ahead import leave_what_compiles
 from grokjax.cli import cluster, keep, measure, templates, train, view
 from grokjax.cli import compare as comparing
 from grokjax.cli import paper as papers
@@ -119,5 +120,8 @@ def main(arguments: Any = None) -> None:
         signal.signal(signal.SIGINT, _leave)
     try:
         app(arguments, prog_name="grokjax")
+    except SystemExit as end:
+        leave_what_compiles(end.code)
+        raise
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is said and done: a late Ctrl-C makes no traceback

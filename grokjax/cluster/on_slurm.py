@@ -6,6 +6,7 @@ cancelled stays cancelled. Whatever is left is submitted again by the same comma
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -21,7 +22,8 @@ from grokjax.results.workers import SLURM
 
 MOST_PARTS = 1000  # of a job array
 SUBMITTED = "slurm.json"
-GRACE_SECONDS = 300  # before the time limit a task is told to stop
+GRACE_SECONDS = 300  # before its time limit a task is told to stop; where the limit is short, a fourth of that
+SLURM_TIME = r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?"  # days-hours:minutes:seconds, or minutes:seconds
 SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name={name}
@@ -81,7 +83,8 @@ def submit(
         planned = _sbatch(PLAN_SCRIPT.format(plan=shlex.join(plan), **texts), out / SLURM / "plan.sh", ())
     command = [*this_program(), "work", str(out.absolute())]
     command += ["--other-device"] if other_device else []
-    script = SCRIPT.format(work=shlex.join(command), last=parts - 1, count=parts, grace=GRACE_SECONDS, **texts)
+    grace = grace_seconds(sbatch, os.environ)
+    script = SCRIPT.format(work=shlex.join(command), last=parts - 1, count=parts, grace=grace, **texts)
     after = (f"--dependency=afterok:{planned}", "--kill-on-invalid-dep=yes") if planned else ()
     submitted = Submitted(_sbatch(script, out / SLURM / "work.sh", after), planned, parts)
     write_json(out / SLURM / SUBMITTED, asdict(submitted))
@@ -91,6 +94,26 @@ def submit(
 def this_program() -> list[str]:
     """The command that runs grokjax with the Python of this process, wherever a job begins."""
     return [sys.executable, "-m", "grokjax.cli"]
+
+
+def grace_seconds(sbatch: str, environment: Mapping[str, str]) -> int:
+    """How long before its time limit a task is told to stop. A task that was told as soon as it began would never come
+    to train; SLURM looks at limits now and then only, so it may tell up to a minute before."""
+    asked = re.search(r"(?:^|\s)-*time=(\S+)", sbatch)
+    limit = environment.get("SBATCH_TIMELIMIT") or (asked[1] if asked else "")  # the environment wins over a script
+    seconds = _seconds(limit)
+    return min(GRACE_SECONDS, max(seconds // 4, 1)) if seconds else GRACE_SECONDS
+
+
+def _seconds(limit: str) -> int | None:
+    """Of a time as SLURM writes it; None: no limit, or no time."""
+    found = re.fullmatch(SLURM_TIME, limit)
+    if not found:
+        return None
+    days, first, second, third = (int(part or 0) for part in found.groups())
+    if found[1] or found[4]:
+        return days * 86_400 + first * 3600 + second * 60 + third
+    return first * 60 + second
 
 
 def _options(text: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import socket
 import time
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,8 +98,9 @@ def check_device(out: Path, planned: Device, here: Device, allowed: bool) -> Non
 def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
     """Train all chunks of a part that are not done. Raises WorkerError, after the others were tried, and Interrupted
     where a stop was asked for: by `stop`, or by DIR/stop."""
-    failed = []
-    for index in part.chunks(worker.manifest):
+    failed, mine = [], part.chunks(worker.manifest)
+    worker.trainer.coming = partial(_coming, worker, mine)
+    for index in mine:
         try:
             train_one(worker, index, stop)
         except WorkerError as error:
@@ -106,6 +109,17 @@ def work(worker: Worker, part: Part, stop: Callable[[], bool]) -> None:
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkerError(f"{failed[0]}{more}")
+
+
+def _coming(worker: Worker, mine: list[int], bucket: int) -> tuple[int, Callable[[], Chunk]] | None:
+    """The bucket after one, and the first chunk of it (see `Trainer`)."""
+    from grokjax.results.chunk_plan import chunk_plan
+
+    chunks = worker.manifest.chunks
+    at = bisect_right(mine, bucket, key=lambda index: chunks[index].bucket)
+    if at == len(mine):
+        return None
+    return chunks[mine[at]].bucket, partial(chunk_plan, worker.out, mine[at], worker.families)
 
 
 def train_one(worker: Worker, index: int, stop: Callable[[], bool]) -> None:

@@ -123,9 +123,11 @@ def commit(out: Path, attempt: Attempt, device: str, summarize: Callable[[Path],
         record = _record(attempt, device, paths)
         is_first = publish(out, home, record)
     except Exception as error:
-        if is_there(attempt.folder, out):
+        committed = read_commit(home)  # its owner clears our files away before our folder
+        if committed.attempt == token if committed else is_there(attempt.folder, out):
             raise
         remove_compact(home, token)
+        discard(attempt.folder)
         raise Overtaken(f"chunk {attempt.chunk.index}: another process was first") from error
     if not is_first:
         remove_compact(home, token)
