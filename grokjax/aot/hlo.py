@@ -19,6 +19,7 @@ FREE = {  # no kernel: names of what is there, or of nothing
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id",
     "copy-done", "async-done", "opt-barrier",
 }  # fmt: skip
+TRANSFERS = {"copy-start", "slice-start"}  # of a TPU, between its memory and the chip, beside its kernels
 CALLS = {"call", "async-start"}  # what they call is launched
 HEAD = re.compile(r"(ENTRY )?%?([\w.\-]+) \(.*\) -> .+ \{")
 INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (.+)")
@@ -140,6 +141,8 @@ def _cost_of_line(
         return cost_of(computations, bodies_of(line)[0], rates) * (line.trips or 1)
     if line.opcode in CALLS and line.called in computations:
         return cost_of(computations, line.called, rates)
+    if line.opcode in TRANSFERS:
+        return Cost(0.0, _transferred(line.shape))
     read = sum(size_of(computation[operand].shape) for operand in line.operands if operand in computation)
     flops = sum(_matmuls(computations, computation, line))
     return Cost(1.0, read + size_of(line.shape), flops)
@@ -181,6 +184,13 @@ def size_of(shape: str) -> float:
     return sum(BYTES.get(one[1], 0) * _count(one[2]) for one in found if not NEAR.search(one[3] or ""))
 
 
+def _transferred(shape: str) -> float:
+    """Bytes in memory that a transfer reads or writes; shape: of a tuple whose first two are its ends."""
+    ends = list(SHAPE.finditer(shape))[:2]
+    moved = min(BYTES.get(end[1], 0) * _count(end[2]) for end in ends)
+    return moved * sum(not NEAR.search(end[3] or "") for end in ends)
+
+
 def _count(dimensions: str) -> int:
     return math.prod(map(int, dimensions.split(","))) if dimensions else 1
 
@@ -209,9 +219,11 @@ def _dot_flops(computation: Computation, line: Instruction) -> float:
 
 
 def _convolution_flops(computation: Computation, line: Instruction) -> float:
+    """Of a matmul in the form of one: in a batched one the window runs over the batch, of which each result meets one
+    place."""
     labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", line.rest)
     kernel, out = SHAPE.search(computation[line.operands[1]].shape), SHAPE.search(line.shape)
     if not (labels and kernel and out):
         return 0.0
     sizes = dict(zip(labels[2], [int(size) for size in kernel[2].split(",") if size], strict=False))
-    return 2.0 * _count(out[2]) * math.prod(size for label, size in sizes.items() if label != "o")
+    return 2.0 * _count(out[2]) * sizes.get("i", 1)

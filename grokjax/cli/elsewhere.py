@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,6 +54,7 @@ def prepare() -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     missing = [f"--{name}={value}" for name, value in FLAGS.items() if name not in flags]
     os.environ["XLA_FLAGS"] = " ".join([*flags.split(), *missing])
+    logging.getLogger("jax._src.xla_bridge").setLevel(logging.CRITICAL)  # that there is no such device is known
 
 
 def first_chunks(plan: Plan) -> list[Chunk]:
