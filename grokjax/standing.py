@@ -18,11 +18,13 @@ from grokjax.results.activity import (
     STOPPED,
     TRAINING,
     Activity,
-    activity,
+    activity_of,
     going_on,
     states_of,
 )
+from grokjax.results.chunks import steps_of, while_it_trains
 from grokjax.results.derived import stored_runs
+from grokjax.results.layout import survey
 from grokjax.spec.wording import count_text, span
 
 if TYPE_CHECKING:
@@ -43,11 +45,10 @@ def outcome_text(results: Results, now: float | None = None) -> str:
 
     Runs that train still count as not there yet, so that k of n grows, and a median is never that of the quick ones.
     """
-    does = activity(results.path)
-    runs = _runs(results)
+    does, (run_steps, lane_steps), runs = while_it_trains(lambda: _look(results))
+    runs = results.runs(NEEDED) if runs is None else runs
     states = states_of(runs, does.holder is not None)
     head = f"{results.manifest.name}: {count_text(len(runs), 'run')}"
-    run_steps, lane_steps = results.steps_taken()
     if lane_steps:
         head += f"; {run_steps:,} run-steps, lanes {run_steps / lane_steps:.0%} used"
     left = int((~np.isin(states, DONE)).sum())
@@ -57,12 +58,12 @@ def outcome_text(results: Results, now: float | None = None) -> str:
     return "\n".join(lines)
 
 
-def _runs(results: Results) -> pd.DataFrame:
-    """What is needed of `Results.runs()`: a million runs have few columns then."""
-    stored = stored_runs(results.path, NEEDED)
-    if stored is None:
-        stored = results.runs()[NEEDED]
-    return stored
+def _look(results: Results) -> tuple[Activity, tuple[int, int], pd.DataFrame | None]:
+    """What goes on, the steps taken, and what is needed of `Results.runs()` where that is stored, of one look at all
+    chunks."""
+    seen = survey(results.path)
+    stored = stored_runs(results.path, NEEDED, seen)
+    return activity_of(results.path, seen), steps_of(results.path, seen), stored
 
 
 def _activity_lines(results: Results, does: Activity, left: int, now: float) -> list[str]:

@@ -19,27 +19,38 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 import grokjax
 from grokjax.analysis.summary import EVENT_COLUMNS, NOTHING
 from grokjax.plan import plan
 from grokjax.plan.plan import Device, make_plan
 from grokjax.results.chunk_plan import chunk_plan
+from grokjax.results.chunks import WRITTEN
 from grokjax.results.commits import Commit, create_commit
+from grokjax.results.compact import sha256_of
 from grokjax.results.describe import write_manifest
+from grokjax.results.files import write_json, write_sealed
 from grokjax.results.layout import compact_file, home_of
+from grokjax.results.left_out import NAME as LEFT_OUT
 from grokjax.results.manifest import read_manifest
 from grokjax.results.read import Results
 from grokjax.results.summaries import write_summary
+from grokjax.results.verify import verify
+from grokjax.results.write import parquet_options, seal_table
 from grokjax.standing import outcome_text
 from grokjax.sweep.expand import load_sweep
 
 RUNS_A_CHUNK = 100
+STEPS_OF_A_RUN = 60
 METRICS = ("train/loss", "train/loss_max", "train/accuracy", "test/loss", "test/accuracy", "norm/total")
 DEVICE = Device("cpu", "made up", 4, 2**34, "none")
 SWEEP = """
@@ -47,7 +58,7 @@ name: scale
 base:
   task: {{p: 7, train_fraction: 0.6}}
   model: {{name: mlp, widths: [16]}}
-  train: {{steps: 60}}
+  train: {{steps: {steps}}}
 log: {{every: 5, eval_every: 10, snapshot_every: 20}}
 engine: {{lanes: {lanes}}}
 parameters:
@@ -93,28 +104,37 @@ def planned(folder: Path) -> Iterator[None]:
 
 
 def make_up_ends(folder: Path) -> Iterator[None]:
-    """Commits and summaries of all chunks, as if they had been trained; of records there is no byte."""
+    """Records, commits and summaries of all chunks, as if they had been trained; snapshots are left out."""
     out = folder / "out"
     manifest = read_manifest(out)
     yield
+    write_json(out / LEFT_OUT, {"format": 1, "snapshots": "none", "left_out": ["snapshots: none were made"]})
     for index, chunk in enumerate(manifest.chunks):
-        home = home_of(out, index)
+        home, attempt = home_of(out, index), f"{index:012x}"
         home.mkdir(parents=True)
-        attempt = f"{index:012x}"
-        compact_file(home, "curves", attempt).touch()
-        steps = tuple([60] * len(chunk.run_ids))
-        files = {compact_file(home, "curves", attempt).name: "0" * 64}
-        ended = Commit(index, attempt, DEVICE.text, 5, 6000, 6000, METRICS, chunk.run_ids, steps, {}, files)
-        create_commit(home, ended)
-        path = compact_file(home, "summary", attempt)
-        write_summary(made_up, manifest, index, folder, path)
+        records, steps = compact_file(home, "curves", attempt), tuple([STEPS_OF_A_RUN] * len(chunk.run_ids))
+        ended = Commit(index, attempt, DEVICE.text, 5, sum(steps), sum(steps), METRICS, chunk.run_ids, steps, {}, {})
+        table = made_up_records(ended)
+        write_sealed(records, partial(pq.write_table, table, **parquet_options(table.schema)))
+        create_commit(home, replace(ended, files={records.name: sha256_of(records)}))
+        write_summary(made_up, manifest, index, folder, compact_file(home, "summary", attempt))
+
+
+def made_up_records(ended: Commit) -> pa.Table:
+    """What a chunk would have recorded: a record every 5 steps, of all runs at once."""
+    steps = np.repeat(np.arange(0, STEPS_OF_A_RUN + 1, 5), len(ended.run_ids))
+    runs = np.tile(np.arange(len(ended.run_ids), dtype=np.int32), len(steps) // len(ended.run_ids))
+    losses = pa.array((1 / (1 + steps)).astype(np.float32))
+    columns = {"run_id": pa.DictionaryArray.from_arrays(runs, list(ended.run_ids)), "step": steps}
+    columns |= {WRITTEN: np.full(len(steps), 1.8e9)} | dict.fromkeys(ended.metrics, losses)
+    return seal_table(pa.table(columns), {key: value for key, value in ended.meta.items() if key != "metrics"})
 
 
 def made_up(results: Results, run_ids: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """What `derive` finds, of nothing: every run fits, and every other generalizes."""
     runs, count = results.planned(), len(run_ids)
     found = pd.DataFrame({"run_id": run_ids} | {name: [value] * count for name, value in NOTHING.items()})
-    found["last_step"], found["outcome"], found["fit_step"] = 60.0, "generalized", 20.0
+    found["last_step"], found["outcome"], found["fit_step"] = float(STEPS_OF_A_RUN), "generalized", 20.0
     found["generalization_step"] = np.where(np.arange(count) % 2, 40.0, np.nan)
     finals = {f"final/{name}": np.full(count, 0.5, np.float32) for name in METRICS}
     events = pd.DataFrame({name: [None] * count for name in EVENT_COLUMNS})
@@ -136,6 +156,13 @@ def derived(folder: Path) -> Iterator[None]:
     grokjax.open_results(folder / "out").runs()
 
 
+def verify_a_part(folder: Path) -> Iterator[None]:
+    """Every hundredth chunk, read whole."""
+    yield
+    report = verify(folder / "out", (7, 100))
+    assert not (*report.damaged, *report.unknown), report
+
+
 def status(folder: Path) -> Iterator[None]:
     """What `grokjax status` says."""
     yield
@@ -152,6 +179,7 @@ STEPS: dict[str, Step] = {
     "runs(), first": first_derivation,
     "runs(), derived": derived,
     "status": status,
+    "verify --part 7/100": verify_a_part,
 }
 
 
@@ -185,7 +213,7 @@ def costs_of(runs: int) -> dict[str, Cost]:
     """Step -> what it costs for a sweep of so many runs."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        text = SWEEP.format(lanes=RUNS_A_CHUNK, last_seed=runs // 100 - 1)
+        text = SWEEP.format(steps=STEPS_OF_A_RUN, lanes=RUNS_A_CHUNK, last_seed=runs // 100 - 1)
         (folder / "sweep.yaml").write_text(text)
         return {step: in_a_child(step, folder) for step in STEPS}
 

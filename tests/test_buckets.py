@@ -20,6 +20,7 @@ from grokjax.results.bucket import Bucket, Stat, open_bucket
 from grokjax.results.copies import copy_to_read, read_folder, refresh
 from grokjax.results.workers import ask_to_stop, failures, may_go_on, workers
 from grokjax.spec.files import is_url
+from grokjax.standing import outcome_text
 from grokjax.stopping import Interrupted
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
@@ -291,6 +292,7 @@ def test_who_reads_copies_curves_only_when_they_are_asked_for(planned: str):
     out = copy_to_read(planned)
     results = grokjax.open_results(planned)
     assert len(results.runs()) == 12
+    assert "12 ended" in outcome_text(results)
     assert not list(out.rglob("curves-*"))
     results.curves(runs=results.run_ids[:1])
     assert len(list(out.rglob("curves-*"))) == 1

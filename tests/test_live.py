@@ -105,6 +105,25 @@ def test_runs_that_go_on_with_shorter_ones_count_what_is_left():
     assert "2 of 3 ended: 1 fit" in line.text(many=False)
 
 
+class Unread(dict):
+    """A mapping of runs that tells of those asked for, and fails when all are looked at."""
+
+    def __iter__(self):
+        raise AssertionError("all runs were looked at")
+
+    values = items = keys = __iter__
+
+
+def test_an_end_and_the_line_after_it_look_at_no_other_run():
+    (line,) = screen(200, 24, 1).lines.values()
+    line.tally.begin({str(index): {"fit"} for index in range(500)})
+    last = segment(line, 500, [End("0a", 400, True, "W_E")])
+    line.steps, line.begun, line.tally._seen = Unread(line.steps), Unread(), Unread(line.tally._seen)
+    line.update(last, now=1.0)
+    assert line.left == 400 + 500 - 500
+    assert "1 of 2 ended: 500 fit, 0 generalized, 0 slingshots, 1 diverged" in line.text(many=False)
+
+
 def test_several_buckets_are_told_apart_and_those_that_wait_say_so():
     shown = screen(200, 24, 2)
     shown.lines[0].done = shown.lines[0].lane_steps = 1000

@@ -24,7 +24,7 @@ from grokjax.results.describe import write_manifest
 from grokjax.results.directory import stamp_of
 from grokjax.results.files import Damaged, read_json
 from grokjax.results.manifest import read_manifest
-from grokjax.results.planned import planned_runs
+from grokjax.results.planned import planned_runs, with_statuses
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
 
@@ -160,8 +160,10 @@ def test_the_status_of_each_run_follows_from_the_ends_of_its_chunk(tmp_path: Pat
     manifest = written(planned(sweep()), tmp_path)
     first, second = manifest.chunks[0].run_ids[:2]
     elsewhere = manifest.chunks[1].run_ids[0]
-    ends = {0: {first: {"diverged": False}, second: {"diverged": True}, elsewhere: {"diverged": True}}, 99: {}}
-    status = planned_runs(manifest, ends).set_index("run_id")["status"]
+    ended = {0: {first: False, second: True, elsewhere: True}, 99: {}}
+    planned_then, planned_now = planned_runs(manifest, {}), planned_runs(manifest, ended)
+    assert with_statuses(planned_then, manifest, ended).equals(planned_now)
+    status = planned_now.set_index("run_id")["status"]
     assert (status[first], status[second], status[elsewhere]) == ("ended", "diverged", "planned")
     assert (status[list(manifest.chunks[0].run_ids[2:])] == "running").all()
 

@@ -133,7 +133,7 @@ def test_the_command_that_status_prints_goes_on_from_anywhere(
     "value", [1, 0.1, 1e-05, True, None, "adam", "true", "null", "3", "a b", "x'y", [1, 2.5], {"name": "sgd"}, np.inf]
 )
 def test_settings_of_a_printed_command_are_read_back_as_they_were(tmp_path: Path, value: object):
-    words = shlex.split(run_command(tmp_path / "s.yaml", tmp_path, {"key": value}))
+    words = shlex.split(run_command(tmp_path / "s.yaml", str(tmp_path), {"key": value}))
     assert parse_overrides([words[-1]]) == {"key": value}
     assert read_value(words[-1].partition("=")[2]) == value
 

@@ -38,9 +38,10 @@ def derive(results: Results, run_ids: Sequence[str] | None = None) -> tuple[pd.D
         runs = runs[runs["run_id"].isin(run_ids)].reset_index(drop=True)
     events_of = find_all(results, runs)
     events = events_frame(events_of)
-    final = final_values(results, list(runs["run_id"]))
+    names = _final_names(results)
+    final = final_values(results, list(runs["run_id"]), names)
     planned: list[Any] = runs.to_dict("records")
-    rows = [_summary(results, run, events_of[run["run_id"]], final.get(run["run_id"], {})) for run in planned]
+    rows = [_summary(results, run, events_of[run["run_id"]], final.get(run["run_id"], {}), names) for run in planned]
     found = pd.DataFrame(rows)
     finals = [name for name in map(str, found) if name.startswith("final/")]
     return pd.concat([runs, found.astype(dict.fromkeys(finals, "float32"))], axis=1), events
@@ -48,7 +49,7 @@ def derive(results: Results, run_ids: Sequence[str] | None = None) -> tuple[pd.D
 
 def find_all(results: Results, runs: pd.DataFrame) -> dict[str, list[Event]]:
     """run id -> its events."""
-    ends, prior_steps = results.ends, results.prior_steps
+    ends, prior_steps = results.ends_of(list(runs["run_id"])), results.prior_steps
     events: dict[str, list[Event]] = {}
     known = results.metrics()
     names = ["train/loss", "train/loss_max", "train/accuracy", "train_set/accuracy", "test/accuracy"]
@@ -92,8 +93,10 @@ def events_frame(events_of: dict[str, list[Event]]) -> pd.DataFrame:
     return frame.astype({"run_id": "str", "kind": "str"} | types)
 
 
-def _summary(results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float]) -> dict[str, Any]:
-    """What follows from a run's curves. final: its last values, and the step of its last record."""
+def _summary(
+    results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float], names: Sequence[str]
+) -> dict[str, Any]:
+    """What follows from a run's curves. final: its last values, by these names, and the step of its last record."""
     first = {event.kind: event.step for event in reversed(events)}
     fit, generalization = first.get("fit"), first.get("generalization")
     delay = generalization - fit if fit is not None and generalization is not None else np.nan
@@ -109,7 +112,7 @@ def _summary(results: Results, run: dict[str, Any], events: list[Event], final: 
         "diverged_matrix": lost.matrix if lost else None,
     }
     assert found.keys() == NOTHING.keys()
-    return found | {f"final/{name}": final.get(name, np.float32(np.nan)) for name in _final_names(results)}
+    return found | {f"final/{name}": final.get(name, np.float32(np.nan)) for name in names}
 
 
 def _outcome(results: Results, run: dict[str, Any], events: list[Event], final: dict[str, float]) -> str:
@@ -118,12 +121,14 @@ def _outcome(results: Results, run: dict[str, Any], events: list[Event], final: 
     return outcome(events, float(final.get("test/accuracy", np.nan)), partly_from)
 
 
-def final_values(results: Results, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
+def final_values(
+    results: Results, run_ids: Sequence[str], names: Sequence[str] | None = None
+) -> dict[str, dict[str, float]]:
     """run id -> metric -> its last recorded value; `step` is that of the run's last record.
 
-    Updates have none at the end, so they are left out.
+    Updates have none at the end, so they are left out. names: of the metrics; None: of all others.
     """
-    names = _final_names(results)
+    names = _final_names(results) if names is None else names
     final: dict[str, dict[str, float]] = {}
     for batch in in_batches(results, run_ids, len(names)):
         for run_id, curves in read_curves(results, batch, names).items():

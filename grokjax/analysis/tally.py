@@ -27,12 +27,13 @@ class Tally:
         self.thresholds = thresholds
         self._prior_steps = prior_steps or {}
         self._seen: dict[str, set[str]] = {}
+        self._counts: Counter[str] = Counter()
         self._tail: dict[str, np.ndarray] = {}  # run -> [3, records]: step, loss, loss_max
         self._held: dict[tuple[str, str], np.ndarray] = {}  # (run, kind) -> the newest accuracies
 
     def counts(self) -> Counter[str]:
-        """Kind -> how many runs have done it."""
-        return Counter(kind for kinds in self._seen.values() for kind in kinds)
+        """Kind -> how many runs have done it. No run is looked at: it is asked for at each segment."""
+        return Counter(self._counts)
 
     def seen(self) -> Mapping[str, set[str]]:
         """run -> what it has done."""
@@ -41,7 +42,19 @@ class Tally:
     def begin(self, did: Mapping[str, set[str]]) -> None:
         """did: run -> what it did before, of runs that go on."""
         for run_id, kinds in did.items():
-            self._seen.setdefault(run_id, set()).update(kinds)
+            for kind in kinds:
+                self._note(run_id, kind)
+
+    def _note(self, run_id: str, kind: str) -> None:
+        seen = self._seen.setdefault(run_id, set())
+        self._counts[kind] += kind not in seen
+        seen.add(kind)
+
+    def _forget(self, run_id: str) -> None:
+        """The newest records of a run that has ended."""
+        self._tail.pop(run_id, None)
+        for kind in (FIT, GENERALIZED):
+            self._held.pop((run_id, kind), None)
 
     def update(self, segment: Segment) -> None:
         """Take in a segment's rows."""
@@ -49,13 +62,13 @@ class Tally:
         for run in np.unique(rows.run):
             at = np.nonzero(rows.run == run)[0]
             run_id = segment.run_ids[run]
-            seen = self._seen.setdefault(run_id, set())
-            self._accuracy(run_id, *self.thresholds.fit_by(rows.metrics), FIT, rows, at, seen)
-            self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, GENERALIZED, rows, at, seen)
-            self._slingshots(run_id, rows, at, seen)
+            self._accuracy(run_id, *self.thresholds.fit_by(rows.metrics), FIT, rows, at)
+            self._accuracy(run_id, "test/accuracy", self.thresholds.generalization, GENERALIZED, rows, at)
+            self._slingshots(run_id, rows, at)
         for end in segment.ends:
             if end.diverged:
-                self._seen.setdefault(end.run_id, set()).add(DIVERGED)
+                self._note(end.run_id, DIVERGED)
+            self._forget(end.run_id)
 
     def _accuracy(
         self,
@@ -65,19 +78,18 @@ class Tally:
         kind: str,
         rows: Rows,
         at: np.ndarray,
-        seen: set[str],
     ) -> None:
-        if kind in seen:
+        if kind in self._seen.get(run_id, ()):
             return
         at = at[rows.recorded[metric][at]] if metric in rows.recorded else at
         above = rows.metrics[metric][at] >= np.float32(threshold)
         above = np.concatenate([self._held.get((run_id, kind), np.zeros(0, bool)), above])
         if first_holding(above, self.thresholds.hold) is not None:
-            seen.add(kind)
+            self._note(run_id, kind)
         self._held[(run_id, kind)] = above[max(0, len(above) - self.thresholds.hold + 1) :]
 
-    def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray, seen: set[str]) -> None:
-        if SLINGSHOT in seen:
+    def _slingshots(self, run_id: str, rows: Rows, at: np.ndarray) -> None:
+        if SLINGSHOT in self._seen.get(run_id, ()):
             return
         new = np.stack([rows.step[at], rows.metrics["train/loss"][at], rows.metrics["train/loss_max"][at]])
         tail = self._tail.get(run_id, np.zeros((3, 0)))
@@ -85,7 +97,7 @@ class Tally:
         prior_steps, floor = self._prior_steps.get(run_id, 0), self.thresholds.slingshot_floor
         hits = slingshot_hits(both[0].astype(np.int64), both[1], both[2], prior_steps, floor)
         if (hits >= tail.shape[1]).any():  # the tail's own records were judged before, with all of theirs
-            seen.add(SLINGSHOT)
+            self._note(run_id, SLINGSHOT)
         recent = both[0] >= both[0, -1] - SLINGSHOT_WINDOW
         recent[-TAIL:] = True
         self._tail[run_id] = both[:, recent]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import json
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ import pandas as pd
 
 from grokjax.results.bucket import name_of
 from grokjax.results.chunks import meta_of, while_it_trains
+from grokjax.results.commits import NAME as COMMIT
 from grokjax.results.commits import read_commit
-from grokjax.results.layout import curves_files, is_compact
+from grokjax.results.layout import Home, curves_files, is_flat, survey
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.workers import Failure, Seen, failures, workers
@@ -43,14 +45,24 @@ class Activity:
 
 def activity(out: Path) -> Activity:
     """Raises Damaged."""
-    return while_it_trains(lambda: _activity(out))
+    return while_it_trains(lambda: activity_of(out, survey(out)))
 
 
-def _activity(out: Path) -> Activity:
-    files = sorted((path.stat().st_mtime, path) for path in curves_files(out))
-    who = holder(out) or _holders(workers(out))
-    rate = _rate(files[-RATE_FILES:]) if who else None
-    return Activity(who, files[-1][0] if files else None, rate, tuple(failures(out)))
+def activity_of(out: Path, seen: Sequence[Home]) -> Activity:
+    """The same of what a survey found a moment ago. Raises Damaged, and FileNotFoundError where something is gone."""
+    written = ((path.stat().st_mtime, path) for path in _records(out, seen))
+    newest = heapq.nlargest(RATE_FILES, written)[::-1]
+    who = holder(out) or _holders(workers(out, homes=seen))
+    rate = _rate(newest) if who else None
+    return Activity(who, newest[-1][0] if newest else None, rate, tuple(failures(out, seen)))
+
+
+def _records(out: Path, seen: Sequence[Home]) -> Iterator[Path]:
+    """Files that were written with records, or after the last: of a copy of a bucket's that has no others."""
+    if is_flat(out):
+        yield from curves_files(out)
+    for home in seen:
+        yield from [home.path / COMMIT] if home.commit else curves_files(out, seen=[home])
 
 
 def _holders(seen: Sequence[Seen]) -> str | None:
@@ -70,7 +82,7 @@ def _rate(files: list[tuple[float, Path]]) -> float | None:
 
 
 def _run_steps(path: Path) -> int:
-    committed = read_commit(path.parent) if is_compact(path) else None
+    committed = read_commit(path.parent) if path.name == COMMIT else None
     return committed.run_steps if committed else meta_of(path)["run_steps"]
 
 

@@ -135,13 +135,14 @@ def name_of(out: Path) -> str:
     return bucket.url if bucket else str(out)
 
 
-def fetch_missing(out: Path, path: Path) -> None:
-    """A file of a copy that is not here yet, if its bucket has it. Raises OSError."""
+def fetch_missing(out: Path, path: Path) -> bool:
+    """Bring a file of a copy here that was not needed until now. Returns whether it is here. Raises OSError."""
     bucket = bucket_of(out)
-    if bucket is not None and not path.exists():
-        name = path.relative_to(out).as_posix()
-        stat = bucket.stat(name)
-        bucket.get({name: stat} if stat else {}, out)
+    if bucket is None:
+        return False
+    name = path.relative_to(out).as_posix()
+    stat = bucket.stat(name)
+    return stat is not None and not bucket.get({name: stat}, out)
 
 
 def open_bucket(url: str) -> Bucket:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,34 @@ def chunk_plan(out: Path, index: int, families: Families | None = None) -> Chunk
     size = sum(head["chunks"][at]["runs"] for at in of_bucket)
     others = RunsOfBucket(out, bucket, size, families)
     return Chunk(index, Bucket(bucket, spec, others, **numbers_of_bucket(head["buckets"][bucket])), runs)
+
+
+def some_chunks(manifest: Manifest, wanted: Iterable[int], families: Families | None = None) -> dict[int, Chunk]:
+    """Chunks as `manifest.plan_with(families)` has them, in the order of training: runs of no other chunk are made.
+
+    Raises Damaged.
+    """
+    stored, table, out = manifest.chunks, manifest.table, manifest.path.parent
+    order = sorted(wanted, key=lambda index: (stored[index].bucket, index))
+    specs = SpecMaker(families)
+    firsts = {bucket: int(np.argmax(table.bucket == bucket)) for bucket in {stored[index].bucket for index in order}}
+    rows = [np.arange(stored[index].start, stored[index].stop) for index in order]
+    try:
+        heads = dict(zip(firsts, runs_of_rows(table, np.array([*firsts.values()], np.int64), specs), strict=True))
+        runs = iter(runs_of_rows(table, np.concatenate(rows), specs) if rows else ())
+    except NONSENSE as error:
+        raise Damaged(manifest.path, f"it makes no sense: {str(error)[:300]}") from None
+    buckets = {}
+    for bucket, head in heads.items():
+        numbers, size = manifest.buckets[bucket], int((table.bucket == bucket).sum())
+        how = (numbers.width, numbers.queue, numbers.schedule, numbers.memory, numbers.tuned)
+        buckets[bucket] = Bucket(bucket, head.spec, RunsOfBucket(out, bucket, size, families), *how)
+    return {
+        index: Chunk(
+            index, buckets[stored[index].bucket], tuple(islice(runs, stored[index].stop - stored[index].start))
+        )
+        for index in order
+    }
 
 
 def chunk_manifest(out: Path, index: int) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from grokjax.results.commits import Commit, read_commit
+from grokjax.results.commits import Commit
 from grokjax.results.files import Damaged, read_sealed, version_of
-from grokjax.results.layout import chunk_of, curves_files, furthest, home_of, homes, is_flat, segment_of
+from grokjax.results.layout import Home, chunk_of, curves_files, furthest, homes_of, is_flat, segment_of, survey
 
 META = b"grokjax"
 KEYS = {"run_id": "dictionary<values=string, indices=int32, ordered=0>", "step": "int64"}  # columns of every file
@@ -56,31 +56,32 @@ def meta_in(path: Path, data: bytes) -> dict[str, Any]:
     return meta | {"metrics": metrics}
 
 
-def metas_of(out: Path, chunk: int | None = None) -> list[dict[str, Any]]:
+def metas_of(out: Path, chunk: int | Collection[int] | None = None) -> list[dict[str, Any]]:
     """Of all segments, in order: of a chunk that has ended, what its commit says. Raises Damaged where a file is not
     whole, or one between is missing."""
     return while_it_trains(lambda: _metas(out, chunk))
 
 
-def _metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
+def _metas(out: Path, chunk: int | Collection[int] | None) -> list[dict[str, Any]]:
     metas = []
     for commit, under_way in _by_chunk(out, chunk):
         metas += [commit.meta] if commit else under_way
     return metas
 
 
-def _by_chunk(out: Path, chunk: int | None = None) -> Iterator[tuple[Commit | None, list[dict[str, Any]]]]:
+def _by_chunk(
+    out: Path, chunks: int | Collection[int] | None = None, seen: Sequence[Home] | None = None
+) -> Iterator[tuple[Commit | None, list[dict[str, Any]]]]:
     """Of each chunk that has ended its commit, of the others what there is of their segments."""
     if is_flat(out):
-        yield None, _flat_metas(out, chunk)
+        yield None, _flat_metas(out, chunks)
         return
-    for number, home in homes(out) if chunk is None else [(chunk, home_of(out, chunk))]:
-        commit = read_commit(home)
-        folder = None if commit else furthest(home)
-        yield commit, _flat_metas(folder, number) if folder else []
+    for home in (survey(out) if chunks is None else homes_of(out, chunks)) if seen is None else seen:
+        folder = None if home.commit else furthest(home.path)
+        yield home.commit, _flat_metas(folder, home.chunk) if folder else []
 
 
-def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
+def _flat_metas(out: Path, chunk: int | Collection[int] | None) -> list[dict[str, Any]]:
     metas, expected = [], {}
     for path in curves_files(out, chunk):
         meta = meta_of(path)
@@ -93,14 +94,28 @@ def _flat_metas(out: Path, chunk: int | None) -> list[dict[str, Any]]:
     return metas
 
 
+def metrics_of(out: Path, chunks: Collection[int] | None = None) -> list[str]:
+    """Names of all recorded metrics, or those of some chunks, in the order of the files. Raises Damaged."""
+    return while_it_trains(lambda: _metrics_of(out, chunks))
+
+
+def _metrics_of(out: Path, chunks: Collection[int] | None) -> list[str]:
+    names: dict[str, None] = {}
+    for commit, metas in _by_chunk(out, chunks):
+        for metrics in [commit.metrics] if commit else [meta["metrics"] for meta in metas]:
+            names |= dict.fromkeys(metrics)
+    return list(names)
+
+
 def steps_taken(out: Path) -> tuple[int, int]:
     """(run-steps, lane-steps) of all segments. Raises Damaged."""
-    return while_it_trains(lambda: _steps_taken(out))
+    return while_it_trains(lambda: steps_of(out, survey(out)))
 
 
-def _steps_taken(out: Path) -> tuple[int, int]:
+def steps_of(out: Path, seen: Sequence[Home]) -> tuple[int, int]:
+    """The same of what a survey found a moment ago. Raises Damaged, and FileNotFoundError where something is gone."""
     run_steps, lane_steps = 0, 0
-    for commit, metas in _by_chunk(out):
+    for commit, metas in _by_chunk(out, seen=seen):
         run_steps += commit.run_steps if commit else sum(meta["run_steps"] for meta in metas)
         lane_steps += commit.lane_steps if commit else sum(meta["lane_steps"] for meta in metas)
     return run_steps, lane_steps
@@ -117,9 +132,24 @@ def while_it_trains(read: Callable[[], Read]) -> Read:
     return read()
 
 
-def ends_of(out: Path, chunk: int | None = None) -> dict[int, dict[str, dict[str, Any]]]:
-    """chunk -> run id -> how the run ended. A chunk that began has an entry."""
+def ends_of(out: Path, chunk: int | Collection[int] | None = None) -> dict[int, dict[str, dict[str, Any]]]:
+    """chunk -> run id -> how the run ended. A chunk that began has an entry. chunk: only this one, or these."""
     ends: dict[int, dict[str, dict[str, Any]]] = {}
     for meta in metas_of(out, chunk):
         ends.setdefault(meta["chunk"], {}).update({end["run_id"]: end for end in meta["ends"]})
     return ends
+
+
+def ended_of(out: Path, chunks: Collection[int] | None = None) -> dict[int, dict[str, bool]]:
+    """chunk -> run id -> whether the run diverged, of those that have ended. A chunk that began has an entry."""
+    return while_it_trains(lambda: _ended_of(out, chunks))
+
+
+def _ended_of(out: Path, chunks: Collection[int] | None) -> dict[int, dict[str, bool]]:
+    ended: dict[int, dict[str, bool]] = {}
+    for commit, metas in _by_chunk(out, chunks):
+        if commit:
+            ended[commit.chunk] = dict.fromkeys(commit.run_ids, False) | dict.fromkeys(commit.diverged, True)
+        for meta in metas:
+            ended.setdefault(meta["chunk"], {}).update({end["run_id"]: end["diverged"] for end in meta["ends"]})
+    return ended

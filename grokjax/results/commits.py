@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,8 @@ from grokjax.results.files import RUN_ID, Damaged, create_json, read_json, versi
 
 NAME = "done.json"
 FORMAT = 1
+DIGITS = 12  # of a run id
+RUN_IDS = re.compile(f"(?:{RUN_ID.pattern} )*")
 
 
 @dataclass(frozen=True)
@@ -58,12 +61,16 @@ def as_json(commit: Commit) -> dict[str, Any]:
 
 def read_commit(home: Path) -> Commit | None:
     """None where no attempt has committed. Raises Damaged."""
-    path = home / NAME
+    version = commit_version(home)
+    return None if version is None else _read(home / NAME, version)
+
+
+def commit_version(home: Path) -> tuple[int, ...] | None:
+    """By which a commit that was read is known again; None where no attempt has committed."""
     try:
-        version = version_of(path)
+        return version_of(home / NAME)
     except FileNotFoundError:
         return None
-    return _read(path, version)
 
 
 @lru_cache(maxsize=100_000)
@@ -78,15 +85,20 @@ def _read(path: Path, version: tuple[int, ...]) -> Commit:
     return commit
 
 
+def are_run_ids(texts: Sequence[str]) -> bool:
+    """All of them, looked at as one text, since ten thousand commits name a million. Raises TypeError for no text."""
+    return RUN_IDS.fullmatch(" ".join([*texts, ""])) is not None and {*map(len, texts)} <= {DIGITS}
+
+
 def _checked(raw: dict[str, Any]) -> Commit:
     if raw.pop("format") != FORMAT:
         raise ValueError("its format is another")
     lists: dict[str, Any] = {name: tuple(raw.pop(name)) for name in ("metrics", "run_ids", "steps")}
     commit = Commit(**raw, **lists)
     numbers = (commit.chunk, commit.last, commit.run_steps, commit.lane_steps, *commit.steps)
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    if {*map(type, numbers)} != {int} or min(numbers) < 0:
         raise ValueError("its numbers are none")
-    if not RUN_ID.fullmatch(commit.attempt) or not all(map(RUN_ID.fullmatch, commit.run_ids)):
+    if not RUN_ID.fullmatch(commit.attempt) or not are_run_ids(commit.run_ids):
         raise ValueError("it names no attempt, or no runs")
     if len(commit.run_ids) != len(commit.steps) or not {*commit.run_ids}.issuperset(commit.diverged):
         raise ValueError("its runs have not one end each")

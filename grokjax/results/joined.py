@@ -30,8 +30,9 @@ class Joined(Results):
         for part in self.parts:
             self._owner = dict.fromkeys(part.run_ids, part) | self._owner
 
-    def runs(self) -> pd.DataFrame:
-        return self._with_arms([part.runs() for part in self.parts])
+    def runs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        runs = self._with_arms([part.runs() for part in self.parts])
+        return runs if columns is None else runs[list(columns)]
 
     def planned(self) -> pd.DataFrame:
         return self._with_arms([part.planned() for part in self.parts])
@@ -71,6 +72,9 @@ class Joined(Results):
     @property
     def ends(self) -> dict[str, dict[str, Any]]:
         return {run_id: end for part in reversed(self.parts) for run_id, end in part.ends.items()}
+
+    def ends_of(self, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        return self.ends
 
     @property
     def prior_steps(self) -> dict[str, int]:

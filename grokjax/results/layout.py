@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator
+import stat
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from grokjax.results.bucket import fetch_missing
-from grokjax.results.commits import read_commit
+from grokjax.results.commits import Commit, read_commit
 from grokjax.results.files import NO_FILE, Damaged
 
 CHUNKS, WORK = "chunks", "work"  # names of folders
@@ -66,6 +68,27 @@ def homes(out: Path) -> Iterator[tuple[int, Path]]:
             yield int(home.name), home
 
 
+@dataclass(frozen=True)
+class Home:
+    """A chunk that was begun, as one look at its home found it. commit: of the attempt that counts, once one does."""
+
+    chunk: int
+    path: Path
+    commit: Commit | None
+
+
+def survey(out: Path) -> list[Home]:
+    """All chunks that were begun, in order: a command that asks several things of them looks once. Raises Damaged."""
+    return [Home(chunk, home, read_commit(home)) for chunk, home in homes(out)]
+
+
+def homes_of(out: Path, chunks: int | Collection[int]) -> list[Home]:
+    """Those of some chunks, in order, whether they were begun or not. Raises Damaged."""
+    wanted = [chunks] if isinstance(chunks, int) else sorted(chunks)
+    paths = [home_of(out, chunk) for chunk in wanted]
+    return [Home(chunk, path, read_commit(path)) for chunk, path in zip(wanted, paths, strict=True)]
+
+
 def attempts(home: Path) -> list[Path]:
     """The folders of the attempts at a chunk that have not ended."""
     return _folders(home / WORK, ATTEMPT)
@@ -78,8 +101,8 @@ def _folders(folder: Path, name: re.Pattern[str]) -> list[Path]:
             if name.fullmatch(entry.name):
                 if not entry.is_dir(follow_symlinks=False):
                     raise Damaged(folder / entry.name, NO_FILE)
-                found.append(folder / entry.name)
-    return sorted(found)
+                found.append(entry.name)
+    return [folder / name for name in sorted(found)]
 
 
 def furthest(home: Path) -> Path | None:
@@ -93,34 +116,43 @@ def last_segment(folder: Path) -> int:
     return max(map(segment_of, curves_files(folder)), default=-1)
 
 
-def curves_files(out: Path, chunks: int | Collection[int] | None = None) -> list[Path]:
-    """All curve files that count, or those of some chunks, by chunk and segment. Raises Damaged."""
-    return _files(out, "curves", chunks)
+def curves_files(
+    out: Path, chunks: int | Collection[int] | None = None, seen: Sequence[Home] | None = None
+) -> list[Path]:
+    """All curve files that count, or those of some chunks, by chunk and segment. seen: by a `survey` of a moment ago.
+    Raises Damaged."""
+    return _files(out, "curves", chunks, seen)
 
 
 def snapshots_files(out: Path, chunks: int | Collection[int] | None = None) -> list[Path]:
     return _files(out, "snapshots", chunks)
 
 
-def _files(out: Path, kind: str, chunks: int | Collection[int] | None) -> list[Path]:
-    wanted = {chunks} if isinstance(chunks, int) else chunks
+def _files(
+    out: Path, kind: str, chunks: int | Collection[int] | None, seen: Sequence[Home] | None = None
+) -> list[Path]:
     if is_flat(out):
-        return _flat(out, kind, wanted)
-    found = homes(out) if wanted is None else ((chunk, home_of(out, chunk)) for chunk in sorted(wanted))
-    return [path for chunk, home in found for path in _files_at_home(home, kind, chunk)]
+        return _flat(out, kind, {chunks} if isinstance(chunks, int) else chunks)
+    if seen is None:
+        seen = survey(out) if chunks is None else homes_of(out, chunks)
+    return [path for home in seen for path in _files_at_home(home, kind)]
 
 
-def _files_at_home(home: Path, kind: str, chunk: int) -> list[Path]:
-    commit = read_commit(home)
-    if commit is None:
-        folder = furthest(home)
-        return [] if folder is None else _flat(folder, kind, {chunk})
-    path = compact_file(home, kind, commit.attempt)
-    if path.name not in commit.files:
+def _files_at_home(home: Home, kind: str) -> list[Path]:
+    if home.commit is None:
+        folder = furthest(home.path)
+        return [] if folder is None else _flat(folder, kind, {home.chunk})
+    path = compact_file(home.path, kind, home.commit.attempt)
+    if path.name not in home.commit.files:
         return []
-    fetch_missing(home.parents[2], path)
-    if path.is_symlink() or not path.is_file():
-        raise Damaged(path, NO_FILE if path.is_symlink() or path.exists() else "it is missing")
+    try:
+        is_file = stat.S_ISREG(os.lstat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        if not fetch_missing(home.path.parents[2], path):
+            raise Damaged(path, "it is missing") from None
+        is_file = True
+    if not is_file:
+        raise Damaged(path, NO_FILE)
     return [path]
 
 

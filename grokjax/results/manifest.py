@@ -112,6 +112,21 @@ class Manifest:
         return ChunkOf(self.table, np.array([chunk.start for chunk in self.chunks], np.int64))
 
     @cached_property
+    def chunk_of_rows(self) -> np.ndarray:
+        return np.repeat(np.arange(len(self.chunks)), [chunk.stop - chunk.start for chunk in self.chunks])
+
+    def place_of(self, run_ids: pa.Array) -> np.ndarray:
+        """The place of each run in the sweep's order; NONE: it is not one of the sweep's."""
+        rows = self.table.rows_of(run_ids)
+        return np.where(rows == NONE, NONE, self.table.place[rows])
+
+    def chunks_with(self, run_ids: Sequence[str] | None) -> list[int]:
+        """Those that train some runs; None: the sweep's, which may be a few of all (see `only`)."""
+        rows = self.order if run_ids is None else self.table.rows_of(pa.array(run_ids, pa.string()))
+        starts = np.array([chunk.start for chunk in self.chunks], np.int64)
+        return np.unique(np.searchsorted(starts, rows[rows != NONE], side="right") - 1).tolist()
+
+    @cached_property
     def continues(self) -> dict[str, str]:
         """Run id -> the shorter run that it goes on with."""
         later = self.table.ids.filter(self.table.continues.is_valid())

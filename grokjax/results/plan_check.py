@@ -54,8 +54,8 @@ def check_rows(head: dict[str, Any], table: RunTable) -> None:
 
 def check_whole(table: RunTable) -> None:
     """All runs together, each of which is as it must be. Raises as `check_head`."""
-    numbers = numbers_of(table.ids)
-    if len(np.unique(numbers)) < len(numbers):
+    numbers = np.sort(numbers_of(table.ids))
+    if (numbers[1:] == numbers[:-1]).any():
         raise ValueError("a run stands there twice")
     places = np.sort(table.place[table.place != NONE])
     if not len(places) or not np.array_equal(places, np.arange(len(places))):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.results.chunks import KEYS, ends_of, meta_in, metas_of, steps_taken, while_it_trains
+from grokjax.results.chunks import KEYS, ended_of, ends_of, meta_in, metrics_of, steps_taken, while_it_trains
 from grokjax.results.continued import continued
 from grokjax.results.files import Damaged, read_sealed
+from grokjax.results.frames import plain_memory, to_pandas
 from grokjax.results.layout import chunk_of, curves_files
 from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.metric_names import checked_metrics
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 
 EMPTY = np.zeros(0)
 NEVER = 2**62  # a step that no run comes to
-Derive = Callable[["Results"], tuple[pd.DataFrame, pd.DataFrame]]
+Found = tuple[pd.DataFrame, pd.DataFrame] | tuple[pa.Table, pa.Table]  # runs and events
+Derive = Callable[["Results"], Found]
 HEAD = ("run_id", "arm", "arms", "seed")  # columns of runs() that come first
 
 
@@ -61,15 +63,17 @@ class Results:
         """What was swept and what the runs came to, with a picture, in a notebook."""
         return self._views.html(self) if self._views else None
 
-    def runs(self) -> pd.DataFrame:
+    def runs(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """One row a run: run_id, arm, arms, seed; the values that differ between runs, by their dotted keys
         (optimizer.lr, ...); lineage (the runs it was forked from, as RUN@STEP, the oldest first), batch_size (examples
         of a step, also where train.batch is null), status, last_step, outcome, fit_step, generalization_step, delay,
-        slingshots, final/<metric>; then the values that all runs share, which `constants` has too."""
-        runs = self._derived()[0]
-        constants = set(self.constants())
-        varied = [name for name in runs if name not in constants and name not in HEAD]
-        return runs[[*HEAD, *varied, *(name for name in runs if name in constants and name not in HEAD)]]
+        slingshots, final/<metric>; then the values that all runs share, which `constants` has too.
+
+        columns: only these, which of a million runs is quicker.
+        """
+        runs = self._derived(0, columns)
+        order = in_order(runs.columns, self.constants()) if columns is None else list(columns)
+        return runs if order == list(runs) else runs[order]
 
     def constants(self) -> dict[str, Any]:
         """Values that all runs share, by their dotted keys."""
@@ -94,14 +98,19 @@ class Results:
 
     def events(self) -> pd.DataFrame:
         """One row an event: run_id, kind, step, value, norm_jump, matrix."""
-        return self._derived()[1]
+        return self._derived(1)
 
-    def _derived(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def _derived(self, which: int, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """which: 0, runs; 1, events."""
         try:
-            return self._derive(self)
+            found = self._derive(self)[which]
         except Exception:
             _ = self.manifest.plan  # where the plan has values that cannot be, that is said instead
             raise
+        if isinstance(found, pd.DataFrame):
+            return found if columns is None else found[list(columns)]
+        with plain_memory():
+            return to_pandas(found if columns is None else found.select(columns))
 
     def curves(
         self, metrics: str | Iterable[str] | None = None, runs: str | Iterable[str] | None = None
@@ -177,7 +186,7 @@ class Results:
 
     def metrics(self) -> list[str]:
         """Names of all recorded metrics, in the order of the files."""
-        return list(dict.fromkeys(name for meta in metas_of(self.path) for name in meta["metrics"]))
+        return metrics_of(self.path)
 
     def whole_run_ids(self, runs: str | Iterable[str] | None = None) -> list[str]:
         """Run ids in full; None is all runs. A run may be named by the beginning of its id, 4 characters or more, where
@@ -260,12 +269,16 @@ class Results:
     @property
     def ends(self) -> dict[str, dict[str, Any]]:
         """run id -> step, diverged, matrix, of the runs that have ended."""
-        ends = ends_of(self.path)
+        return self._ends(None)
+
+    def ends_of(self, run_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The same of some runs and those trained with them: of no other is a record looked at."""
+        return self._ends(self.manifest.chunks_with(run_ids))
+
+    def _ends(self, chunks: Collection[int] | None) -> dict[str, dict[str, Any]]:
+        ends, chunk_of = ends_of(self.path, chunks), self.manifest.chunk_of
         return {
-            run_id: end
-            for chunk in ends
-            for run_id, end in ends[chunk].items()
-            if self.manifest.chunk_of.get(run_id) == chunk
+            run_id: end for chunk, of in ends.items() for run_id, end in of.items() if chunk_of.get(run_id) == chunk
         }
 
     @property
@@ -280,7 +293,8 @@ class Results:
     def planned(self) -> pd.DataFrame:
         """One row a run with what is known without its curves: run_id, arm, arms, resolved values, lineage, batch_size,
         status."""
-        return planned_runs(self.manifest, ends_of(self.path))
+        with plain_memory():
+            return planned_runs(self.manifest, ended_of(self.path, self.manifest.chunks_with(None)))
 
     def parameters(self, run_id: str) -> list[str]:
         """Names of a run's parameters, from the input to the logits."""
@@ -293,6 +307,12 @@ class Results:
     def _check_metrics(self, metrics: str | Iterable[str] | None) -> list[str]:
         recorded = self.metrics()
         return recorded if metrics is None else checked_metrics(metrics, recorded, self.path)
+
+
+def in_order(columns: Iterable[str], constants: Collection[str]) -> list[str]:
+    """Columns of `Results.runs()` as it has them: what differs between runs before what all share."""
+    others = [name for name in columns if name not in HEAD]
+    return [*HEAD, *sorted(others, key=lambda name: name in constants)]
 
 
 def _back(run_id: str, earlier: dict[str, StoredSnapshot]) -> Iterator[tuple[str, int | None]]:

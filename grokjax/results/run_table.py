@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from grokjax.spec.origin import Origin
 
@@ -48,7 +49,22 @@ class Column:
     @property
     def used(self) -> list[int]:
         """The codes that there are, in rising order."""
-        return [int(code) for code in np.unique(self.codes) if code != NONE]
+        return [code for code in self.numbered()[0] if code != NONE]
+
+    def numbered(self) -> tuple[list[int], np.ndarray]:
+        """The codes that there are, in rising order, NONE too, and of each row which of them it has: without sorting
+        the rows, of which there are many more than codes."""
+        if len(self.codes) < len(self.texts):
+            there, which = np.unique(self.codes, return_inverse=True)
+            return there.tolist(), which
+        there = np.flatnonzero(np.bincount(self.codes - NONE, minlength=len(self.texts) + 1))
+        which = np.zeros(len(self.texts) + 1, np.int64)
+        which[there] = np.arange(len(there))
+        return (there + NONE).tolist(), which[self.codes - NONE]
+
+    def value_of(self, code: int) -> Any:
+        """The value of one code; None of NONE."""
+        return None if code == NONE else json.loads(self.texts[code])
 
 
 @dataclass(frozen=True)
@@ -111,18 +127,20 @@ class RunTable:
             origin = Origin(stored["digest"], stored["begun"], tuple(stored["lineage"]))
         return StoredRun(self.ids[row].as_py(), arms, origin, self, row)
 
-    def column(self, key: str) -> Column:
-        """The values of a key in all rows, shared ones too."""
-        given = self.columns.get(key)
+    def column(self, key: str, rows: np.ndarray | None = None) -> Column:
+        """The values of a key in these rows, shared ones too; default: in all."""
+        given, buckets = self.columns.get(key), self.bucket
+        if rows is not None:  # what is asked of a few runs must not cost what all cost
+            given, buckets = given and given.rows(rows), self.bucket[rows]
         shared = {at: json.dumps(common[key]) for at, common in enumerate(self.common) if key in common}
         if not shared:
-            return given or self.empty
+            return given or Column(np.full(len(buckets), NONE, np.int32), ())
         texts = list(given.texts) if given else []
         code_of = {text: code for code, text in enumerate(texts)}
         of_bucket = np.full(len(self.common), NONE, np.int32)
         for at, text in shared.items():
             of_bucket[at] = code_of.setdefault(text, len(code_of))
-        codes = of_bucket[self.bucket]
+        codes = of_bucket[buckets]
         if given:
             codes = np.where(given.codes == NONE, codes, given.codes)
         return Column(codes, list(code_of))
@@ -147,9 +165,11 @@ class RunTable:
         return order, numbers[order]
 
     def rows_of(self, ids: pa.Array) -> np.ndarray:
-        """The rows of ids that are whole; NONE where there is no such run."""
+        """The rows of ids that are whole; NONE where there is no such run. Raises ValueError where one is no id."""
         order, numbers = self.by_number
-        wanted = numbers_of(ids)
+        if len(ids) and (ids.null_count or pc.min_max(pc.binary_length(ids)).as_py() != {"min": DIGITS, "max": DIGITS}):  # pyright: ignore[reportAttributeAccessIssue]
+            raise ValueError("the id of a run is none")
+        wanted = numbers_of(ids.cast(pa.string()))
         at = np.minimum(np.searchsorted(numbers, wanted), len(numbers) - 1)
         return np.where(numbers[at] == wanted, order[at], NONE)
 

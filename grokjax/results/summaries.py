@@ -72,9 +72,13 @@ def read_summary(manifest: Manifest, home: Path) -> tuple[pa.Table, pa.Table] | 
         return None
     path = compact_file(home, "summary", commit.attempt)
     try:
-        table = pq.read_table(pa.BufferReader(read_sealed(path)))
+        table = pq.ParquetFile(pa.BufferReader(read_sealed(path))).read(
+            use_threads=False
+        )  # quicker where files are small
         meta = json.loads((table.schema.metadata or {})[META])
         if not len(table) or meta["thresholds"] != thresholds_stamp(manifest, commit.chunk):
+            return None
+        if table["run_id"].to_pylist() != list(commit.run_ids):
             return None
         events = table[EVENTS].combine_chunks()
         run_ids = table["run_id"].take(events.value_parent_indices())

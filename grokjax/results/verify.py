@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from grokjax.plan.plan import Plan, in_training_order
+from grokjax.plan.plan import Chunk
 from grokjax.results.checkpoints import CHUNK_FOLDER, LISTING, check_checkpoint
+from grokjax.results.chunk_plan import some_chunks
 from grokjax.results.chunks import KEYS, meta_in
 from grokjax.results.commits import NAME as COMMIT
 from grokjax.results.commits import Commit, read_commit
@@ -39,7 +42,7 @@ from grokjax.results.layout import (
 from grokjax.results.left_out import NAME as BUNDLE
 from grokjax.results.left_out import LeftOut, read_left_out
 from grokjax.results.lock import NAME
-from grokjax.results.manifest import read_manifest
+from grokjax.results.manifest import Manifest, read_manifest
 from grokjax.results.shards import FOLDER as SHARDS
 from grokjax.results.shards import NAME as SHARD
 from grokjax.results.snapshots import check_snapshots
@@ -65,10 +68,12 @@ class Verification:
 
 @dataclass
 class _Read:
-    """A directory, and what was read of it so far. files: chunk -> folder of its files, or of an attempt's -> these."""
+    """A directory, and what was read of it so far. chunks: that are read, in the order of training; files: chunk ->
+    folder of its files, or of an attempt's -> these."""
 
     out: Path
-    plan: Plan
+    manifest: Manifest
+    chunks: dict[int, Chunk]
     files: dict[int, dict[Path, ChunkFiles]] = field(default_factory=dict)
 
     def of(self, path: Path, folder: Path) -> ChunkFiles:
@@ -76,7 +81,7 @@ class _Read:
         return self.of_chunk(path, chunk_of(path), folder)
 
     def of_chunk(self, path: Path, chunk: int, folder: Path) -> ChunkFiles:
-        if chunk >= len(self.plan.chunks):
+        if chunk not in self.chunks:
             raise Damaged(path, NOT_PLANNED)
         return self.files.setdefault(chunk, {}).setdefault(folder, ChunkFiles(folder))
 
@@ -87,15 +92,17 @@ def verify(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
 
     part: (K, N) reads only every Nth chunk, from the Kth on; what is of no chunk is read with K = 0.
     """
-    read = _Read(out, read_manifest(out).plan)
-    paths = sorted(path for path in out.rglob("*") if not _is_folder(path) and _is_of_part(out, path, part))
+    manifest = read_manifest(out)
+    wanted = range(part[0], len(manifest.chunks), part[1])
+    read = _Read(out, manifest, some_chunks(manifest, wanted))
+    paths = sorted(_paths(out, part))
     damaged, unknown, ended = [], [], set()
     with suppress(Damaged, *UNREADABLE):  # told of the file itself
-        ended = _ended(out / "runs.parquet")
+        ended = _ended(out / "runs.parquet", {run.run_id for chunk in read.chunks.values() for run in chunk.runs})
     for path in follow(paths, "files", len(paths)):
         try:
             if path == out / "runs.parquet":
-                _ended(path)
+                _ended(path, set())
             elif not _check(read, path):
                 unknown.append(path)
         except Damaged as damage:
@@ -109,33 +116,36 @@ def verify(out: Path, part: tuple[int, int] = (0, 1)) -> Verification:
     has_records = any(of.metas for tries in read.files.values() for of in tries.values())
     if not (out / "sweep.yaml").exists() and has_records:
         damaged.append(Damaged(out / "sweep.yaml", "it is missing"))
-    damaged += _missing(read, damaged, ended, left_out.snapshots, part)
+    damaged += _missing(read, damaged, ended, left_out.snapshots)
     size = sum(path.lstat().st_size for path in paths)
     return Verification(len(paths), size, tuple(damaged), tuple(unknown), left_out.told)
 
 
-def _is_of_part(out: Path, path: Path, part: tuple[int, int]) -> bool:
+def _paths(out: Path, part: tuple[int, int]) -> Iterator[Path]:
+    """All that must be files of a part. Homes of other chunks are not looked into."""
     index, count = part
-    chunk = chunk_at(out, path)
-    return index == 0 if chunk is None else chunk % count == index
+    for folder, folders, files in os.walk(out):
+        chunks = {name: chunk_at(out, Path(folder, name)) for name in (*folders, *files)}
+        others = {name for name, chunk in chunks.items() if chunk is not None and chunk % count != index}
+        folders[:] = (name for name in folders if name not in others)
+        mine = (name for name, chunk in chunks.items() if name not in others and (chunk is not None or index == 0))
+        yield from (path for name in mine if not _is_folder(path := Path(folder, name)))
 
 
-def _missing(
-    read: _Read, damaged: list[Damaged], ended: set[str], snapshots: str, part: tuple[int, int]
-) -> Iterator[Damaged]:
+def _missing(read: _Read, damaged: list[Damaged], ended: set[str], snapshots: str) -> Iterator[Damaged]:
     """What is not there of chunks of which nothing is damaged. ended: runs that had, by runs.parquet."""
     broken = chunks_of(read.out, {damage.path for damage in damaged})  # what these lack besides is no news
-    flat, order = is_flat(read.out), in_training_order(read.plan)
+    flat, order = is_flat(read.out), list(read.chunks.values())
     last_trained = max((at for at, chunk in enumerate(order) if chunk.index in read.files), default=-1)
     for at, chunk in enumerate(order):
-        if chunk.index in broken or chunk.index % part[1] != part[0]:
+        if chunk.index in broken:
             continue
         home = read.out if flat else home_of(read.out, chunk.index)
         tries = read.files.get(chunk.index) or {home: ChunkFiles(home)}
         was_whole = (flat and at < last_trained) or ended.issuperset(run.run_id for run in chunk.runs)
         for files in tries.values():
             must_be_whole = was_whole if flat or home in tries else False
-            yield from gaps(chunk, files, must_be_whole or files.commit is not None, snapshots, read.plan.continues)
+            yield from gaps(chunk, files, must_be_whole or files.commit is not None, snapshots, read.manifest.continues)
 
 
 def _is_folder(path: Path) -> bool:
@@ -160,7 +170,7 @@ def _check(read: _Read, path: Path) -> bool:
     ):
         return True  # the plan was read; the others hold no results
     if parts == ("sweep.yaml",):
-        if path.read_bytes() != read.plan.sweep.text.encode():
+        if path.read_bytes() != read.manifest.text.encode():
             raise Damaged(path, "it is not the sweep that plan.json holds")
     elif place == SHARDS and len(parts) == 2 and SHARD.fullmatch(path.name):
         read_sealed(path)
@@ -194,7 +204,7 @@ def _check_at_home(read: _Read, path: Path, home: Path, parts: tuple[str, ...]) 
     if parts == (COMMIT,):
         read_sealed(path)
         read.of_chunk(path, chunk, home).commit = read_commit(home)
-        _check_owners(path, read.plan, chunk, set(commit.run_ids if commit else ()))
+        _check_owners(path, read, chunk, set(commit.run_ids if commit else ()))
     elif parts[0].startswith(".") or parts == (FAILED,) or (parts[0] == WORK and parts[2:] == (PROGRESS,)):
         return True  # notes for people, and what is half written
     elif compact and len(parts) == 1:
@@ -231,12 +241,13 @@ def _check_flat(read: _Read, path: Path, folder: Path, parts: tuple[str, ...]) -
     return PART.fullmatch(path.name) is not None
 
 
-def _ended(path: Path) -> set[str]:
-    """Runs that had ended when runs.parquet was derived."""
+def _ended(path: Path, run_ids: Collection[str]) -> set[str]:
+    """Those of some runs that had ended when runs.parquet was derived."""
     if path.is_symlink() or not path.is_file():
         raise Damaged(path, NO_FILE)
     table = pq.read_table(pa.BufferReader(read_sealed(path)), columns=["run_id", "status"])
-    pairs = zip(table["run_id"].to_pylist(), table["status"].to_pylist(), strict=True)
+    is_wanted = pc.is_in(table["run_id"], pa.array(run_ids, pa.string()))  # pyright: ignore[reportAttributeAccessIssue]
+    pairs = zip(*table.filter(is_wanted).to_pydict().values(), strict=True)
     return {run_id for run_id, status in pairs if status in ("ended", "diverged")}
 
 
@@ -246,7 +257,7 @@ def _check_records_or_snapshots(read: _Read, path: Path, folder: Path) -> None:
         return
     rows = check_snapshots(path).rows
     files = read.of(path, folder)
-    _check_owners(path, read.plan, chunk_of(path), {row.run_id for row in rows})
+    _check_owners(path, read, chunk_of(path), {row.run_id for row in rows})
     files.snapshots[path] = [(row.run_id, row.step) for row in rows]
 
 
@@ -259,7 +270,7 @@ def _read_records(read: _Read, path: Path, folder: Path) -> None:
     files.metas[path] = meta
     column, steps = keys["run_id"].unify_dictionaries().combine_chunks(), keys["step"].to_numpy()
     run_ids, row = column.dictionary.to_pylist(), column.indices.to_numpy()
-    _check_owners(path, read.plan, chunk_of(path), {*run_ids, *(end["run_id"] for end in meta["ends"])})
+    _check_owners(path, read, chunk_of(path), {*run_ids, *(end["run_id"] for end in meta["ends"])})
     for at in np.unique(row):
         files.steps.setdefault(run_ids[at], []).append((meta["last"], steps[row == at]))
 
@@ -270,8 +281,8 @@ def _check_name(path: Path, meta: dict[str, Any]) -> None:
         raise Damaged(path, f"it holds chunk {meta['chunk']}, segment {meta['last']}: it was renamed")
 
 
-def _check_owners(path: Path, plan: Plan, chunk: int, run_ids: set[str]) -> None:
-    if not run_ids <= {run.run_id for run in plan.chunks[chunk].runs}:
+def _check_owners(path: Path, read: _Read, chunk: int, run_ids: set[str]) -> None:
+    if not run_ids <= {run.run_id for run in read.chunks[chunk].runs}:
         raise Damaged(path, "it holds runs that are not of its chunk: it is of another results directory")
 
 
@@ -280,7 +291,7 @@ def _check_of_checkpoint(read: _Read, place: Path, folder: Path, parts: tuple[st
     listing, chunk = LISTING.fullmatch(parts[0]), int(folder.name.removeprefix("chunk-"))
     if listing:
         files = read.of_chunk(folder / parts[0], chunk, place)
-        check_checkpoint(folder, int(listing[1]), stamp_of(read.plan.chunks[chunk]))
+        check_checkpoint(folder, int(listing[1]), stamp_of(read.chunks[chunk]))
         files.checkpoint = max(files.checkpoint, int(listing[1]))
     return bool(listing or len(parts) > 1)
 

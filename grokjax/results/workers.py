@@ -11,15 +11,14 @@ import errno
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from grokjax.results.bucket import bucket_of
-from grokjax.results.commits import read_commit
 from grokjax.results.files import Damaged, read_json, write_json
-from grokjax.results.layout import attempts, home_of, homes, is_flat
+from grokjax.results.layout import Home, attempts, home_of, is_flat, survey
 
 PROGRESS, FAILED, STOP = "progress.json", "failed.json", "stop"
 SLURM = "slurm"  # the folder of job scripts and of what jobs print
@@ -70,21 +69,25 @@ def note_failure(out: Path, chunk: int, what: str) -> None:
                 bucket.put([(home / FAILED).relative_to(out).as_posix()], out)
 
 
-def workers(out: Path, now: float | None = None) -> list[Seen]:
-    """Those that wrote not long ago, by chunk."""
+def workers(out: Path, now: float | None = None, homes: Sequence[Home] | None = None) -> list[Seen]:
+    """Those that wrote not long ago, by chunk. homes: as a `survey` of a moment ago found them."""
     now = time.time() if now is None else now
-    return [seen for seen in _seen(out) if now - seen.written < SILENT_SECONDS]
+    return [seen for seen in _seen(_under_way(out, homes)) if now - seen.written < SILENT_SECONDS]
 
 
-def _seen(out: Path) -> Iterator[Seen]:
-    for chunk, home in homes(out):
-        if read_commit(home) is None:
-            for folder in attempts(home):
-                with suppress(OSError, Damaged, LookupError, TypeError, ValueError):
-                    told, written = read_json(folder / PROGRESS), (folder / PROGRESS).stat().st_mtime
-                    seen = Seen(str(told["host"])[:80], int(told["process"]), chunk, int(told["run_steps"]), written)
-                    if told["at_work"] and not _was_killed(seen):
-                        yield seen
+def _under_way(out: Path, homes: Sequence[Home] | None) -> list[Home]:
+    return [home for home in (survey(out) if homes is None else homes) if home.commit is None]
+
+
+def _seen(homes: Sequence[Home]) -> Iterator[Seen]:
+    for home in homes:
+        for folder in attempts(home.path):
+            with suppress(OSError, Damaged, LookupError, TypeError, ValueError):
+                told, written = read_json(folder / PROGRESS), (folder / PROGRESS).stat().st_mtime
+                numbers = int(told["process"]), home.chunk, int(told["run_steps"])
+                seen = Seen(str(told["host"])[:80], *numbers, written)
+                if told["at_work"] and not _was_killed(seen):
+                    yield seen
 
 
 def _was_killed(seen: Seen) -> bool:
@@ -100,14 +103,13 @@ def _was_killed(seen: Seen) -> bool:
     return False
 
 
-def failures(out: Path) -> list[Failure]:
-    """Of chunks that are not done."""
+def failures(out: Path, homes: Sequence[Home] | None = None) -> list[Failure]:
+    """Of chunks that are not done. homes: as for `workers`."""
     found = []
-    for chunk, home in homes(out):
-        if (home / FAILED).exists() and read_commit(home) is None:
-            with suppress(OSError, Damaged, LookupError):
-                told = read_json(home / FAILED)
-                found.append(Failure(chunk, str(told["host"])[:80], str(told["what"])[:500]))
+    for home in _under_way(out, homes):
+        with suppress(OSError, Damaged, LookupError):
+            told = read_json(home.path / FAILED)
+            found.append(Failure(home.chunk, str(told["host"])[:80], str(told["what"])[:500]))
     return found
 
 
