@@ -22,6 +22,7 @@ FLOORS = [
     ("probes",),
     ("results",),
     ("engine",),
+    ("aot",),
     ("analysis",),
     ("figures",),
     ("report", "sinks"),

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from grokjax.ahead import leave_what_compiles
-from grokjax.cli import cluster, keep, measure, templates, train, view
+from grokjax.cli import cluster, elsewhere, keep, measure, templates, train, view
 from grokjax.cli import compare as comparing
 from grokjax.cli import paper as papers
 from grokjax.cli.app import INTERRUPTED, exit_codes
@@ -25,6 +25,7 @@ SHOW_CURSOR = b"\n\x1b[?25h"  # long work hides it
 COMMANDS: dict[str, dict[Callable | str, str]] = {
     "Plan and run": {
         train.plan: "plan sweeps/quickstart.yaml --set train.steps=2000",
+        elsewhere.compile_: "compile sweeps/nanda.yaml --for h100 --lanes 64",
         train.run: "run sweeps/quickstart.yaml --set train.steps=2000",
         templates.init: "init mine --from nanda",
         papers.paper: "paper merrill",

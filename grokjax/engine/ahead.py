@@ -22,7 +22,7 @@ def compile_ahead(program: Program, chunk: Chunk) -> None:
     it. One that is called otherwise, as with runs that go on with their optimizer's state, compiles then.
     """
     with program.precision():
-        lanes, queue = _shapes(program, chunk)
+        lanes, queue = shapes_of(program, chunk)
         number = jax.ShapeDtypeStruct((), np.int32)
         calls: list[tuple[Any, tuple[Any, ...]]] = [
             (program.refill, (lanes, queue)),
@@ -33,7 +33,7 @@ def compile_ahead(program: Program, chunk: Chunk) -> None:
             function.lower(*arguments).compile()
 
 
-def _shapes(program: Program, chunk: Chunk) -> tuple[Lanes, Queue]:
+def shapes_of(program: Program, chunk: Chunk) -> tuple[Lanes, Queue]:
     """Of a chunk's lanes and queue, from its first run. Its starting values are drawn, and with that compiled too."""
     spec, runs = chunk.bucket.spec, chunk.runs[:1]
     starts: Any = program.starts.stack(runs)

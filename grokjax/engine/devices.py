@@ -7,7 +7,9 @@ import importlib.metadata
 import os
 import platform
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -62,11 +64,14 @@ def idle_accelerator(device: Device) -> str | None:
     return None
 
 
-def lane_mesh(count: int) -> Mesh:
-    """A one-dimensional mesh over the first `count` local devices."""
-    return jax.make_mesh(
-        (count,), (LANES,), devices=jax.local_devices()[:count], axis_types=(jax.sharding.AxisType.Auto,)
-    )
+def mesh_of(devices: Sequence[Any]) -> Mesh:
+    """A one-dimensional mesh over some devices."""
+    return jax.make_mesh((len(devices),), (LANES,), devices=devices, axis_types=(jax.sharding.AxisType.Auto,))
+
+
+def alike(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
 
 
 def over_lanes(mesh: Mesh) -> NamedSharding:

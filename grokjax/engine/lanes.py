@@ -27,6 +27,7 @@ from grokjax.train.constraints import norm
 from grokjax.train.state import Examples, State
 from grokjax.train.step import apply_stop_rule, is_active, start, step, tested_params
 
+EVALUATION, RECORD = "evaluation", "record"  # by which a compiled program knows what it does now and then
 Columns = dict[str, Array]
 Scalar = Int[Array, ""]
 
@@ -156,7 +157,8 @@ def _segment(
             stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
             return stopped, _put(seen, metrics, now // schedule.round - first_in(clock, schedule.round))
 
-        state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
+        with jax.named_scope(EVALUATION):
+            state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
         counts, at = jax.vmap(is_active)(state), state.step
         state, view = many_step(state, hyper, train)
         is_record = now % every == 0
@@ -167,7 +169,8 @@ def _segment(
             stamps = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, position)
             return records._replace(train=train, **stamps)
 
-        records = jax.lax.cond(is_record, recorded, lambda records: records, records)
+        with jax.named_scope(RECORD):
+            records = jax.lax.cond(is_record, recorded, lambda records: records, records)
         covered = is_record & counts & state.finite
         state = state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max))
         return i + 1, state, records._replace(test=seen)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from grokjax.engine.devices import lane_mesh, over_lanes
+from grokjax.engine.devices import mesh_of, over_lanes
 from grokjax.engine.inputs import Starts, stack_examples, stack_hyper
 from grokjax.engine.lanes import (
     Close,
@@ -58,10 +58,11 @@ class Program:
     bucket: Bucket
     devices: int
     starts: Starts = field(default_factory=Starts)
+    elsewhere: Sequence[Any] = ()  # devices that it is compiled for, where those are not of this machine
 
     def __post_init__(self) -> None:
         spec = self.bucket.spec
-        self.mesh = lane_mesh(self.devices)
+        self.mesh = mesh_of(self.elsewhere or jax.local_devices()[: self.devices])
         self.table = table(spec.task)
         self.width = -(-self.bucket.width // self.devices) * self.devices
         self.segment = segment_program(spec, self.bucket.schedule, self.mesh)

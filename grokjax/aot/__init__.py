@@ -1,0 +1,1 @@
+"""Programs compiled for a device that is not here, and what can be read of them."""

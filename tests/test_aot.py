@@ -1,0 +1,159 @@
+"""Programs for accelerators that are not here: how they are read, and, where their compilers are, what they must be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from grokjax.aot.build import read_step
+from grokjax.aot.hlo import Cost, cost_of, loop_body, parse, reached, size_of
+from grokjax.aot.targets import TARGETS, compile_device
+from grokjax.cli import app
+from grokjax.launch import load
+from grokjax.plan.plan import make_plan
+
+ROOT = Path(__file__).parents[1]
+TEXT = """\
+HloModule jit__segment, is_scheduled=true
+
+%fused_add (a: f32[8,4], b: f32[8,4]) -> f32[8,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  %b = f32[8,4]{1,0} parameter(1)
+  ROOT %add.1 = f32[8,4]{1,0} add(%a, %b)
+}
+
+%gemm (l: f32[2,8,3], r: f32[2,3,4]) -> f32[2,8,4] {
+  %l = f32[2,8,3]{2,1,0} parameter(0)
+  %r = f32[2,3,4]{2,1,0} parameter(1)
+  ROOT %dot.1 = f32[2,8,4]{2,1,0} dot(%l, %r), lhs_batch_dims={0}, lhs_contracting_dims={2}, rhs_batch_dims={0}
+}
+
+%taken (t: (f32[100])) -> (f32[100]) {
+  %t = (f32[100]{0}) parameter(0)
+  %t.0 = f32[100]{0} get-tuple-element(%t), index=0
+  %copy.9 = f32[100]{0} copy(%t.0)
+  ROOT %out = (f32[100]{0}) tuple(%copy.9)
+}
+
+%left (t: (f32[100])) -> (f32[100]) {
+  ROOT %t = (f32[100]{0}) parameter(0)
+}
+
+%again (i: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %i = (s32[], f32[8]{0}) parameter(0)
+  %v = f32[8]{0} get-tuple-element(%i), index=1
+  %scatter.1 = f32[8]{0} scatter(%v, %v, %v), to_apply=%fused_add
+  ROOT %o = (s32[], f32[8]{0}) tuple(%v, %scatter.1)
+}
+
+%body (c: (s32[], f32[8,4], f32[2,8,3], f32[2,3,4], f32[100])) -> (s32[], f32[8,4], f32[2,8,3], f32[2,3,4], f32[100]) {
+  %c = (s32[], f32[8,4]{1,0}, f32[2,8,3]{2,1,0}, f32[2,3,4]{2,1,0}, f32[100]{0}) parameter(0)
+  %x = f32[8,4]{1,0} get-tuple-element(%c), index=1
+  %p = f32[2,8,3]{2,1,0} get-tuple-element(%c), index=2
+  %q = f32[2,3,4]{2,1,0} get-tuple-element(%c), index=3
+  %near = f32[2,3,4]{2,1,0:T(8,128)S(1)} copy(%q)
+  %moved = (f32[8,4]{1,0:T(8,128)S(1)}, f32[8,4]{1,0:T(8,128)}, u32[]) copy-start(%x)
+  %add = f32[8,4]{1,0} fusion(%x, %x), kind=kLoop, calls=%fused_add, metadata={op_name="jit(_segment)/while/body/add"}
+  %mm = f32[2,8,4]{2,1,0} fusion(%p, %q), kind=kCustom, calls=%gemm
+  %host = f32[] custom-call(%x), custom_call_target="xla_ffi_python_cpu_callback"
+  %w = (s32[], f32[8]{0}) while(%c), condition=%left, body=%again, backend_config={"known_trip_count":{"n":"5"}}
+  %u = (s32[], f32[8]{0}) while(%c), condition=%left, body=%again
+  ROOT %cond.1 = (f32[100]{0}) conditional(%x, %c, %c), branch_computations={%taken, %left}, metadata={op_name="record"}
+}
+
+ENTRY %main (a: f32[8,4]) -> f32[8,4] {
+  %a = f32[8,4]{1,0} parameter(0)
+  ROOT %loop = (s32[], f32[8,4]{1,0}) while(%a), condition=%left, body=%body
+}
+"""
+
+
+def test_bytes_of_a_type_are_those_in_memory():
+    assert size_of("f32[8,4]{1,0}") == 128
+    assert size_of("pred[3]{0}") == 3
+    assert size_of("s32[]") == 4
+    assert size_of("(bf16[4]{0}, f64[2]{0})") == 24
+    assert size_of("f32[8,4]{1,0:T(8,128)S(1)}") == 0  # on the chip
+    assert size_of("token[]") == 0
+
+
+def test_a_step_s_kernels_bytes_and_matmuls_are_counted_each_at_its_rate():
+    computations = parse(TEXT)
+    assert loop_body(computations) == "body"
+    copy, add, mm, host = 96.0, 3 * 128.0, 4 * (48 + 24 + 64), 128.0 + 4  # what is copied to the chip is read only
+    scatters = (5 + 1) * 4 * 8 * 4.0
+    always = copy + 128 + add + mm + host + scatters
+    found = cost_of(computations, "body", {"record": 0.1})
+    assert found.bytes == pytest.approx(always + 0.1 * 800)
+    assert found.kernels == pytest.approx(1 + 1 + 1 + 1 + 6 + 0.1)
+    assert found.flops == 2 * 2 * 8 * 4 * 3
+    assert cost_of(computations, "body", {}).kernels == pytest.approx(11)
+
+
+def test_what_a_step_should_not_do_is_found():
+    (bucket, *_) = make_plan(load(ROOT / "sweeps" / "quickstart.yaml"), TARGETS["h100"].device("x")).buckets
+    cost, callbacks, scatters, loops = read_step(TEXT, bucket)
+    assert isinstance(cost, Cost)
+    assert (callbacks, scatters, loops) == (1, 2, 1)
+    assert len(list(reached(parse(TEXT), "taken"))) == 4
+
+
+def test_an_accelerator_that_is_none_and_one_without_a_compiler_are_told():
+    said = CliRunner().invoke(app, ["compile", str(ROOT / "sweeps" / "quickstart.yaml"), "--for", "h10"])
+    assert said.exit_code == 2
+    assert "did you mean h100?" in said.stderr
+    if not _has("libtpu"):
+        with pytest.raises(ValueError, match=r"pip install 'grokjax\[aot-tpu\]'"):
+            compile_device(TARGETS["v5e"])
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+needs_cuda = pytest.mark.skipif(
+    not _has("jax_plugins.xla_cuda13") if _has("jax_plugins") else True,
+    reason="no compiler for CUDA: pip install 'grokjax[aot-cuda]', in an environment of its own",
+)
+needs_tpu = pytest.mark.skipif(
+    not _has("libtpu"), reason="no compiler for TPUs: pip install 'grokjax[aot-tpu]', in an environment of its own"
+)
+
+
+def compiled(sweep: str, target: str, lanes: int) -> dict[str, Any]:
+    line = [sys.executable, str(ROOT / "tests" / "compiled_elsewhere.py"), sweep, target, str(lanes)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    said = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert said.returncode == 0, said.stderr[-3000:]
+    return json.loads(said.stdout.splitlines()[-1])
+
+
+# kernels, MB and GFLOP a run-step that were read when the test was written: what grows must be looked at
+@pytest.mark.parametrize(
+    ("sweep", "target", "lanes", "kernels", "megabytes", "gigaflops"),
+    [
+        pytest.param("sweeps/nanda.yaml", "h100", 64, 165, 219.0, 4.3, marks=needs_cuda),
+        pytest.param("sweeps/nanda.yaml", "a100", 64, 170, 219.0, 4.3, marks=needs_cuda),
+        pytest.param("sweeps/quickstart.yaml", "v5e", 64, 260, 20.0, 0.07, marks=needs_tpu),
+        pytest.param("sweeps/quickstart.yaml", "v6e", 64, 260, 20.0, 0.07, marks=needs_tpu),
+    ],
+)
+def test_a_program_for_an_accelerator_is_as_lean_as_it_was(
+    sweep: str, target: str, lanes: int, kernels: int, megabytes: float, gigaflops: float
+):
+    found = compiled(sweep, target, lanes)
+    assert (found["callbacks"], found["scatters"], found["loops"]) == (0, 0, 0)
+    assert found["memory"]["donated"] >= found["lanes"]
+    assert found["memory"]["total"] <= found["planned"]
+    step = found["run_step"]
+    assert step["kernels"] <= kernels
+    assert step["bytes"] / 1e6 <= megabytes
+    assert 0.9 * gigaflops <= step["flops"] / 1e9 <= gigaflops
