@@ -34,7 +34,7 @@ FLOORS = [
     ("launch",),
     ("bench",),
     ("live",),
-    ("standing", "tables", "comparison", "papers"),
+    ("standing", "tables", "comparison", "compiled", "papers"),
     ("api",),
     ("cli", "__main__"),
     ("__init__",),
