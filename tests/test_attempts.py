@@ -185,6 +185,23 @@ def test_one_whose_files_the_winner_has_just_cleared_away_but_not_yet_its_folder
     assert_whole(out, wanted)
 
 
+def test_one_that_begins_while_the_winner_clears_away_is_overtaken(
+    out: Path, wanted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+):
+    real, other, began = attempts._new_folder, worker(out), []
+
+    def late(home: Path) -> Path:
+        if not began:
+            began.append(True)
+            work(other, Part(0, 3), never)
+        return real(home)
+
+    monkeypatch.setattr(attempts, "_new_folder", late)
+    work(worker(out), Part(), never)
+    assert began
+    assert_whole(out, wanted)
+
+
 def test_a_commit_that_was_lost_is_told_and_leaves_nothing(out: Path, monkeypatch: pytest.MonkeyPatch):
     said = []
     one = open_worker(out, False, str, said.append)

@@ -60,7 +60,12 @@ class Overtaken(Exception):
 def attempt(out: Path, chunk: Chunk, tell: Callable[[Segment], None] | None, say: Say) -> Iterator[Attempt]:
     """Begin to train a chunk, from the newest checkpoint that there is of it. In a directory up to format 5, which has
     a place for one attempt only, the files lie there. Raises Overtaken."""
-    folder = out if is_flat(out) else _begin(out, chunk, say)
+    try:
+        folder = out if is_flat(out) else _begin(out, chunk, say)
+    except FileNotFoundError as error:
+        if read_commit(home_of(out, chunk.index)) is None:
+            raise
+        raise Overtaken(f"chunk {chunk.index}: another process was first") from error
     try:
         with (
             shipping(out, folder, chunk.index, say) as ship,
