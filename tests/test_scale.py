@@ -21,7 +21,7 @@ import grokjax
 from grokjax.analysis.summary import DERIVATION
 from grokjax.plan import growth
 from grokjax.plan.plan import make_plan
-from grokjax.results import commits, derived, layout, rebuild
+from grokjax.results import commits, derived, layout, read, rebuild
 from grokjax.results.layout import home_of
 from grokjax.results.run_table import RunTable
 from grokjax.results.verify import verify
@@ -71,7 +71,7 @@ class Calls(list[tuple[Any, ...]]):
 
 def test_a_first_derivation_reads_each_summary_once_and_no_records(out: Path, monkeypatch: pytest.MonkeyPatch):
     summaries = Calls(monkeypatch, derived, "read_summary")
-    records = Calls(monkeypatch, grokjax.results.read.Results, "_read")
+    records = Calls(monkeypatch, read.Results, "_read")
     runs = grokjax.open_results(out).runs()
     assert len(runs) == CHUNKS * RUNS_A_CHUNK
     assert set(runs["outcome"]) == {"generalized"}
@@ -84,10 +84,10 @@ def test_what_was_derived_is_read_without_a_look_at_commits_summaries_or_events(
 ):
     first = grokjax.open_results(out).runs()
     commits._read.cache_clear()
-    read, summaries = Calls(monkeypatch, commits, "read_json"), Calls(monkeypatch, derived, "read_summary")
-    frames = Calls(monkeypatch, grokjax.results.read, "to_pandas")
+    opened, summaries = Calls(monkeypatch, commits, "read_json"), Calls(monkeypatch, derived, "read_summary")
+    frames = Calls(monkeypatch, read, "to_pandas")
     pd.testing.assert_frame_equal(grokjax.open_results(out).runs(), first)
-    assert not read
+    assert not opened
     assert not summaries
     assert len(frames) == 1
     assert grokjax.open_results(out).runs(["run_id", "outcome"]).equals(first[["run_id", "outcome"]])
@@ -97,10 +97,10 @@ def test_a_status_walks_the_chunks_once(out: Path, monkeypatch: pytest.MonkeyPat
     results = grokjax.open_results(out)
     results.runs()
     commits._read.cache_clear()
-    groups, read = Calls(monkeypatch, layout, "_folders"), Calls(monkeypatch, commits, "read_json")
+    groups, opened = Calls(monkeypatch, layout, "_folders"), Calls(monkeypatch, commits, "read_json")
     assert "100 ended (100 generalized)" in outcome_text(results)
     assert [arguments[0] for arguments in groups].count(out / "chunks") == 1
-    assert len(read) == CHUNKS
+    assert len(opened) == CHUNKS
 
 
 def test_a_chunk_that_ends_changes_its_own_rows_only(out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -114,13 +114,13 @@ def test_a_chunk_that_ends_changes_its_own_rows_only(out: Path, tmp_path: Path, 
     shutil.move(tmp_path / "aside", home_of(out, 2))
     commits._read.cache_clear()
     summaries, planned = Calls(monkeypatch, derived, "read_summary"), Calls(monkeypatch, whole.__class__, "planned")
-    read = Calls(monkeypatch, commits, "read_json")
+    opened = Calls(monkeypatch, commits, "read_json")
     after = grokjax.open_results(out)
     pd.testing.assert_frame_equal(after.runs(), all_runs)
     pd.testing.assert_frame_equal(after.events(), all_events)
     assert len(summaries) == 1
     assert not planned
-    assert len(read) == 1
+    assert len(opened) == 1
 
 
 def test_a_chunk_without_a_summary_is_derived_as_if_its_runs_were_all(out: Path, monkeypatch: pytest.MonkeyPatch):

@@ -276,9 +276,11 @@ class Results:
         return self._ends(self.manifest.chunks_with(run_ids))
 
     def _ends(self, chunks: Collection[int] | None) -> dict[str, dict[str, Any]]:
-        ends, chunk_of = ends_of(self.path, chunks), self.manifest.chunk_of
         return {
-            run_id: end for chunk, of in ends.items() for run_id, end in of.items() if chunk_of.get(run_id) == chunk
+            run_id: end
+            for chunk, of_chunk in ends_of(self.path, chunks).items()
+            for run_id, end in of_chunk.items()
+            if self.manifest.chunk_of.get(run_id) == chunk
         }
 
     @property
