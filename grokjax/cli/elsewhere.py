@@ -32,8 +32,8 @@ def compile_(
     """
     prepare()
     from grokjax.aot.build import compile_for
-    from grokjax.compiled import compiled_text
     from grokjax.aot.targets import TARGETS, compile_device
+    from grokjax.compiled import compiled_text
     from grokjax.plan.plan import make_plan
     from grokjax.sweep.spelling import did_you_mean
 
