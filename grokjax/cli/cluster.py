@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -226,38 +227,35 @@ def _on_slurm(
 
 
 def _wait_for_slurm(out: Path, submitted: Submitted) -> bool:
-    """Until all chunks are done. Exits where jobs have ended before."""
+    """Until all jobs have ended. Exits where not all chunks are done then."""
     from grokjax.cluster.on_slurm import standing, standing_text
-    from grokjax.results.attempts import done_chunks
+    from grokjax.cluster.view import View, chunk_steps
+    from grokjax.results.manifest import read_manifest
     from grokjax.results.workers import failures
 
-    told, chunks = "", 0
-    while True:
-        states = standing(submitted)
-        done, chunks = (len(done_chunks(out)), chunks) if chunks else _done_of(out)
-        if chunks and done == chunks:
-            return True
-        text = f"{done:,} of {chunks:,} chunks done; {standing_text(states) or 'no job left'}"
-        if text != told:
-            typer.echo(text)
-        told = text
-        if not states:
-            for failure in failures(out):
-                typer.echo(f"chunk {failure.chunk} on {failure.host}: {failure.what}", err=True)
-            typer.echo(
-                f"the jobs have ended before all was done: see {out}/slurm; the same command submits what is left"
-            )
-            raise typer.Exit(FAULT)
-        time.sleep(LOOK_SECONDS)
+    view: View | None = None
+    with ExitStack() as shown:
+        while states := standing(submitted):
+            if view is None and (out / "plan.json").exists():
+                view = shown.enter_context(View(out, chunk_steps(read_manifest(out))))
+            if view:
+                view.look(standing_text(states))
+            time.sleep(LOOK_SECONDS)
+    done, chunks = _done_of(out)
+    if chunks and done == chunks:
+        return True
+    for failure in failures(out):
+        typer.echo(f"chunk {failure.chunk} on {failure.host}: {failure.what}", err=True)
+    typer.echo(f"the jobs have ended before all was done: see {out}/slurm; the same command submits what is left")
+    raise typer.Exit(FAULT)
 
 
 def _on_ray(
     sweep: Sweep, out: Path, address: str | None, source: tuple[Any, ...], per_worker: str | None, other_device: bool
 ) -> None:
     """source: what `plan_file` is given, on a worker."""
-    import numpy as np
-
     from grokjax.cluster.on_ray import connect, parse_per_worker, plan_on_worker, train_on_workers
+    from grokjax.cluster.view import View, chunk_steps
     from grokjax.cluster.worker import WorkerError
     from grokjax.results.attempts import done_chunks
     from grokjax.results.bucket import name_of
@@ -272,15 +270,13 @@ def _on_ray(
         refresh(out)
     manifest = read_manifest(out)
     done = done_chunks(out)
-    steps = manifest.table.column("train.steps")
-    each = np.array(steps.levels)[steps.codes]
-    rows = {index: slice(chunk.start, chunk.stop) for index, chunk in enumerate(manifest.chunks) if index not in done}
-    left = {index: int(each[of_chunk].sum()) for index, of_chunk in rows.items()}
+    steps = chunk_steps(manifest)
+    left = {index: int(count) for index, count in enumerate(steps) if index not in done}
     typer.echo(f"{len(manifest.chunks):,} chunks for {manifest.device.text}, {len(left):,} to go")
     interrupted = Interrupted(name_of(out), f"grokjax work {name_of(out)}")
     try:
-        with stop_on_signal(typer.echo, _leaving(interrupted)) as stop:
-            train_on_workers(ray, out, left, takes, other_device, typer.echo, stop)
+        with View(out, steps) as view, stop_on_signal(view.say, _leaving(interrupted)) as stop:
+            train_on_workers(ray, out, left, takes, other_device, view, stop)
     except WorkerError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(FAULT) from None

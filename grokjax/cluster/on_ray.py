@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from grokjax.cluster.view import View
 from grokjax.cluster.worker import Worker, WorkerError, open_worker, train_one
 from grokjax.stopping import Interrupted
 from grokjax.sweep.load import Mistake, SweepError
@@ -23,7 +24,6 @@ RESOURCES = {"cpu": "num_cpus", "gpu": "num_gpus", "tpu": "TPU"}
 CLUSTER_PORT, CLIENT_PORT = "6379", "10001"
 MISSING = "Ray is not installed here: pip install 'grokjax[ray]', on every node too"
 
-Say = Callable[[str], None]
 Plan = Callable[..., Any]  # plans a sweep into a directory
 _workers: dict[str, Worker] = {}  # of this process, by results directory: what it compiled is kept from task to task
 
@@ -139,10 +139,10 @@ def train_on_workers(
     chunks: Mapping[int, int],
     per_worker: Mapping[str, float],
     other_device: bool,
-    say: Say,
+    view: View,
     stop: Callable[[], bool],
 ) -> None:
-    """Train chunks, each by a task.
+    """Train chunks, each by a task. view: is told what ends, and looks meanwhile.
 
     chunks: number -> how long it is, against the others. Raises WorkerError where some could not be trained, after all
     were tried; Interrupted where `stop()` asked for an end, when those at work have stopped.
@@ -160,7 +160,8 @@ def train_on_workers(
         for ref in ready:
             outcome = _outcome(ray, ref, waiting.pop(ref))
             failed += [outcome.text] if outcome.state == "failed" else []
-            say(f"{outcome.text}; {len(waiting):,} of {len(order):,} chunks to go")
+            view.say(f"{outcome.text}; {len(waiting):,} of {len(order):,} chunks to go")
+        view.look()
         if stop():
             _stop(ray, out, list(waiting))
             raise Interrupted(name_of(out), f"grokjax work {name_of(out)}")
