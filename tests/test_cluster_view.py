@@ -88,7 +88,7 @@ def test_lines_come_now_and_then_and_a_terminal_has_one_that_stays(out: Path, mo
         "chunk 0: done [here]",
     ]
     shown = io.StringIO()
-    with View(out, steps, Console(file=shown, width=200, force_terminal=True)) as view:
+    with View(out, steps, Console(file=shown, width=200, force_terminal=True, highlight=False)) as view:
         view.look()
         view.say("chunk 0: done")
     assert "0 of 2 chunks done" in shown.getvalue()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from grokjax.results.bucket import bucket_of
 from grokjax.results.chunks import steps_of, while_it_trains
@@ -115,7 +116,7 @@ class View:
         text = text_of(seen, self._first) + (f"; {more}" if more else "")
         self._looked = now
         if self._live:
-            self._live.update(text)
+            self._live.update(Text(text))
         elif now - self._said > PLAIN_SECONDS:
             self._said = now
             self.say(text)
