@@ -6,13 +6,14 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from bits import BASE, bits, often_in_short_chunks, write
+from three_chunks import SWEEP, Stop, after, never
 
 import grokjax
 from grokjax.cluster.worker import Part, Worker, WorkerError, open_worker, parse_part, part_of_environment, work
@@ -27,14 +28,6 @@ from grokjax.results.workers import SILENT_SECONDS, ask_to_stop, failures, note_
 from grokjax.stopping import Interrupted
 from grokjax.sweep.expand import load_sweep
 from grokjax.sweep.load import SweepError
-
-SWEEP: dict[str, Any] = {  # three chunks of four runs
-    "base": BASE,
-    "log": {"every": 5, "eval_every": 10, "snapshot_every": 20},
-    "engine": {"lanes": 4},
-    "parameters": {"seed": {"min": 0, "max": 11}},
-}
-Stop = Callable[[], bool]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,23 +53,6 @@ def out(tmp_path: Path) -> Path:
 
 def worker(out: Path) -> Worker:
     return open_worker(out, False, str, lambda text: None)
-
-
-def never() -> bool:
-    return False
-
-
-def after(segments: int, then: Callable[[], Any]) -> Stop:
-    """What is asked before each segment, and does something else after so many: as if the process had been frozen."""
-    left = [segments]
-
-    def stop() -> bool:
-        left[0] -= 1
-        if left[0] == -1:
-            then()
-        return False
-
-    return stop
 
 
 def assert_whole(out: Path, wanted: dict[str, Any]) -> None:

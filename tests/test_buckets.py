@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from bits import BASE, bits, often_in_short_chunks, write
+from three_chunks import SWEEP, after, never
 from typer.testing import CliRunner
 
 import grokjax
@@ -28,15 +29,8 @@ from grokjax.sweep.load import SweepError
 pytest.importorskip("s3fs", reason="no s3fs: pip install 'grokjax[remote]'")
 moto_server = pytest.importorskip("moto.server", reason="no moto: pip install 'moto[s3]' flask flask-cors")
 
-SWEEP: dict[str, Any] = {  # three chunks of four runs
-    "base": BASE,
-    "log": {"every": 5, "eval_every": 10, "snapshot_every": 20},
-    "engine": {"lanes": 4},
-    "parameters": {"seed": {"min": 0, "max": 11}},
-}
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
 OF_A_CHUNK = ("curves", "done.json", "snapshots", "summary")
-Stop = Callable[[], bool]
 
 
 class Killed(BaseException):
@@ -81,23 +75,6 @@ def planned(url: str, tmp_path: Path) -> str:
 
 def worker(url: str, say: Callable[[str], None] = lambda text: None) -> Worker:
     return open_worker(url, False, str, say)
-
-
-def never() -> bool:
-    return False
-
-
-def after(segments: int, then: Callable[[], Any]) -> Stop:
-    """What is asked before each segment, and does something else after so many."""
-    left = [segments]
-
-    def stop() -> bool:
-        left[0] -= 1
-        if left[0] == -1:
-            then()
-        return False
-
-    return stop
 
 
 def killed() -> None:
