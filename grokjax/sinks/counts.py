@@ -15,6 +15,7 @@ from grokjax.plan.plan import Bucket, Plan
 from grokjax.results.read import Results
 from grokjax.results.segment import Segment
 
+ENDED = "ended"
 SAMPLED = 5  # runs whose curves are shown
 SAMPLED_ROWS = 8  # records of each between two rows
 LiveRow = dict[str, float]
@@ -22,12 +23,16 @@ LiveRow = dict[str, float]
 
 @dataclass
 class Counts:
-    """What the runs of a plan have done, from the segments of this process and from what was recorded before."""
+    """What the runs of a plan have done, from the segments of this process and from what was recorded before. Sets grow
+    as runs do something, so that a row of a million runs looks at none.
+
+    did: kind, or ENDED -> runs of the sweep.
+    """
 
     plan: Plan
-    before: dict[str, set[str]] = field(default_factory=dict)  # kind -> runs
     tallies: dict[int, Tally] = field(default_factory=dict)
-    ended: set[str] = field(default_factory=set)
+    ours: frozenset[str] = frozenset()
+    did: dict[str, set[str]] = field(default_factory=lambda: {kind: set() for kind in (*KINDS, ENDED)})
     sampled: dict[str, list[LiveRow]] = field(default_factory=dict)
     run_steps: int = 0
     lane_steps: int = 0
@@ -35,16 +40,26 @@ class Counts:
 
     def __post_init__(self) -> None:
         runs = [run.run_id for run in self.plan.sweep.runs]
+        self.ours = frozenset(runs)
         stride = max(1, len(runs) // SAMPLED)
         self.sampled = {run_id: [] for run_id in runs[::stride][:SAMPLED]}
         self.last = (time.monotonic(), 0, 0)
+
+    def begin(self, before: Mapping[str, set[str]]) -> None:
+        """Take in what runs had done when training went on: as `did` has it."""
+        for kind, runs in before.items():
+            self.did[kind] |= runs & self.ours
 
     def update(self, bucket: Bucket, segment: Segment) -> None:
         if bucket.index not in self.tallies:
             prior_steps = {run.run_id: run.origin.prior_steps for run in bucket.runs if run.origin}
             self.tallies[bucket.index] = Tally(thresholds_of(bucket.spec), prior_steps)
         self.tallies[bucket.index].update(segment)
-        self.ended |= {end.run_id for end in segment.ends}
+        seen = self.tallies[bucket.index].seen()
+        for run_id in self.ours.intersection(segment.run_ids):
+            for kind in seen.get(run_id, ()):
+                self.did[kind].add(run_id)
+        self.did[ENDED] |= self.ours.intersection(end.run_id for end in segment.ends)
         self.run_steps += segment.run_steps
         self.lane_steps += segment.lane_steps
         rows = segment.rows
@@ -54,17 +69,10 @@ class Counts:
 
     def rows(self, now: float) -> list[LiveRow]:
         """A row for the sweep, and some for the sampled runs."""
-        did: dict[str, set[str]] = {kind: set(self.before.get(kind, ())) for kind in KINDS}
-        for tally in self.tallies.values():
-            for run_id, kinds in tally.seen().items():
-                for kind in kinds:
-                    did[kind].add(run_id)
-        ours = {run.run_id for run in self.plan.sweep.runs}
         then, run_steps, lane_steps = self.last
         steps, lanes = self.run_steps - run_steps, self.lane_steps - lane_steps
         self.last = (now, self.run_steps, self.lane_steps)
-        row = {f"runs/{kind}": len(some & ours) / len(ours) for kind, some in did.items()}
-        row["runs/ended"] = len((self.ended | self.before.get("ended", set())) & ours) / len(ours)
+        row = {f"runs/{kind}": len(runs) / len(self.ours) for kind, runs in self.did.items()}
         row |= {"speed/run_steps": float(self.run_steps)}
         if lanes:
             row |= {"speed/run_steps_per_second": steps / max(now - then, 1e-9), "speed/lanes_used": steps / lanes}
@@ -106,6 +114,6 @@ def done_before(results: Results) -> dict[str, set[str]]:
         "generalized": runs["generalization_step"].notna(),
         "slingshot": runs["slingshots"] > 0,
         "diverged": runs["status"] == "diverged",
-        "ended": runs["outcome"].notna(),
+        ENDED: runs["outcome"].notna(),
     }
     return {kind: set(ids[mask]) for kind, mask in had.items()}

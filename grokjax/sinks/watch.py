@@ -111,7 +111,7 @@ class Watch:
 
     def _show_in(self, folder: Path, written: Written, results: Results) -> None:
         if self._counts is not None:
-            self._counts.before = done_before(results)
+            self._counts.begin(done_before(results))
         target, mode = target_of(written), chosen_mode(self._options)
         if mode == "online" and not logs.has_key():
             self.screen.say(f"note: {logs.NO_KEY}; what W&B would show is kept in {self._out / 'wandb'}")
