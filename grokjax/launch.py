@@ -137,7 +137,7 @@ def _train_to_the_end(
     from grokjax.results.continued import continued
 
     out = manifest.path.parent
-    interrupted = Interrupted(name_of(out), going_on(out, manifest, plan.sweep.only))
+    interrupted = Interrupted(out, going_on(out, manifest, plan.sweep.only), name_of(out))
     done = finished_chunks(plan, out)
     try:
         with stop_on_signal(screen.say if screen else print, partial(leave, interrupted) if leave else None) as stop:

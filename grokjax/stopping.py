@@ -18,12 +18,13 @@ FIRST = "stopping after this segment; again to stop now"
 class Interrupted(Exception):
     """Training was asked to stop (SIGINT or SIGTERM); what is recorded is whole, the same call goes on.
 
-    out: the results directory. command: what goes on from a shell.
+    out: the results directory. command: what goes on from a shell. name: as people name the directory, where that is
+    not its path.
     """
 
-    def __init__(self, out: Path | str, command: str):
-        self.out, self.command = out, command
-        super().__init__(f"what is recorded in {out} can be read, the same call goes on, as does: {command}")
+    def __init__(self, out: Path, command: str, name: str = ""):
+        self.out, self.command, self.name = out, command, name or str(out)
+        super().__init__(f"what is recorded in {self.name} can be read, the same call goes on, as does: {command}")
 
     def _render_traceback_(self) -> list[str]:
         """What a notebook shows: the way to here is nobody's concern."""

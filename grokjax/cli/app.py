@@ -100,7 +100,7 @@ def explain(error: BaseException) -> tuple[int, str] | None:
         case SweepError():
             return BAD_INPUT, str(error)
         case Interrupted():
-            what = f"what is recorded in {error.out} can be read, the same command goes on"
+            what = f"what is recorded in {error.name} can be read, the same command goes on"
             return INTERRUPTED, f"interrupted; {what}:\n  {error.command}"
         case KeyboardInterrupt():
             return INTERRUPTED, "interrupted"

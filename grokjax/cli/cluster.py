@@ -67,7 +67,7 @@ def work(
         worker = open_worker(directory, other_device, explained, typer.echo)
         if chunk is not None and chunk >= len(worker.manifest.chunks):
             raise ValueError(f"{directory} has chunks 0 to {len(worker.manifest.chunks) - 1}, no chunk {chunk}")
-    interrupted = Interrupted(directory, f"grokjax work {directory}")
+    interrupted = Interrupted(worker.out, f"grokjax work {directory}", directory)
 
     def is_idle() -> bool:
         return worker.trainer.is_compiling
@@ -273,7 +273,7 @@ def _on_ray(
     steps = chunk_steps(manifest)
     left = {index: int(count) for index, count in enumerate(steps) if index not in done}
     typer.echo(f"{len(manifest.chunks):,} chunks for {manifest.device.text}, {len(left):,} to go")
-    interrupted = Interrupted(name_of(out), f"grokjax work {name_of(out)}")
+    interrupted = Interrupted(out, f"grokjax work {name_of(out)}", name_of(out))
     try:
         with View(out, steps) as view, stop_on_signal(view.say, _leaving(interrupted)) as stop:
             train_on_workers(ray, out, left, takes, other_device, view, stop)

@@ -164,7 +164,7 @@ def train_on_workers(
         view.look()
         if stop():
             _stop(ray, out, list(waiting))
-            raise Interrupted(name_of(out), f"grokjax work {name_of(out)}")
+            raise Interrupted(out, f"grokjax work {name_of(out)}", name_of(out))
     if failed:
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         raise WorkerError(f"{failed[0]}{more}; the same command tries again")

@@ -149,7 +149,7 @@ def train_one(worker: Worker, index: int, stop: Callable[[], bool]) -> None:
         note_failure(out, index, what)
         raise WorkerError(f"chunk {index} on {socket.gethostname()}: {what}") from error
     if not ended:
-        raise Interrupted(name_of(out), f"grokjax work {name_of(out)}")
+        raise Interrupted(out, f"grokjax work {name_of(out)}", name_of(out))
     worker.say(f"chunk {index}: done in {time.monotonic() - begun:.0f} s")
 
 

@@ -41,9 +41,11 @@ class Bucket:
 
     @cached_property
     def files(self) -> Any:
-        """fsspec's file system: asked for only now, since a store looks for its credentials then."""
+        """fsspec's file system: made only now, since a store looks for its credentials then, and for each bucket anew,
+        since these may have been missing before."""
         fsspec: Any = import_module("fsspec")
-        return fsspec.filesystem(self.url.partition(":")[0], use_listings_cache=False)
+        options = {"use_listings_cache": False, "skip_instance_cache": True}
+        return fsspec.filesystem(self.url.partition(":")[0], **options)
 
     def listing(self, under: str = "") -> dict[str, Stat]:
         """All objects, or those of a folder. Raises OSError."""
