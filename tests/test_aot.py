@@ -61,6 +61,9 @@ HloModule jit__segment, is_scheduled=true
   %q = f32[2,3,4]{2,1,0} get-tuple-element(%c), index=3
   %near = f32[2,3,4]{2,1,0:T(8,128)S(1)} copy(%q)
   %moved = (f32[8,4]{1,0:T(8,128)S(1)}, f32[8,4]{1,0:T(8,128)}, u32[]) copy-start(%x)
+  %came = f32[8,4]{1,0:T(8,128)S(1)} copy-done(%moved)
+  %part = ((f32[8,4]{1,0:T(8,128)}), f32[2,4]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%x)
+  %parted = f32[2,4]{1,0:T(8,128)S(1)} slice-done(%part)
   %add = f32[8,4]{1,0} fusion(%x, %x), kind=kLoop, calls=%fused_add, metadata={op_name="jit(_segment)/while/body/add"}
   %mm = f32[2,8,4]{2,1,0} fusion(%p, %q), kind=kCustom, calls=%gemm
   %host = f32[] custom-call(%x), custom_call_target="xla_ffi_python_cpu_callback"
@@ -90,7 +93,8 @@ def test_a_step_s_kernels_bytes_and_matmuls_are_counted_each_at_its_rate():
     assert loop_body(computations) == "body"
     copy, add, mm, host = 96.0, 3 * 128.0, 4 * (48 + 24 + 64), 128.0 + 4  # what is copied to the chip is read only
     scatters = (5 + 1) * 4 * 8 * 4.0
-    always = copy + 128 + add + mm + host + scatters
+    slice_of_it = 2 * 4 * 4.0
+    always = copy + 128 + slice_of_it + add + mm + host + scatters
     found = cost_of(computations, "body", {"record": 0.1})
     assert found.bytes == pytest.approx(always + 0.1 * 800)
     assert found.kernels == pytest.approx(1 + 1 + 1 + 1 + 6 + 0.1)

@@ -17,7 +17,7 @@ BYTES = {
 }  # fmt: skip
 FREE = {  # no kernel: names of what is there, or of nothing
     "parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id",
-    "copy-done", "async-done", "opt-barrier",
+    "copy-done", "slice-done", "async-done", "opt-barrier",
 }  # fmt: skip
 TRANSFERS = {"copy-start", "slice-start"}  # of a TPU, between its memory and the chip, beside its kernels
 CALLS = {"call", "async-start"}  # what they call is launched
