@@ -76,6 +76,25 @@ def test_the_text_tells_who_how_far_and_how_fast():
     assert "no worker" in text_of(Seen(0.0, 0, 1, (), 0, 0), first)
 
 
+def test_a_look_that_fails_ends_no_wait(out: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(viewing, "LOOK_SECONDS", -1.0)
+    monkeypatch.setattr(viewing, "PLAIN_SECONDS", -1.0)
+    said = io.StringIO()
+
+    def fails(out: Path) -> None:
+        raise OSError(None, "the network is down", "s3://bucket/x")
+
+    with View(out, chunk_steps(read_manifest(out)), Console(file=said, width=200)) as view:
+        monkeypatch.setattr(viewing, "refresh", fails)
+        view.look()
+        monkeypatch.undo()
+        monkeypatch.setattr(viewing, "LOOK_SECONDS", -1.0)
+        view.look()
+    failed, seen = said.getvalue().splitlines()
+    assert "the network is down" in failed
+    assert seen.startswith("0 of 2 chunks done")
+
+
 def test_lines_come_now_and_then_and_a_terminal_has_one_that_stays(out: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(viewing, "LOOK_SECONDS", -1.0)
     steps, said = chunk_steps(read_manifest(out)), io.StringIO()

@@ -16,6 +16,7 @@ from rich.text import Text
 from grokjax.results.bucket import bucket_of
 from grokjax.results.chunks import steps_of, while_it_trains
 from grokjax.results.copies import refresh
+from grokjax.results.files import Damaged
 from grokjax.results.layout import survey
 from grokjax.results.workers import workers
 from grokjax.spec.wording import count_text
@@ -56,7 +57,7 @@ def look_at(out: Path, steps: np.ndarray, now: float) -> Seen:
         homes = survey(out)
         ended = [home.commit for home in homes if home.commit]
         taken, _ = steps_of(out, homes)
-        saved = sum(int(steps[commit.chunk]) - commit.run_steps for commit in ended)
+        saved = sum(int(steps[commit.chunk]) - commit.run_steps for commit in ended if commit.chunk < len(steps))
         hosts = tuple(worker.host for worker in workers(out, homes=homes))
         return Seen(now, len(ended), len(steps), hosts, taken, int(steps.sum()) - saved)
 
@@ -105,16 +106,24 @@ class View:
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
 
-    def look(self, more: str = "") -> None:
-        """To be called often; looks now and then. more: what else is to be said."""
-        now = time.monotonic()
-        if now - self._looked < (BUCKET_SECONDS if bucket_of(self.out) else LOOK_SECONDS):
-            return
+    def _seen(self, now: float) -> str:
         refresh(self.out)
         seen = look_at(self.out, self.steps, now)
         self._first = self._first or seen
-        text = text_of(seen, self._first) + (f"; {more}" if more else "")
+        return text_of(seen, self._first)
+
+    def look(self, more: str = "") -> None:
+        """To be called often; looks now and then. A look that fails is said, and ends nothing. more: what else is to be
+        said."""
+        now = time.monotonic()
+        if now - self._looked < (BUCKET_SECONDS if bucket_of(self.out) else LOOK_SECONDS):
+            return
         self._looked = now
+        try:
+            text = self._seen(now)
+        except (OSError, Damaged) as error:
+            text = f"how far it is cannot be seen: {error}"
+        text += f"; {more}" if more else ""
         if self._live:
             self._live.update(Text(text))
         elif now - self._said > PLAIN_SECONDS:
