@@ -120,11 +120,14 @@ def test_an_accelerator_that_is_none_and_one_without_a_compiler_are_told():
 
 
 def _has(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it would be a part of
+        return False
 
 
 needs_cuda = pytest.mark.skipif(
-    not _has("jax_plugins.xla_cuda13") if _has("jax_plugins") else True,
+    not _has("jax_plugins.xla_cuda13"),
     reason="no compiler for CUDA: pip install 'grokjax[aot-cuda]', in an environment of its own",
 )
 needs_tpu = pytest.mark.skipif(
@@ -146,7 +149,7 @@ def compiled(sweep: str, target: str, lanes: int) -> dict[str, Any]:
     [
         pytest.param("sweeps/nanda.yaml", "h100", 64, 164, 219.0, 4.3, marks=needs_cuda),
         pytest.param("sweeps/nanda.yaml", "a100", 64, 163, 212.0, 4.3, marks=needs_cuda),
-        pytest.param("sweeps/quickstart.yaml", "v5e", 64, 223, 0.93, 0.056, marks=needs_tpu),
+        pytest.param("sweeps/quickstart.yaml", "v5e", 64, 199, 0.64, 0.056, marks=needs_tpu),
         pytest.param("sweeps/quickstart.yaml", "v6e", 64, 190, 0.82, 0.056, marks=needs_tpu),
     ],
 )
