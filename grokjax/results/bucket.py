@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 URL = re.compile(r"(s3|gs)://([^/\s]+)/([^\s]*[^/\s])/*")
 PACKAGES = {"s3": "s3fs", "gs": "gcsfs"}  # that fsspec needs
 TIMES = ("LastModified", "mtime", "updated")  # what file systems call the time of an object
+TRIES = 4  # to copy what others change meanwhile
 PARALLEL = 32  # objects that are fetched or put at once
 MISSING = "buckets need more packages: pip install 'grokjax[remote]'"
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from grokjax.plan.tuning import cache_folder
-from grokjax.results.bucket import Bucket, Stat, bucket_of, name_of, note_copy, open_bucket
+from grokjax.results.bucket import TRIES, Bucket, Stat, bucket_of, name_of, note_copy, open_bucket
 from grokjax.results.commits import NAME as COMMIT
 from grokjax.results.layout import ATTEMPT, CHUNKS, COMPACT, CURVES, GROUP, HOME, SNAPSHOTS, WORK
 from grokjax.results.shards import FOLDER as SHARDS
@@ -27,7 +27,6 @@ from grokjax.spec.files import is_url
 from grokjax.sweep.load import Mistake, SweepError
 
 FOLDER = "buckets"  # of this user's cache
-TRIES = 4
 SAME_SECONDS = 0.01  # two times of one file, as two file systems keep it
 TOP = ("plan.json", "sweep.yaml", STOP)
 ATTEMPTS = rf"{WORK}/{ATTEMPT.pattern}"
@@ -110,10 +109,10 @@ def fetch_all(out: Path) -> None:
     bucket = bucket_of(out)
     if bucket is None:
         return
-    refresh(out)
     listing = bucket.listing()
     large = {name: stat for name, stat in listing.items() if _is_large(name)}
     bucket.get({**_read_at_once(listing), **large}, out)
+    refresh(out)  # what has ended, or gone, meanwhile
 
 
 def fetch_ends(out: Path) -> None:

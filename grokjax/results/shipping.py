@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from grokjax.results.bucket import Bucket, Stat, bucket_of
+from grokjax.results.bucket import TRIES, Bucket, Stat, bucket_of
 from grokjax.results.checkpoints import LISTING, Checkpoints, chunk_folder
 from grokjax.results.commits import NAME as COMMIT
 from grokjax.results.commits import Commit, as_json, create_commit
@@ -28,7 +28,6 @@ from grokjax.sweep.load import Mistake, SweepError
 SHIP_SECONDS = 15.0  # from one time that an attempt is shipped to the next
 LISTED = re.compile(rf"{WORK}/({ATTEMPT.pattern})/checkpoints/[^/]+/{LISTING.pattern}")
 LOOK_SECONDS = 5.0  # from one look at whether another was first, or a stop is asked for, to the next
-TRIES = 4
 
 Say = Callable[[str], None]
 
@@ -148,8 +147,8 @@ def fetch_home(out: Path, chunk: int) -> None:
 
 def _furthest(listing: dict[str, Stat], home: str) -> tuple[str, dict[str, Stat]]:
     """The attempt with the newest checkpoint, and its objects; "": none has one."""
-    found = ((LISTED.fullmatch(name.removeprefix(f"{home}/")), name) for name in listing)
-    checkpoints = [(match[2], match[1]) for match, _ in found if match]
+    found = (LISTED.fullmatch(name.removeprefix(f"{home}/")) for name in listing)
+    checkpoints = [(match[2], match[1]) for match in found if match]
     if not checkpoints:
         return "", {}
     _, attempt = max(checkpoints)
