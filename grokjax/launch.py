@@ -70,6 +70,7 @@ def train(
     """
     prepare_jax()
     from grokjax.results.attempts import tidy
+    from grokjax.results.bucket import bucket_of
     from grokjax.results.copies import copy_to_train, fetch_ends, place_of
     from grokjax.results.directory import enter
     from grokjax.results.manifest import read_manifest
@@ -86,7 +87,7 @@ def train(
         if say and stored and (grown := growth_text(plan, stored.every_run)):
             say(grown)
         _train_to_the_end(of_arms_asked_for(plan), manifest, screen, leave)
-    results = open_results(where, manifest)
+    results = open_results(where, None if bucket_of(out) else manifest)  # this copy of a bucket's goes with the process
     results.runs()  # writes the derived tables
     return results
 
