@@ -85,10 +85,9 @@ def test_a_look_that_fails_ends_no_wait(out: Path, monkeypatch: pytest.MonkeyPat
         raise OSError(None, "the network is down", "s3://bucket/x")
 
     with View(out, chunk_steps(read_manifest(out)), Console(file=said, width=200)) as view:
-        monkeypatch.setattr(viewing, "refresh", fails)
-        view.look()
-        monkeypatch.undo()
-        monkeypatch.setattr(viewing, "LOOK_SECONDS", -1.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(viewing, "refresh", fails)
+            view.look()
         view.look()
     failed, seen = said.getvalue().splitlines()
     assert "the network is down" in failed

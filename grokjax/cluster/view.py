@@ -13,13 +13,14 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from grokjax.results.activity import MOST_NAMED
 from grokjax.results.bucket import bucket_of
 from grokjax.results.chunks import steps_of, while_it_trains
 from grokjax.results.copies import refresh
 from grokjax.results.files import Damaged
 from grokjax.results.layout import survey
 from grokjax.results.workers import workers
-from grokjax.spec.wording import count_text
+from grokjax.spec.wording import count_text, some_of
 
 if TYPE_CHECKING:
     from grokjax.results.manifest import Manifest
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 2.0  # from one look at the directory to the next
 BUCKET_SECONDS = 15.0  # of a bucket's copy, which is brought up to date each time
 PLAIN_SECONDS = 30.0  # from one line to the next where there is no terminal
-MOST_NAMED = 4  # hosts
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,7 @@ def text_of(seen: Seen, first: Seen) -> str:
     """`3 of 8 chunks done, 2 workers (n1, n2); 120,000 of 300,000 run-steps (40 %), 5,000 a second`, since the first
     look."""
     hosts = list(dict.fromkeys(seen.hosts))
-    names = ", ".join(hosts[:MOST_NAMED]) + (", ..." if len(hosts) > MOST_NAMED else "")
-    who = f"{count_text(len(seen.hosts), 'worker')} ({names})" if hosts else "no worker"
+    who = f"{count_text(len(seen.hosts), 'worker')} ({some_of(hosts, MOST_NAMED)})" if hosts else "no worker"
     share = seen.taken / seen.planned if seen.planned else 1.0
     text = f"{seen.done:,} of {seen.chunks:,} chunks done, {who}; "
     text += f"{seen.taken:,} of {seen.planned:,} run-steps ({share:.0%})"

@@ -22,7 +22,7 @@ from grokjax.results.layout import Home, curves_files, is_flat, survey
 from grokjax.results.lock import holder, trained_file
 from grokjax.results.manifest import Manifest
 from grokjax.results.workers import Failure, Seen, failures, workers
-from grokjax.spec.wording import count_text
+from grokjax.spec.wording import count_text, some_of
 from grokjax.sweep.load import read_value
 from grokjax.sweep.nodes import shown
 
@@ -70,8 +70,7 @@ def _holders(seen: Sequence[Seen]) -> str | None:
     if not seen:
         return None
     names = list(dict.fromkeys(worker.text for worker in seen))
-    more = ", ..." if len(names) > MOST_NAMED else ""
-    return f"{count_text(len(names), 'worker')} ({', '.join(names[:MOST_NAMED])}{more})"
+    return f"{count_text(len(names), 'worker')} ({some_of(names, MOST_NAMED)})"
 
 
 def _rate(files: list[tuple[float, Path]]) -> float | None:

@@ -30,6 +30,7 @@ from grokjax.results.workers import SLURM
 from grokjax.spec.memo import nothing_is_garbage
 from grokjax.spec.section import Families
 from grokjax.spec.tasks import Sizes
+from grokjax.spec.wording import some_of
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Run, Sweep
 
@@ -181,7 +182,7 @@ def _inside(folder: Path) -> str:
     if (folder / SLURM).is_dir():
         return f"; a job of SLURM is to plan it, and prints to {folder / SLURM}"
     found = sorted(str(plan.parent) for plan in folder.glob("*/plan.json"))
-    return f"; there is {', '.join(found[:3])}{', ...' * (len(found) > 3)}" if found else ""
+    return f"; there is {some_of(found, 3)}" if found else ""
 
 
 def read_manifest(out: Path) -> Manifest:

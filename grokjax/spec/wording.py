@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 
 def count_text(number: int, what: str) -> str:
     """`1 run`, `1,200 runs`"""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def some_of(names: Sequence[str], most: int) -> str:
+    """`a, b, ...`"""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def span(numbers: Collection[int]) -> str:
