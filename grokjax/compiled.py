@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from grokjax.aot.build import Compiled
-from grokjax.live import size
+from grokjax.live import duration, size
 from grokjax.spec.wording import count_text
 
 
@@ -28,10 +28,11 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         f"{step.flops / 1e9:.2f} GFLOP of matmuls"
     )
     by = "bandwidth" if step.bytes / target.bandwidth >= step.flops / target.flops else "matmuls"
-    hours = compiled.least_seconds * sum(run.spec.train.steps for run in bucket.runs) / 3600
+    seconds = compiled.least_seconds * sum(run.spec.train.steps for run in bucket.runs)
+    peaks = f"{target.bandwidth / 1e12:.2f} TB/s, {target.flops / 1e12:.0f} TFLOP/s of float32"
     yield (
-        f"  a run-step takes at least {compiled.least_seconds * 1e6:.1f} us by its {by} "
-        f"({target.bandwidth / 1e12:.2f} TB/s, {target.flops / 1e12:.0f} TFLOP/s of float32); all runs {hours:.2g} h"
+        f"  a run-step takes at least {compiled.least_seconds * 1e6:.1f} us by its {by} ({peaks}); "
+        f"all runs {duration(seconds)}"
     )
     yield from (f"  note: {what}" for what in _faults(compiled))
 
