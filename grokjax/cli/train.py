@@ -30,6 +30,8 @@ from grokjax.cli.app import (
 
 if TYPE_CHECKING:
     from grokjax.plan.plan import Plan
+    from grokjax.sinks.sync import Options
+    from grokjax.sweep.run import Sweep
 
 DEFAULT_WORKERS = 4  # that chunks are cut for where it is not said
 
@@ -75,15 +77,8 @@ def run(
 
     The same command again goes on where it stopped.
     """
-    from rich.console import Console
-
-    from grokjax.launch import open_results, train
-    from grokjax.live import LiveScreen
     from grokjax.results.bucket import name_of
     from grokjax.results.copies import place_of, read_folder
-    from grokjax.sinks.sync import sync_or_tell
-    from grokjax.sinks.watch import Watch
-    from grokjax.standing import outcome_text
 
     with bad_value():
         to_wandb = wandb_options(wandb, project, entity, mode)
@@ -92,7 +87,6 @@ def run(
     loaded = load_sweep(sweep, settings, arm)
     with bad_value():
         folder = place_of(out or Path("runs") / loaded.name, read_folder)
-    where = name_of(folder)
     if on:
         many = workers or DEFAULT_WORKERS
         with bad_value():
@@ -100,8 +94,23 @@ def run(
                 on, sweep, loaded, folder, settings, arm, many, per_worker, sbatch, wait, other_device
             )
         if ended:
-            cluster.gather(read_place(where), report, wandb, project, entity, mode)
-        return
+            cluster.gather(read_place(name_of(folder)), report, wandb, project, entity, mode)
+    else:
+        _run_here(loaded, folder, other_device, report, to_wandb)
+
+
+def _run_here(loaded: Sweep, folder: Path, other_device: bool, report: bool, to_wandb: Options | None) -> None:
+    """folder: of a bucket the copy for reading."""
+    from rich.console import Console
+
+    from grokjax.launch import open_results, train
+    from grokjax.live import LiveScreen
+    from grokjax.results.bucket import name_of
+    from grokjax.sinks.sync import sync_or_tell
+    from grokjax.sinks.watch import Watch
+    from grokjax.standing import outcome_text
+
+    where = name_of(folder)
     screen = LiveScreen(Console(highlight=False))
     shown = Watch(screen, folder, partial(open_results, where), to_wandb) if to_wandb else screen
     results = train(loaded, where, shown, other_device, typer.echo, show_plan, leaving(screen))
