@@ -15,6 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
+from grokjax.engine.rows import Columns, Rows, Scalar, blank, columns_of, names_of, put, row_of
 from grokjax.models.network import starting_params
 from grokjax.models.params import Params
 from grokjax.plan.plan import Schedule
@@ -24,12 +25,10 @@ from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import chosen_examples
 from grokjax.tasks.examples import Indices, Own, Table
 from grokjax.train.constraints import norm
-from grokjax.train.state import Examples, State
+from grokjax.train.state import Examples, State, View
 from grokjax.train.step import apply_stop_rule, is_active, start, step, tested_params
 
 EVALUATION, RECORD = "evaluation", "record"  # by which a compiled program knows what it does now and then
-Columns = dict[str, Array]
-Scalar = Int[Array, ""]
 
 
 class Queue(NamedTuple):
@@ -145,48 +144,60 @@ def _segment(
     hyper, train, test = _of_runs(queue, run, table)
     first = jax.tree.map(lambda value: value[run], queue.first)
     many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
-    many_evaluations = jax.vmap(partial(_evaluation, spec))
 
-    def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
-        i, state, records = carry
+    def evaluated(state: State) -> Columns:
+        return jax.vmap(partial(_evaluation, spec))(state, train, test, hyper)
+
+    def recorded(view: View) -> Columns:
+        return many_records(view._replace(first=first))
+
+    of_record = names_of(lambda state: recorded(many_step(state, hyper, train)[1]), state)
+    of_evaluation = names_of(evaluated, state)
+    blank_record, blank_evaluation = (
+        jnp.zeros((len(names), len(run)), jnp.float32) for names in (of_record, of_evaluation)
+    )
+
+    def tested(state: State) -> tuple[Array, Array, Array]:
+        metrics = evaluated(state)
+        stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
+        return stopped.held, stopped.end, row_of(metrics)
+
+    def untested(state: State) -> tuple[Array, Array, Array]:
+        return state.held, state.end, blank_evaluation
+
+    def body(carry: tuple[Scalar, State, Rows]) -> tuple[Scalar, State, Rows]:
+        i, state, rows = carry
         now = clock + i
-        is_due = now % schedule.round == 0
-
-        def tested(state: State, seen: Columns) -> tuple[State, Columns]:
-            metrics = many_evaluations(state, train, test, hyper)
-            stopped = jax.vmap(partial(apply_stop_rule, spec))(state, hyper, metrics["test/accuracy"])
-            return stopped, _put(seen, metrics, now // schedule.round - first_in(clock, schedule.round))
-
+        is_due, is_record = now % schedule.round == 0, now % every == 0
         with jax.named_scope(EVALUATION):
-            state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
+            held, end, evaluation = jax.lax.cond(is_due, tested, untested, state)
+        state = state._replace(held=held, end=end)
         counts, at = jax.vmap(is_active)(state), state.step
         state, view = many_step(state, hyper, train)
-        is_record = now % every == 0
-
-        def recorded(records: Records) -> Records:
-            position = now // every - first_in(clock, every)
-            train = _put(records.train, many_records(view._replace(first=first)), position)
-            stamps = _put({"step": records.step, "counts": records.counts}, {"step": at, "counts": counts}, position)
-            return records._replace(train=train, **stamps)
-
         with jax.named_scope(RECORD):
-            records = jax.lax.cond(is_record, recorded, lambda records: records, records)
+            record = jax.lax.cond(is_record, lambda view: row_of(recorded(view)), lambda view: blank_record, view)
+        position, due = now // every - first_in(clock, every), now // schedule.round - first_in(clock, schedule.round)
+        rows = Rows(
+            put(rows.train, record, position, is_record),
+            put(rows.test, evaluation, due, is_due),
+            put(rows.stamps, jnp.stack([at, counts.astype(jnp.int32)]), position, is_record),
+        )
         covered = is_record & counts & state.finite
-        state = state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max))
-        return i + 1, state, records._replace(test=seen)
+        return i + 1, state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max)), rows
 
-    def goes_on(carry: tuple[Scalar, State, Records]) -> Bool[Array, ""]:
+    def goes_on(carry: tuple[Scalar, State, Rows]) -> Bool[Array, ""]:
         i, state, _ = carry
         return (i < steps) & jax.vmap(is_active)(state).any()
 
-    blank = _blank(
-        schedule,
-        state,
-        lambda state: many_records(many_step(state, hyper, train)[1]._replace(first=first)),
-        lambda state: many_evaluations(state, train, test, hyper),
+    empty = Rows(
+        blank(len(of_record), schedule.rows, len(run)),
+        blank(len(of_evaluation), schedule.evals, len(run)),
+        blank(2, schedule.rows, len(run), jnp.int32),
     )
-    taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
-    return Lanes(state, run, next_run), records._replace(taken=taken[None])
+    taken, state, rows = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, empty))
+    at, counts = columns_of(rows.stamps, ["step", "counts"]).values()
+    observed = columns_of(rows.train, of_record), columns_of(rows.test, of_evaluation)
+    return Lanes(state, run, next_run), Records(*observed, at, counts > 0, taken[None])
 
 
 def _evaluation(spec: RunSpec, state: State, train: Examples, test: Examples, hyper: Hyper) -> Columns:
@@ -222,25 +233,6 @@ def _of_runs(queue: Queue, run: Int[Array, " B"], table: Table) -> tuple[Hyper, 
     """Hyperparameters, train and test examples of the run in each lane."""
     hyper, choice = jax.tree.map(lambda value: value[run], (queue.hyper, queue.examples))
     return hyper, *chosen_examples(table, choice)
-
-
-def _blank(
-    schedule: Schedule, state: State, record: Callable[[State], Columns], evaluation: Callable[[State], Columns]
-) -> Records:
-    """Records of a segment before its first step."""
-    lanes = state.step.shape[0]
-
-    def rows(length: int, names: Any, dtype: Any = jnp.float32) -> Columns:
-        return {name: jnp.zeros((length, lanes), dtype) for name in names}
-
-    at = rows(schedule.rows, ["step"], jnp.int32) | rows(schedule.rows, ["counts"], bool)
-    train = rows(schedule.rows, jax.eval_shape(record, state))
-    test = rows(schedule.evals, jax.eval_shape(evaluation, state))
-    return Records(train, test, **at, taken=jnp.zeros(1, jnp.int32))
-
-
-def _put(rows: Columns, values: Columns, at: Scalar) -> Columns:
-    return {name: rows[name].at[at].set(value.astype(rows[name].dtype)) for name, value in values.items()}
 
 
 def _close(spec: RunSpec, lanes: Lanes, queue: Queue, table: Table) -> Close:
