@@ -21,6 +21,7 @@ from quickly import QUICK
 
 from grokjax.models import features, network, textbook
 from grokjax.models.features import linear, spread, total
+from grokjax.models.forms import traced_for
 from grokjax.spec.families import validate
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_shapes
@@ -75,12 +76,16 @@ class Case:
         def trained(params: Params) -> jax.Array:
             return exact(network.forward(spec, params, jnp.asarray(tokens)), jnp.asarray(labels)).mean()
 
+        def for_accelerators(params: Params) -> jax.Array:
+            with traced_for("gpu"):
+                return trained(params)
+
         def as_in_textbooks(params: Params) -> jax.Array:
             logits = textbook.forward(params, jnp.asarray(tokens), spec.model)
             # the label's log-probability by a mask: a look-up's gradient would be a scatter
             return -(jax.nn.log_softmax(logits, axis=-1) * np.eye(logits.shape[-1])[labels]).sum(-1).mean()
 
-        return {"trained": trained, "textbook": as_in_textbooks}[form]
+        return {"trained": trained, "accelerator": for_accelerators, "textbook": as_in_textbooks}[form]
 
     def loss_and_gradient(self, form: str, dtype: str) -> tuple[float, dict[str, np.ndarray]]:
         with jax.enable_x64(dtype == "float64"):
@@ -132,6 +137,16 @@ CASES |= {
     "mlp, as many examples as classes": Case(mlp("one_hot", True, (9,), "tanh"), n=7),
 }
 
+CASES |= {
+    f"transformer, one layer, {name}": Case(transformer(1) | of_model)
+    for name, of_model in {
+        "no positions": {"positions": "none"},
+        "sinusoidal positions": {"positions": "sinusoidal"},
+        "attention mixed with ones": {"attention_mix": 0.3},
+        "no biases": {"bias": False},
+    }.items()
+}
+
 SLOW = {  # two layers hold the same
     "transformer, 3 layers, layernorm none, identity",
     "transformer, 3 layers, layernorm none, attention only",
@@ -139,14 +154,19 @@ SLOW = {  # two layers hold the same
 }
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in CASES])
-def test_the_trained_form_is_the_textbook_s_function_with_its_gradient(name: str):
+FORMS = [(name, form) for name in CASES for form in ("trained", "accelerator")]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [pytest.param(*each, marks=pytest.mark.slow if each[0] in SLOW else ()) for each in FORMS]
+)
+def test_the_trained_form_is_the_textbook_s_function_with_its_gradient(name: str, form: str):
     case = CASES[name]
     loss, gradient = case.loss_and_gradient("textbook", "float64")
     _check_that_everything_is_read(gradient, case)
     # in float32 too against the float64 textbook, with the same weights: its own rounding excuses nothing
     for dtype, tolerance in {"float32": 1e-5, "float64": 1e-12}.items():
-        found, slopes = case.loss_and_gradient("trained", dtype)
+        found, slopes = case.loss_and_gradient(form, dtype)
         assert found == pytest.approx(loss, rel=tolerance)
         assert slopes.keys() == gradient.keys()
         for parameter, slope in gradient.items():
@@ -171,17 +191,18 @@ def test_the_cases_cover_every_activation_in_both_networks():
 
 @pytest.mark.parametrize(
     "model",
-    [transformer(1, "pre", d_mlp=0), mlp("embedded", True, (9,), "tanh")],
-    ids=["transformer", "mlp"],
+    [transformer(1, "pre", d_mlp=0), transformer(1, activation="tanh"), mlp("embedded", True, (9,), "tanh")],
+    ids=["transformer with layer norm", "transformer", "mlp"],
 )
-def test_second_derivatives_of_the_trained_form_are_the_textbook_s(model: dict[str, Any]):
+@pytest.mark.parametrize("form", ["trained", "accelerator"])
+def test_second_derivatives_of_the_trained_form_are_the_textbook_s(model: dict[str, Any], form: str):
     """The Hessian times a direction; the textbook's by forward mode, which custom gradients do not have."""
     case = Case(model)
     with jax.enable_x64(True):
         params = {name: jnp.asarray(value, "float64") for name, value in case.weights().items()}
         draw = np.random.Generator(np.random.PCG64(2)).normal
         direction = {name: jnp.asarray(draw(size=value.shape)) for name, value in params.items()}
-        found = _quick(functools.partial(hessian_times, case.loss("trained")))(params, direction)
+        found = _quick(functools.partial(hessian_times, case.loss(form)))(params, direction)
         expected = _quick(lambda *at: jax.jvp(jax.grad(case.loss("textbook")), *((each,) for each in at))[1])(
             params, direction
         )
@@ -220,11 +241,17 @@ def _look_ups(program: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "model",
-    [transformer(1, "pre"), transformer(2), mlp("one_hot", True, (9,)), mlp("embedded", True, (9,))],
-    ids=["transformer with layer norm", "transformer of two layers", "one-hot mlp", "embedded mlp"],
+    [transformer(1, "pre"), transformer(1), transformer(2), mlp("one_hot", True, (9,)), mlp("embedded", True, (9,))],
+    ids=["transformer with layer norm", "transformer", "transformer of two layers", "one-hot mlp", "embedded mlp"],
 )
-def test_the_trained_form_s_gradient_has_no_scatter(model: dict[str, Any]):
-    lowered = _lanes(Case(model), "trained")
+@pytest.mark.parametrize("form", ["trained", "accelerator"])
+def test_the_trained_form_s_gradient_has_no_scatter(model: dict[str, Any], form: str):
+    lowered = _lanes(Case(model), form)
+    assert "scatter" not in _look_ups(lowered.as_text()) | _look_ups(lowered.compile().as_text())
+
+
+def test_the_trained_form_on_a_cpu_has_no_look_up_by_index():
+    lowered = _lanes(Case(transformer(1)), "trained")
     assert _look_ups(lowered.as_text()) == _look_ups(lowered.compile().as_text()) == set()
 
 

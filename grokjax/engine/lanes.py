@@ -15,6 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.engine.devices import LANES
+from grokjax.engine.padding import padded, without_padding
 from grokjax.engine.rows import Columns, Rows, Scalar, blank, columns_of, names_of, put, row_of
 from grokjax.models.network import starting_params
 from grokjax.models.params import Params
@@ -142,6 +143,7 @@ def _segment(
 ) -> tuple[Lanes, Records]:
     state, run, next_run = lanes
     hyper, train, test = _of_runs(queue, run, table)
+    shown = padded(spec, train)
     first = jax.tree.map(lambda value: value[run], queue.first)
     many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
 
@@ -149,9 +151,9 @@ def _segment(
         return jax.vmap(partial(_evaluation, spec))(state, train, test, hyper)
 
     def recorded(view: View) -> Columns:
-        return many_records(view._replace(first=first))
+        return many_records(without_padding(view, train)._replace(first=first))
 
-    of_record = names_of(lambda state: recorded(many_step(state, hyper, train)[1]), state)
+    of_record = names_of(lambda state: recorded(many_step(state, hyper, shown)[1]), state)
     of_evaluation = names_of(evaluated, state)
     blank_record, blank_evaluation = (
         jnp.zeros((len(names), len(run)), jnp.float32) for names in (of_record, of_evaluation)
@@ -173,7 +175,7 @@ def _segment(
             held, end, evaluation = jax.lax.cond(is_due, tested, untested, state)
         state = state._replace(held=held, end=end)
         counts, at = jax.vmap(is_active)(state), state.step
-        state, view = many_step(state, hyper, train)
+        state, view = many_step(state, hyper, shown)
         with jax.named_scope(RECORD):
             record = jax.lax.cond(is_record, lambda view: row_of(recorded(view)), lambda view: blank_record, view)
         position, due = now // every - first_in(clock, every), now // schedule.round - first_in(clock, schedule.round)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -26,6 +26,7 @@ from grokjax.engine.lanes import (
 from grokjax.engine.progress import Progress, new_progress, stored_progress
 from grokjax.engine.records import LaneStatus, run_ends, segment_rows, with_close
 from grokjax.engine.states import Flat, as_snapshots, flatten, named, unflatten
+from grokjax.models.forms import traced_for
 from grokjax.plan.plan import Bucket, Chunk
 from grokjax.results.segment import Segment
 from grokjax.tasks.all import table
@@ -69,8 +70,11 @@ class Program:
         self.refill = refill_program(spec, self.mesh)
         self.close = close_program(spec, self.mesh)
 
-    def precision(self) -> AbstractContextManager[None]:
-        return precision(self.bucket.spec)
+    @contextmanager
+    def precision(self) -> Iterator[None]:
+        """In which its programs are traced and called."""
+        with precision(self.bucket.spec), traced_for(self.mesh.devices.flat[0].platform):
+            yield
 
     def put(self, tree: Any) -> Any:
         """On the devices, spread over the first axis."""

@@ -14,15 +14,21 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from grokjax.models.forms import is_for_cpu
 
-@jax.custom_vjp
+
 def linear(W: Float[Array, "i o"], x: Float[Array, "i n"]) -> Float[Array, "o n"]:
     """W transposed times x, with each of the three products in its fastest layout."""
+    return _linear(W, x) if is_for_cpu() else (x.T @ W).T
+
+
+@jax.custom_vjp
+def _linear(W: Float[Array, "i o"], x: Float[Array, "i n"]) -> Float[Array, "o n"]:
     return jax.lax.optimization_barrier(W.T) @ x  # the barrier keeps XLA from contracting W's first axis instead
 
 
 def _linear_forward(W: Array, x: Array) -> tuple[Array, tuple[Array, Array]]:
-    return linear(W, x), (W, x)
+    return _linear(W, x), (W, x)
 
 
 def _linear_backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
@@ -35,17 +41,17 @@ def _linear_backward(kept: tuple[Array, Array], dy: Array) -> tuple[Array, Array
     return dW, W @ dy
 
 
-linear.defvjp(_linear_forward, _linear_backward)
+_linear.defvjp(_linear_forward, _linear_backward)
 
 
 def total(x: Float[Array, "*batch f n"]) -> Float[Array, "*batch n"]:
     """Sum over features, by halves: the rounding error grows with log2(f), and rows are added as vectors."""
-    return _total(x)
+    return _total(x) if is_for_cpu() else x.sum(-2)
 
 
 def spread(x: Float[Array, "*batch n"], features: int) -> Float[Array, "*batch f n"]:
     """The same for every feature: the transpose of `total`, and each is the other's gradient."""
-    return _spread(x, features)
+    return _spread(x, features) if is_for_cpu() else _broadcast(x, features)
 
 
 @jax.custom_vjp
@@ -62,6 +68,10 @@ def _total(x: Array) -> Array:
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
 def _spread(x: Array, features: int) -> Array:
+    return _broadcast(x, features)
+
+
+def _broadcast(x: Array, features: int) -> Array:
     return jnp.broadcast_to(x[..., None, :], (*x.shape[:-1], features, x.shape[-1]))
 
 

@@ -1,0 +1,73 @@
+"""The forms for accelerators, run on a CPU: whole runs record what the CPU's form does, but for rounding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import grokjax
+from grokjax.engine import loop
+from grokjax.engine.padding import MULTIPLE
+from grokjax.models.forms import is_for_cpu, traced_for
+
+SWEEP = {
+    "name": "forms",
+    "log": {"every": 5, "eval_every": 20},
+    "parameters": {"seed": {"min": 0, "max": 1}},
+    "engine": {"lanes": 2},
+}
+RUN = {
+    "log": {"probes": ["margin", "sharpness"]},
+    "task": {"p": 7, "train_fraction": 0.6},
+    "optimizer": {"name": "adamw", "lr": 0.01},
+    "train": {"steps": 60},
+    "numerics": {"params": "float64"},
+}
+TRANSFORMER = {"name": "transformer", "d_model": 8, "heads": 2, "d_mlp": 16}
+BASES: dict[str, dict[str, Any]] = {
+    "transformer": {"model": TRANSFORMER, "log": {"probes": ["margin", "softmax", "sharpness"]}},
+    "two layers": {"model": TRANSFORMER | {"layers": 2, "layernorm": "post"}},
+    "mlp": {"model": {"name": "mlp", "widths": [16]}},
+    "squared error": {"model": {"name": "mlp", "widths": [16]}, "loss": {"name": "mse"}},
+    "batches": {"model": TRANSFORMER, "train": {"steps": 60, "batch": 10}},
+}
+
+
+def trained(base: dict[str, Any], platform: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> grokjax.Results:
+    seen = set()
+
+    def traced(_: str) -> Any:
+        seen.add(platform)
+        return traced_for(platform)
+
+    monkeypatch.setattr(loop, "traced_for", traced)
+    results = grokjax.run(SWEEP | {"base": RUN | base}, out)
+    assert seen == {platform}
+    return results
+
+
+@pytest.mark.parametrize("name", BASES)
+def test_the_forms_for_accelerators_record_what_the_cpu_s_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    base = BASES[name]
+    on_cpu, elsewhere = (trained(base, platform, tmp_path / platform, monkeypatch) for platform in ("cpu", "gpu"))
+    expected, found = on_cpu.curves(), elsewhere.curves()
+    assert len(expected) > 20
+    assert expected["train/loss"].iloc[0] > 1.2 * expected["train/loss"].iloc[-1]
+    assert list(found.columns) == list(expected.columns)
+    for column in expected.columns:
+        values = expected[column].to_numpy()
+        if np.issubdtype(values.dtype, np.floating):  # recorded in float32
+            np.testing.assert_allclose(found[column].to_numpy(), values, rtol=2e-4, atol=1e-6, err_msg=column)
+
+
+def test_examples_are_padded_for_accelerators_only_where_their_number_asks_for_it():
+    assert 7 * 7 * 6 // 10 % MULTIPLE  # of the runs above
+    assert is_for_cpu()
+    with traced_for("tpu"):
+        assert not is_for_cpu()
+    assert is_for_cpu()
