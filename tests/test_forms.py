@@ -1,4 +1,4 @@
-"""The forms for accelerators, run on a CPU: whole runs record what the CPU's form does, but for rounding."""
+"""The forms for GPUs, run on a CPU: whole runs record what the CPU's form does, but for rounding."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import grokjax
 from grokjax.engine import loop
 from grokjax.engine.padding import MULTIPLE
-from grokjax.models.forms import is_for_cpu, traced_for
+from grokjax.models.forms import is_for_gpu, traced_for
 
 SWEEP = {
     "name": "forms",
@@ -50,9 +50,7 @@ def trained(base: dict[str, Any], platform: str, out: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("name", BASES)
-def test_the_forms_for_accelerators_record_what_the_cpu_s_do(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_the_forms_for_gpus_record_what_the_cpu_s_do(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     base = BASES[name]
     on_cpu, elsewhere = (trained(base, platform, tmp_path / platform, monkeypatch) for platform in ("cpu", "gpu"))
     expected, found = on_cpu.curves(), elsewhere.curves()
@@ -65,9 +63,13 @@ def test_the_forms_for_accelerators_record_what_the_cpu_s_do(
             np.testing.assert_allclose(found[column].to_numpy(), values, rtol=2e-4, atol=1e-6, err_msg=column)
 
 
-def test_examples_are_padded_for_accelerators_only_where_their_number_asks_for_it():
-    assert 7 * 7 * 6 // 10 % MULTIPLE  # of the runs above
-    assert is_for_cpu()
-    with traced_for("tpu"):
-        assert not is_for_cpu()
-    assert is_for_cpu()
+def test_the_number_of_examples_above_asks_for_padding():
+    assert int(7 * 7 * 0.6) % MULTIPLE
+
+
+def test_a_form_is_chosen_by_platform():
+    assert not is_for_gpu()
+    for platform, is_gpu in {"gpu": True, "cuda": True, "rocm": True, "tpu": False, "cpu": False}.items():
+        with traced_for(platform):
+            assert is_for_gpu() == is_gpu
+    assert not is_for_gpu()

@@ -76,7 +76,7 @@ class Case:
         def trained(params: Params) -> jax.Array:
             return exact(network.forward(spec, params, jnp.asarray(tokens)), jnp.asarray(labels)).mean()
 
-        def for_accelerators(params: Params) -> jax.Array:
+        def for_gpus(params: Params) -> jax.Array:
             with traced_for("gpu"):
                 return trained(params)
 
@@ -85,7 +85,7 @@ class Case:
             # the label's log-probability by a mask: a look-up's gradient would be a scatter
             return -(jax.nn.log_softmax(logits, axis=-1) * np.eye(logits.shape[-1])[labels]).sum(-1).mean()
 
-        return {"trained": trained, "accelerator": for_accelerators, "textbook": as_in_textbooks}[form]
+        return {"trained": trained, "for GPUs": for_gpus, "textbook": as_in_textbooks}[form]
 
     def loss_and_gradient(self, form: str, dtype: str) -> tuple[float, dict[str, np.ndarray]]:
         with jax.enable_x64(dtype == "float64"):
@@ -154,7 +154,7 @@ SLOW = {  # two layers hold the same
 }
 
 
-FORMS = [(name, form) for name in CASES for form in ("trained", "accelerator")]
+FORMS = [(name, form) for name in CASES for form in ("trained", "for GPUs")]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_the_cases_cover_every_activation_in_both_networks():
     [transformer(1, "pre", d_mlp=0), transformer(1, activation="tanh"), mlp("embedded", True, (9,), "tanh")],
     ids=["transformer with layer norm", "transformer", "mlp"],
 )
-@pytest.mark.parametrize("form", ["trained", "accelerator"])
+@pytest.mark.parametrize("form", ["trained", "for GPUs"])
 def test_second_derivatives_of_the_trained_form_are_the_textbook_s(model: dict[str, Any], form: str):
     """The Hessian times a direction; the textbook's by forward mode, which custom gradients do not have."""
     case = Case(model)
@@ -244,7 +244,7 @@ def _look_ups(program: str) -> set[str]:
     [transformer(1, "pre"), transformer(1), transformer(2), mlp("one_hot", True, (9,)), mlp("embedded", True, (9,))],
     ids=["transformer with layer norm", "transformer", "transformer of two layers", "one-hot mlp", "embedded mlp"],
 )
-@pytest.mark.parametrize("form", ["trained", "accelerator"])
+@pytest.mark.parametrize("form", ["trained", "for GPUs"])
 def test_the_trained_form_s_gradient_has_no_scatter(model: dict[str, Any], form: str):
     lowered = _lanes(Case(model), form)
     assert "scatter" not in _look_ups(lowered.as_text()) | _look_ups(lowered.compile().as_text())

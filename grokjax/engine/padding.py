@@ -1,4 +1,4 @@
-"""Examples that count for nothing, so that their number suits an accelerator: it would copy every activation for that.
+"""Examples that count for nothing, so that their number suits a GPU: its matmuls would copy every activation for it.
 
 All arrays have the lanes' axis first.
 """
@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from grokjax.models.forms import is_for_cpu
+from grokjax.models.forms import is_for_gpu
 from grokjax.spec.run import RunSpec
 from grokjax.train.state import Examples, View
 
@@ -22,7 +22,7 @@ def pads(spec: RunSpec) -> bool:
     """Whether a run may be shown more examples than it has: not where it is shown some of them, nor where what is drawn
     at a step depends on their number."""
     draws = spec.noise.labels is not None or spec.noise.dropout is not None
-    return not (is_for_cpu() or draws or spec.task.is_online or spec.train.batch is not None)
+    return is_for_gpu() and not (draws or spec.task.is_online or spec.train.batch is not None)
 
 
 def padded(spec: RunSpec, train: Examples) -> Examples:

@@ -14,12 +14,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from grokjax.models.forms import is_for_cpu
+from grokjax.models.forms import is_for_gpu
 
 
 def linear(W: Float[Array, "i o"], x: Float[Array, "i n"]) -> Float[Array, "o n"]:
     """W transposed times x, with each of the three products in its fastest layout."""
-    return _linear(W, x) if is_for_cpu() else (x.T @ W).T
+    return (x.T @ W).T if is_for_gpu() else _linear(W, x)
 
 
 @jax.custom_vjp
@@ -46,12 +46,12 @@ _linear.defvjp(_linear_forward, _linear_backward)
 
 def total(x: Float[Array, "*batch f n"]) -> Float[Array, "*batch n"]:
     """Sum over features, by halves: the rounding error grows with log2(f), and rows are added as vectors."""
-    return _total(x) if is_for_cpu() else x.sum(-2)
+    return x.sum(-2) if is_for_gpu() else _total(x)
 
 
 def spread(x: Float[Array, "*batch n"], features: int) -> Float[Array, "*batch f n"]:
     """The same for every feature: the transpose of `total`, and each is the other's gradient."""
-    return _spread(x, features) if is_for_cpu() else _broadcast(x, features)
+    return _broadcast(x, features) if is_for_gpu() else _spread(x, features)
 
 
 @jax.custom_vjp

@@ -1,4 +1,7 @@
-"""Which form of a function is traced: CPUs and accelerators are fast in different ones, alike but for rounding."""
+"""Which form of a function is traced: CPUs and GPUs are fast in different ones, alike but for rounding.
+
+A TPU has the CPU's, whose long rows of examples suit it: what lies in short rows takes up whole tiles of its memory.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from contextlib import AbstractContextManager
 
 import jax
 
-_platform = jax.make_user_context("cpu")  # of what JAX keeps traces by
+GPUS = ("gpu", "cuda", "rocm")
+_platform = jax.make_user_context("cpu")  # JAX keeps what it traced by this too
 
 
 def traced_for(platform: str) -> AbstractContextManager[None]:
@@ -14,5 +18,5 @@ def traced_for(platform: str) -> AbstractContextManager[None]:
     return _platform(platform)
 
 
-def is_for_cpu() -> bool:
-    return _platform.value == "cpu"
+def is_for_gpu() -> bool:
+    return _platform.value in GPUS

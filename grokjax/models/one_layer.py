@@ -1,4 +1,4 @@
-"""The fast path of a one-layer causal transformer on accelerators: three tokens [a, b, =], read at the last position.
+"""The fast path of a one-layer causal transformer on GPUs: three tokens [a, b, =], read at the last position.
 
 Its function and gradient are those of `three_tokens`. There activations are [features, examples], here [examples,
 features]: rows of a table are looked up by the kernels that read them, sums over features are within a row, and what is
@@ -94,7 +94,7 @@ def _attend(
 
 
 @jax.custom_vjp
-def _look_up(table: Float[Array, "places *f"], rows: Int[Array, "3 n"]) -> Float[Array, "3 n *f"]:
+def _look_up(table: Float[Array, places *f], rows: Int[Array, "3 n"]) -> Float[Array, "3 n *f"]:
     """What stands at three places of each example, of which the third is the last place in all."""
     return table[rows]
 

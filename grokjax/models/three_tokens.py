@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from grokjax.models import one_layer
 from grokjax.models.activations import activate
 from grokjax.models.features import linear, one_hot, spread, total
-from grokjax.models.forms import is_for_cpu
+from grokjax.models.forms import is_for_gpu
 from grokjax.models.params import Params
 from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
@@ -31,7 +31,7 @@ def hidden_and_features(
 ) -> tuple[Float[Array, "d_mlp n"] | None, Float[Array, "d_model n"]]:
     """Neurons of the last layer at the last position (after the activation; None without an MLP), and what W_U reads
     there: the residual stream, after the last layer norm if there is one."""
-    if one_layer.computes(model) and not is_for_cpu():
+    if one_layer.computes(model) and is_for_gpu():
         return one_layer.hidden_and_features(params, tokens, model)
     last = model.layers - 1
     x, hidden = _at_answer(params, tokens, model), None
@@ -43,7 +43,7 @@ def hidden_and_features(
 
 def preactivations(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "m n"] | None:
     """The last layer's neurons at the last position, before the activation; None without an MLP."""
-    if one_layer.computes(model) and not is_for_cpu():
+    if one_layer.computes(model) and is_for_gpu():
         return one_layer.preactivations(params, tokens, model)
     last = model.layers - 1
     return _preactivations(params, _at_answer(params, tokens, model), model, last) if model.d_mlp else None

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from grokjax.models.features import total
-from grokjax.models.forms import is_for_cpu
+from grokjax.models.forms import is_for_gpu
 from grokjax.spec import losses as spec
 from grokjax.spec.section import implementation
 from grokjax.tasks.examples import mean_of
@@ -44,7 +44,7 @@ def exact(logits: Logits, labels: Labels) -> Float[Array, " m"]:
     which is log1p(sum_j exp(d_j)) where m = 0. A loss of 1e-12 keeps its digits, and so does its gradient:
     the label's own share is minus the sum of the others', never 1 - p_y.
     """
-    if not is_for_cpu():
+    if is_for_gpu():
         return _exact_in_rows(logits.T, labels)
     is_label = _is_label(logits, labels)
     at_label = total(jnp.where(is_label, logits, 0))

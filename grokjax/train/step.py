@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from grokjax.models.forms import is_for_cpu
+from grokjax.models.forms import is_for_gpu
 from grokjax.models.network import forward
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop
@@ -135,7 +135,7 @@ def is_active(state: State) -> Bool[Array, ""]:
 
 
 def all_finite(params: Params) -> Bool[Array, ""]:
-    if not is_for_cpu():  # one sum over all is fewer kernels
+    if is_for_gpu():  # one sum over all is fewer kernels
         return jnp.isfinite(jnp.concatenate([value.reshape(-1) for value in params.values()])).all()
     return jnp.all(jnp.stack([jnp.isfinite(value).all() for value in params.values()]))
 
