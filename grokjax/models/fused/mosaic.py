@@ -45,6 +45,7 @@ def forward(
         compiler_params=tpu.CompilerParams(vmem_limit_bytes=VMEM),
         interpret=interpret,
         name="neurons_forward",
+        cost_estimate=_cost(None, x, W_out),
     )(x, W_in, b_in, W_out)
 
 
@@ -87,8 +88,15 @@ def backward(
         compiler_params=tpu.CompilerParams(vmem_limit_bytes=VMEM),
         interpret=interpret,
         name="neurons_backward",
+        cost_estimate=_cost(with_dx, x, W_out),
     )(x, W_in, b_in, W_out, dy)
     return tile.Gradients(dx[0] if dx else None, dW_in, db_in, dW_out)
+
+
+def _cost(with_dx: bool | None, x: Array, W_out: Array) -> pl.CostEstimate:
+    weights = W_out.shape[0] * (x.shape[0] + W_out.shape[1])
+    moved = x.size * (1 if with_dx is None else 2) + x.shape[1] * W_out.shape[1] + 2 * weights
+    return pl.CostEstimate(flops=tile.flops(with_dx, x, W_out), transcendentals=0, bytes_accessed=4 * moved)
 
 
 def _some(rows: int, examples: int) -> pl.BlockSpec:

@@ -14,7 +14,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 Products = Float[Array, "_ _"]
-Shape = tuple[int, ...]
 
 
 class Activation(NamedTuple):
@@ -97,8 +96,9 @@ def _product(left: Products, right: Products, over_left: int, over_right: int) -
     return jax.lax.dot_general(left, right, (((over_left,), (over_right,)), ((), ())))
 
 
-def flops(with_dx: bool | None, x: Shape, W_out: Shape) -> int:
-    """Of one lane's matmuls, padding not counted; with_dx: of a backward pass, with or without it; None: forward."""
-    (i, n), (m, o) = x, W_out
+def flops(with_dx: bool | None, x: Float[Array, "i n"], W_out: Float[Array, "m o"]) -> int:
+    """Of one lane's matmuls, without padding: what a kernel says of itself in a compiled program. with_dx: of a backward
+    pass; None: forward."""
+    (i, n), (m, o) = x.shape, W_out.shape
     products = i + o if with_dx is None else (3 * i if with_dx else 2 * i) + 2 * o
     return 2 * m * n * products

@@ -1,9 +1,9 @@
 """The kernels for GPUs (Pallas, compiled by Triton).
 
 All programs of a kernel run at once, so none waits for another's sums, and nothing is added with atomics: bits are
-those of the program. Forward, a program has some examples and goes through the neurons. Backward, it has some neurons
-and goes through the examples, with the gradients of its weights in registers; what its neurons add to dx is a part of
-its own, and the parts are added afterwards. Tiles have powers of 2 as sides, and what lies outside is read as 0.
+those of the program. A program has some examples and goes through the neurons, some at a time. Backward, the gradients
+of their weights stay in registers and are written for each part of the examples, to be added afterwards; dx is added to
+where it lies, which no other program touches. Tiles have powers of 2 as sides, and what lies outside is read as 0.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from jaxtyping import Array, Float
 from grokjax.models.fused import tile
 
 SMALLEST = 16  # side of a matmul's tile
-TILE = 128 * 128  # numbers of the weights of one side that a program holds, for all threads
-EXAMPLES = 32  # of a tile
+WEIGHTS = 128 * 32  # numbers of one side's weights in a tile
+PART = 512  # examples of a program backward
 
 
 class Span(NamedTuple):
@@ -76,6 +76,7 @@ def forward(
         compiler_params=gpu.CompilerParams(num_warps=sizes.warps, num_stages=1),
         interpret=interpret,
         name="neurons_forward",
+        metadata=_work(None, x, W_out, n * o),
     )(x, W_in, b_in, W_out)
 
 
@@ -90,49 +91,63 @@ def backward(
     interpret: bool = False,
 ) -> tile.Gradients:
     (i, n), (m, o) = x.shape, W_out.shape
-    sizes = sizes_for(i, m, o)
-    slices = pl.cdiv(m, sizes.m)
+    sizes, parts = sizes_for(i, m, o), pl.cdiv(n, PART)
+    inputs, outputs = Span(0, sizes.i, i), Span(0, sizes.o, o)
 
     def kernel(x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, dy_ref: Any, *results: Any) -> None:
-        dW_in_ref, db_in_ref, dW_out_ref, *dx_ref = results
+        *sums_ref, dx_ref = results if with_dx else (*results, None)
         part = pl.program_id(0)
-        inputs, outputs, neurons = Span(0, sizes.i, i), Span(0, sizes.o, o), Span(part * sizes.m, sizes.m, m)
-        weights = _weights(W_in_ref, b_in_ref, W_out_ref, inputs, neurons, outputs)
+        tiles = pl.cdiv(jnp.minimum(PART, n - part * PART), sizes.n)
 
-        def add(at: Array, sums: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
-            examples = Span(at * sizes.n, sizes.n, n)
-            x, dy = _read(x_ref, inputs, examples), _read(dy_ref, outputs, examples)
-            found = tile.gradients(activation, x, *weights, dy, with_dx)
-            for ref in dx_ref:
-                _write(ref, found.x, inputs, examples)
-            return sums[0] + found.W_in, sums[1] + found.b_in, sums[2] + found.W_out
+        def through(at: Array, _: None) -> None:
+            neurons = Span(at * sizes.m, sizes.m, m)
+            weights = _weights(W_in_ref, b_in_ref, W_out_ref, inputs, neurons, outputs)
 
-        blank = [jnp.zeros(shape, jnp.float32) for shape in ((sizes.i, sizes.m), (sizes.m, 1), (sizes.m, sizes.o))]
-        dW_in, db_in, dW_out = jax.lax.fori_loop(0, pl.cdiv(n, sizes.n), add, tuple(blank))
-        _write(dW_in_ref, dW_in, inputs, neurons)
-        _write(db_in_ref, db_in, neurons, ONE)
-        _write(dW_out_ref, dW_out, neurons, outputs)
+            def add(tile_at: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+                examples = Span(part * PART + tile_at * sizes.n, sizes.n, n)
+                x, dy = _read(x_ref, inputs, examples), _read(dy_ref, outputs, examples)
+                found = tile.gradients(activation, x, *weights, dy, with_dx)
+                if dx_ref is not None:
+                    _write(dx_ref, _read(dx_ref, inputs, examples, at > 0) + found.x, inputs, examples)
+                return tuple(map(jnp.add, sums, (found.W_in, found.b_in, found.W_out)))
 
-    whole, of_part = pl.BlockSpec(), pl.BlockSpec((None, i, n), lambda part: (part, 0, 0))
-    shapes = [W_in.shape, b_in.shape, W_out.shape, *([(slices, i, n)] if with_dx else [])]
+            shapes = (sizes.i, sizes.m), (sizes.m, 1), (sizes.m, sizes.o)
+            blank = tuple(jnp.zeros(shape, jnp.float32) for shape in shapes)
+            sums = jax.lax.fori_loop(0, tiles, add, blank)
+            for ref, value, of in zip(sums_ref, sums, ((inputs, neurons), (neurons, ONE), (neurons, outputs)), strict=True):
+                _write(ref, value, *of)
+            if with_dx and not interpret:
+                gpu.debug_barrier()  # the next neurons add to what these have written, other threads of the program too
+
+        jax.lax.fori_loop(0, pl.cdiv(m, sizes.m), through, None)
+
+    of_part = [pl.BlockSpec((None, *shape), lambda part: (part, 0, 0)) for shape in (W_in.shape, b_in.shape, W_out.shape)]
+    shapes = [(parts, *W_in.shape), (parts, *b_in.shape), (parts, *W_out.shape), *([x.shape] if with_dx else [])]
     dW_in, db_in, dW_out, *dx = pl.pallas_call(
         kernel,
         out_shape=[jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes],
-        grid=(slices,),
-        out_specs=[whole, whole, whole, *([of_part] if with_dx else [])],
+        grid=(parts,),
+        out_specs=[*of_part, *([pl.BlockSpec()] if with_dx else [])],
         compiler_params=gpu.CompilerParams(num_warps=sizes.warps, num_stages=1),
         interpret=interpret,
         name="neurons_backward",
+        metadata=_work(with_dx, x, W_out, parts * W_in.size),
     )(x, W_in, b_in, W_out, dy)
-    return tile.Gradients(dx[0].sum(0) if dx else None, dW_in, db_in, dW_out)
+    return tile.Gradients(dx[0] if dx else None, *(of_parts.sum(0) for of_parts in (dW_in, db_in, dW_out)))
 
 
 def sizes_for(i: int, m: int, o: int) -> Sizes:
-    """Of the tiles of a layer of m neurons that reads i numbers and writes o."""
+    """Of the tiles of a layer of m neurons that reads i numbers and writes o: as large as registers hold. Products of
+    float32 have both factors there, for the whole sum."""
     i, o = (max(SMALLEST, pl.next_power_of_2(side)) for side in (i, o))
-    most = max(SMALLEST, TILE // max(i, o))
-    m = min(max(SMALLEST, pl.next_power_of_2(m)), most, 128)
-    return Sizes(i, m, o, EXAMPLES, warps=16 if m * max(i, o) > TILE // 4 else 8)
+    widest = max(i, o)
+    m = min(max(SMALLEST, pl.next_power_of_2(m)), max(SMALLEST, WEIGHTS // widest), 64)
+    return Sizes(i, m, o, n=32 if widest <= 256 else 16, warps=4 if widest <= 64 else 8)
+
+
+def _work(with_dx: bool | None, x: Array, W_out: Array, numbers: int) -> dict[str, str]:
+    """FLOPs of one lane, and the numbers of its first result, from which a compiled program's lanes are told."""
+    return {"flops": str(tile.flops(with_dx, x, W_out)), "numbers": str(numbers)}
 
 
 ONE = Span(0, 1, 1)
@@ -142,8 +157,12 @@ def _weights(W_in: Any, b_in: Any, W_out: Any, inputs: Span, neurons: Span, outp
     return _read(W_in, inputs, neurons), _read(b_in, neurons, ONE), _read(W_out, neurons, outputs)
 
 
-def _read(ref: Any, rows: Span, columns: Span) -> Array:
-    return gpu.load(_at(ref, rows, columns), mask=_there(rows, columns), other=0.0)
+def _read(ref: Any, rows: Span, columns: Span, any_of_it: Array | None = None) -> Array:
+    """any_of_it: whether there is anything; None: there is."""
+    mask = _there(rows, columns)
+    if any_of_it is not None:
+        mask = jnp.broadcast_to(any_of_it, (rows.size, columns.size)) if mask is None else mask & any_of_it
+    return gpu.load(_at(ref, rows, columns), mask=mask, other=None if mask is None else 0.0)
 
 
 def _write(ref: Any, value: Array, rows: Span, columns: Span) -> None:
