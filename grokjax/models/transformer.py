@@ -57,9 +57,7 @@ def forward(
     return linear(params["W_U"], _hidden_and_features(params, tokens, model, task, drop)[1])
 
 
-def fused_forward(
-    params: Params, tokens: Tokens, model: spec.Transformer, task: Task
-) -> Float[Array, "d_vocab_out m"]:
+def fused_forward(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_vocab_out m"]:
     """As `forward`, where the model has kernels (`model.not_fused`)."""
     return linear(params["W_U"], three_tokens.fused_features(params, tokens, model))
 

@@ -178,7 +178,8 @@ def _on_all(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> 
 
 
 def _on_block(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
-    loss, logits = loss_and_logits(spec, params, examples, hyper["model"]["logit_scale"])
+    scale = hyper["model"]["logit_scale"]
+    loss, logits = loss_and_logits(spec, params, examples, scale, network=trained_forward)
     return {"loss": loss} | scores(spec.task, logits, examples)
 
 

@@ -1,7 +1,8 @@
 """What a kernel computes of one tile: some neurons, some examples. Everything else of it is about memory.
 
-A tile is x [i, n], W_in [i, m], b_in [m, 1], W_out [m, o] and dy [o, n], float32, and stays on the chip. A row or column
-that is not there is 0 in all of them and adds nothing. Products are as precise as `jax.default_matmul_precision` asks.
+A tile is x [i, n], W_in [i, m], b_in [m, 1], W_out [m, o] and dy [o, n], float32, and stays on the chip. A row or
+column that is not there is 0 in all of them and adds nothing. Products are as precise as the
+`jax.default_matmul_precision` that the kernel is traced under.
 """
 
 from __future__ import annotations
@@ -97,8 +98,10 @@ def _product(left: Products, right: Products, over_left: int, over_right: int) -
 
 
 def flops(with_dx: bool | None, x: Float[Array, "i n"], W_out: Float[Array, "m o"]) -> int:
-    """Of one lane's matmuls, without padding: what a kernel says of itself in a compiled program. with_dx: of a backward
-    pass; None: forward."""
+    """Of one lane's matmuls, without padding: what a kernel says of itself in a compiled program.
+
+    with_dx: of a backward pass; None: forward.
+    """
     (i, n), (m, o) = x.shape, W_out.shape
     products = i + o if with_dx is None else (3 * i if with_dx else 2 * i) + 2 * o
     return 2 * m * n * products
