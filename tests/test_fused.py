@@ -174,9 +174,7 @@ def sweep_of(kernel: str) -> Any:
 def test_a_cpu_refuses_the_kernels_before_anything_is_planned():
     here = Device("cpu", "x86_64 core", 2, 2**33, "jax")
     assert make_plan(sweep_of("xla"), here).buckets
-    with pytest.raises(
-        SweepError, match=r"engine\.kernel: fused is for GPUs and TPUs, and here is 2 x x86_64 .*xla"
-    ):
+    with pytest.raises(SweepError, match=r"engine\.kernel: fused is for GPUs and TPUs, and here is 2 x x86_64 .*xla"):
         make_plan(sweep_of("fused"), here)
     assert make_plan(sweep_of("fused"), TARGETS["h100"].device("x")).buckets[0].spec.engine.kernel == "fused"
 

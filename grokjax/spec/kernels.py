@@ -35,6 +35,9 @@ def kernel_problems(spec: RunSpec) -> Iterator[Problem]:
         yield Problem(key, what, ("model.activation",))
     if spec.numerics.params != "float32":
         yield Problem(key, f"fused: its kernels are float32, not {spec.numerics.params}; use xla", ("numerics.params",))
+    elif spec.loss.dtype(spec.numerics.params) == "float64":
+        what = "fused: its kernels are of 32 bits throughout, and the loss is float64; use xla"
+        yield Problem(key, what, ("loss.precision",))
     if spec.numerics.matmul != "highest":
         what = f"fused: its kernels multiply as numerics.matmul highest does, not {spec.numerics.matmul}; use xla"
         yield Problem(key, what, ("numerics.matmul",))

@@ -71,7 +71,7 @@ class Model(Family):
         return None
 
     def not_fused(self, task: Task) -> str | None:
-        """Why no kernels are there that keep its hidden layers off the memory (engine.kernel: fused); None: they are."""
+        """Why no kernels keep its hidden layers off the memory (engine.kernel: fused); None: they do."""
         return f"model {self.name} has no such kernels, an mlp and a transformer do"
 
     def useful_flops(self, task: Task) -> float:

@@ -45,7 +45,6 @@ FORMS = {
 }
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
 def neurons(
     activation: str,
     with_dx: bool,
@@ -55,6 +54,11 @@ def neurons(
     W_out: Float[Array, "m o"],
 ) -> Float[Array, "o n"]:
     """W_out' act(W_in' x + b_in). with_dx: whether a gradient with respect to x is asked for; if not, it is 0."""
+    return _neurons(activation, with_dx, x, W_in, b_in, W_out)  # pyright: ignore[reportReturnType]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _neurons(activation: str, with_dx: bool, x: Array, W_in: Array, b_in: Array | None, W_out: Array) -> Array:
     forms = {platform: partial(form.forward, activation) for platform, form in FORMS.items()}
     return jax.lax.platform_dependent(x, W_in, _column(b_in, W_in), W_out, **forms)
 
@@ -80,4 +84,4 @@ def _column(b_in: Float[Array, " m"] | None, W_in: Float[Array, "i m"]) -> Float
     return jnp.zeros((W_in.shape[1], 1), W_in.dtype) if b_in is None else b_in[:, None]
 
 
-neurons.defvjp(_forward, _backward)
+_neurons.defvjp(_forward, _backward)

@@ -63,7 +63,7 @@ def _normal_density(x: Array) -> Array:
 
 
 ACTIVATIONS = {
-    "relu": Activation(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, 1.0, 0.0)),
+    "relu": Activation(lambda x: jnp.maximum(x, 0), lambda x: jnp.where(x > 0, jnp.ones_like(x), 0)),
     "gelu": Activation(lambda x: x * _normal_below(x), lambda x: _normal_below(x) + x * _normal_density(x)),
     "tanh": Activation(jnp.tanh, lambda x: 1 - jnp.square(jnp.tanh(x))),
     "square": Activation(jnp.square, lambda x: 2 * x),

@@ -87,7 +87,7 @@ def forward(
     W_out: Float[Array, "m o"],
     interpret: bool = False,
 ) -> Float[Array, "o n"]:
-    layer = Layer(activation, *W_in.shape, W_out.shape[1], x.shape[1])
+    layer = _layer(activation, x, W_out)
     return pl.pallas_call(
         partial(_forward_kernel, layer),
         out_shape=jax.ShapeDtypeStruct((layer.o, layer.n), x.dtype),
@@ -109,7 +109,7 @@ def backward(
     dy: Float[Array, "o n"],
     interpret: bool = False,
 ) -> tile.Gradients:
-    layer, parts = Layer(activation, *W_in.shape, W_out.shape[1], x.shape[1]), pl.cdiv(x.shape[1], PART)
+    layer, parts = _layer(activation, x, W_out), pl.cdiv(x.shape[1], PART)
     weights = W_in.shape, b_in.shape, W_out.shape
     of_part = [pl.BlockSpec((None, *shape), lambda part: (part, 0, 0)) for shape in weights]
     shapes = [*((parts, *shape) for shape in weights), *([x.shape] if with_dx else [])]
@@ -124,6 +124,11 @@ def backward(
         metadata=_work(tile.flops(with_dx, x, W_out), parts * W_in.size),
     )(x, W_in, b_in, W_out, dy)
     return tile.Gradients(dx[0] if dx else None, dW_in.sum(0), db_in.sum(0), dW_out.sum(0))
+
+
+def _layer(activation: str, x: Float[Array, "i n"], W_out: Float[Array, "m o"]) -> Layer:
+    (i, n), (m, o) = x.shape, W_out.shape
+    return Layer(activation, i, m, o, n)
 
 
 def _work(flops: int, numbers: int) -> dict[str, str]:
@@ -160,8 +165,9 @@ def _backward_kernel(
             examples = layer.examples(first, tile_at)
             x, dy = _read(x_ref, layer.inputs, examples), _read(dy_ref, layer.outputs, examples)
             found = tile.gradients(layer.activation, x, *weights, dy, with_dx=bool(dx_refs))
-            for ref in dx_refs:
-                _write(ref, _read(ref, layer.inputs, examples, at > 0) + found.x, layer.inputs, examples)
+            if found.x is not None:
+                (dx_ref,) = dx_refs
+                _write(dx_ref, _read(dx_ref, layer.inputs, examples, at > 0) + found.x, layer.inputs, examples)
             return tuple(map(jnp.add, sums, (found.W_in, found.b_in, found.W_out)))
 
         places = (layer.inputs, neurons), (neurons, ONE), (neurons, layer.outputs)
