@@ -9,7 +9,7 @@ from dataclasses import asdict
 from grokjax.cli.elsewhere import first_chunks, prepare
 
 
-def main(sweep: str, name: str, lanes: str) -> None:
+def main(sweep: str, name: str, lanes: str, kernel: str) -> None:
     prepare()
     from grokjax.aot.build import compile_for
     from grokjax.aot.targets import TARGETS, compile_device
@@ -17,7 +17,8 @@ def main(sweep: str, name: str, lanes: str) -> None:
     from grokjax.plan.plan import make_plan
 
     target = TARGETS[name]
-    chunk = first_chunks(make_plan(load(sweep, {"engine.lanes": int(lanes)}), target.device("not here")))[0]
+    given = {"engine.lanes": int(lanes), "engine.kernel": kernel}
+    chunk = first_chunks(make_plan(load(sweep, given), target.device("not here")))[0]
     compiled = compile_for(target, compile_device(target), chunk)
     found = {key: getattr(compiled, key) for key in ("trace", "compile", "lanes", "callbacks", "scatters", "loops")}
     found |= {

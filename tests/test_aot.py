@@ -102,6 +102,28 @@ def test_a_step_s_kernels_bytes_and_matmuls_are_counted_each_at_its_rate():
     assert cost_of(computations, "body", {}).kernels == pytest.approx(11)
 
 
+OF_GPU = """\
+%body (x: f32[4,3,8], W: f32[4,3,5]) -> f32[4,2,8] {
+  %x = f32[4,3,8]{2,1,0} parameter(0)
+  %W = f32[4,3,5]{2,1,0} parameter(1)
+  ROOT %k = f32[4,2,8]{2,1,0} custom-call(%x, %W), custom_call_target="__gpu$xla.gpu.triton", backend_config={grid_x = 4 : i32, ir = "ML\\EFR(\\00{", serialized_metadata = "{\\22flops\\22: \\22160\\22, \\22numbers\\22: \\2216\\22}"}
+}
+"""  # noqa: E501
+OF_TPU = """\
+%body (x: f32[4,3,8], W: f32[4,3,5]) -> (f32[4,2,8], f32[4,5,1]) {
+  %x = f32[4,3,8]{2,1,0:T(8,128)S(1)} parameter(0)
+  %W = f32[4,3,5]{2,1,0:T(8,128)} parameter(1)
+  ROOT %k = (f32[4,2,8]{2,1,0:T(8,128)}, f32[4,5,1]{2,1,0:T(8,128)}) custom-call(%x, %W), custom_call_target="tpu_custom_call", backend_config={"custom_call_config":{"body":"TUzv","cost_estimate":{"flops":"640","transcendentals":"0"}}}
+}
+"""  # noqa: E501
+
+
+def test_kernels_that_are_not_xla_s_say_their_flops():
+    x, W, y, of_neurons = (4 * 4 * numbers for numbers in (3 * 8, 3 * 5, 2 * 8, 5))
+    assert cost_of(parse(OF_GPU), "body", {}) == Cost(1, x + W + y, 4 * 160)  # four lanes of what one takes
+    assert cost_of(parse(OF_TPU), "body", {}) == Cost(1, W + y + of_neurons, 640)
+
+
 def test_what_a_step_should_not_do_is_found():
     (bucket, *_) = make_plan(load(ROOT / "sweeps" / "quickstart.yaml"), TARGETS["h100"].device("x")).buckets
     cost, callbacks, scatters, loops = read_step(TEXT, bucket)
@@ -135,8 +157,8 @@ needs_tpu = pytest.mark.skipif(
 )
 
 
-def compiled(sweep: str, target: str, lanes: int) -> dict[str, Any]:
-    line = [sys.executable, str(ROOT / "tests" / "compiled_elsewhere.py"), sweep, target, str(lanes)]
+def compiled(sweep: str, target: str, lanes: int, kernel: str) -> dict[str, Any]:
+    line = [sys.executable, str(ROOT / "tests" / "compiled_elsewhere.py"), sweep, target, str(lanes), kernel]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
     said = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stderr[-3000:]
@@ -145,18 +167,20 @@ def compiled(sweep: str, target: str, lanes: int) -> dict[str, Any]:
 
 # kernels, MB and GFLOP a run-step that were read when the test was written: what grows must be looked at
 @pytest.mark.parametrize(
-    ("sweep", "target", "lanes", "kernels", "megabytes", "gigaflops"),
+    ("sweep", "target", "kernel", "lanes", "kernels", "megabytes", "gigaflops"),
     [
-        pytest.param("sweeps/nanda.yaml", "h100", 64, 164, 219.0, 4.3, marks=needs_cuda),
-        pytest.param("sweeps/nanda.yaml", "a100", 64, 163, 212.0, 4.3, marks=needs_cuda),
-        pytest.param("sweeps/quickstart.yaml", "v5e", 64, 199, 0.64, 0.056, marks=needs_tpu),
-        pytest.param("sweeps/quickstart.yaml", "v6e", 64, 190, 0.82, 0.056, marks=needs_tpu),
+        pytest.param("sweeps/nanda.yaml", "h100", "xla", 64, 164, 219.0, 4.3, marks=needs_cuda),
+        pytest.param("sweeps/nanda.yaml", "h100", "fused", 64, 154, 151.0, 4.8, marks=needs_cuda),
+        pytest.param("sweeps/nanda.yaml", "a100", "xla", 64, 163, 212.0, 4.3, marks=needs_cuda),
+        pytest.param("sweeps/quickstart.yaml", "v5e", "xla", 64, 199, 0.64, 0.056, marks=needs_tpu),
+        pytest.param("sweeps/quickstart.yaml", "v5e", "fused", 64, 214, 0.95, 0.063, marks=needs_tpu),
+        pytest.param("sweeps/quickstart.yaml", "v6e", "xla", 64, 190, 0.82, 0.056, marks=needs_tpu),
     ],
 )
 def test_a_program_for_an_accelerator_is_as_lean_as_it_was(
-    sweep: str, target: str, lanes: int, kernels: int, megabytes: float, gigaflops: float
+    sweep: str, target: str, kernel: str, lanes: int, kernels: int, megabytes: float, gigaflops: float
 ):
-    found = compiled(sweep, target, lanes)
+    found = compiled(sweep, target, lanes, kernel)
     assert (found["callbacks"], found["scatters"], found["loops"]) == (0, 0, 0)
     assert found["memory"]["donated"] >= found["lanes"]
     assert found["memory"]["total"] <= found["planned"]

@@ -92,6 +92,7 @@ def test_a_change_that_decides_the_trajectory_changes_the_id(base, key, value):
         ("", "events.generalization", 0.5),
         ("", "events.hold", 5),
         ("", "engine.lanes", 3),
+        ("", "engine.kernel", "fused"),
         ("", "task.split.seed", 0),  # it follows the seed
         ("", "init.scheme", "paper"),
         ("", "model.d_head", 32),
@@ -206,7 +207,7 @@ STATIC = {
     "task.op": "subtract", "task.p": 97, "task.train_fraction": 0.4, "model.layers": 2, "model.d_model": 64,
     "model.d_mlp": 64, "model.heads": 2, "model.activation": "gelu", "model.layernorm": "pre", "loss.name": "mse",
     "loss.precision": "float32", "optimizer.name": "adam", "constraint.name": "fixed_norm", "train.batch": 64,
-    "numerics.params": "float64", "numerics.matmul": "default",
+    "numerics.params": "float64", "numerics.matmul": "default", "engine.kernel": "fused",
 }  # fmt: skip
 
 

@@ -26,6 +26,7 @@ INSTRUCTION = re.compile(r"\s+(?:ROOT )?%?([\w.\-]+) = (.+)")
 SHAPE = re.compile(r"(\w+)\[([\d,]*)\](\{[^}]*\})?")
 OPERAND = re.compile(r"%([\w.\-]+)")
 CALLED = re.compile(r"(?:calls|to_apply|called_computation)=%?([\w.\-]+)")
+SAID = re.compile(r"\\22flops\\22: \\22(\d+)\\22, \\22numbers\\22: \\22(\d+)\\22")  # JSON, with its quotes in hex
 NEAR = re.compile(r"S\([1-9]\)")  # of a layout: on the chip
 
 
@@ -201,10 +202,21 @@ def _matmuls(computations: Mapping[str, Computation], computation: Computation, 
         yield _dot_flops(computation, line)
     elif line.opcode == "convolution":  # what a TPU's matmuls are
         yield _convolution_flops(computation, line)
+    elif line.opcode == "custom-call":
+        yield _said_flops(line)
     elif line.called and line.called in computations:
         inner = computations[line.called]
         for each in inner.values():
             yield from _matmuls(computations, inner, each)
+
+
+def _said_flops(line: Instruction) -> float:
+    """What a kernel of Pallas's says of itself: for a TPU of all lanes; for a GPU of one, beside the numbers of its
+    first result."""
+    if of_all := re.search(r'"cost_estimate":\{"flops":"(\d+)"', line.rest):
+        return float(of_all[1])
+    of_one, first = SAID.search(line.rest), SHAPE.search(line.shape)
+    return float(of_one[1]) * _count(first[2]) / float(of_one[2]) if of_one and first else 0.0
 
 
 def _dot_flops(computation: Computation, line: Instruction) -> float:

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Num
 from grokjax.models.activations import activate
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
+from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop, Record, whole
 from grokjax.spec import models as spec
@@ -51,6 +52,22 @@ def forward(
     """Logits before `logit_scale`. Reads the operands; an `=` token is the transformer's. drop: of each hidden layer,
     after the activation."""
     return _layers(params, inputs, model, task, drop)[2]
+
+
+def fused_forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "outputs n"]:
+    """As `forward`, by kernels that do not write the hidden layers of `model.fused` to memory."""
+    x, layer = _joined(params, inputs, model, task), 0
+    while layer <= len(model.widths):
+        x = activate(model, x) if layer else x
+        if layer in model.fused:
+            with_dx = layer > 0 or model.has_embedding
+            W_in, b_in, W_out = params[f"W.{layer}"], params.get(f"b.{layer}"), params[f"W.{layer + 1}"]
+            x, layer = neurons(model.activation, with_dx, x, W_in, b_in, W_out), layer + 1
+        else:
+            x = linear(params[f"W.{layer}"], x)
+        x = _with_bias(params, x, model, layer)
+        layer += 1
+    return x
 
 
 def hidden_and_logits(
@@ -96,10 +113,12 @@ def _layers(
             before.append(x)
             x = drop(activate(model, x), layer - 1)
             after.append(x)
-        x = linear(params[f"W.{layer}"], x)
-        if model.has_bias(layer):
-            x = x + params[f"b.{layer}"][:, None]
+        x = _with_bias(params, linear(params[f"W.{layer}"], x), model, layer)
     return before, after, x
+
+
+def _with_bias(params: Params, x: Float[Array, "width n"], model: spec.MLP, layer: int) -> Float[Array, "width n"]:
+    return x + params[f"b.{layer}"][:, None] if model.has_bias(layer) else x
 
 
 def _joined(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "width n"]:

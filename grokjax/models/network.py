@@ -41,6 +41,7 @@ class Network(NamedTuple):
     neuron_weights: Callable[..., Any] | None = None
     recorded_forward: Callable[..., Any] | None = None
     to_transformer_lens: Callable[..., Any] | None = None
+    fused_forward: Callable[..., Any] | None = None
 
 
 def _declared(module: Callable[[Any, Task, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
@@ -78,6 +79,7 @@ NETWORKS: dict[str, Network] = {
         transformer.neuron_weights,
         transformer.recorded_forward,
         to_transformer_lens,
+        transformer.fused_forward,
     ),
     "mlp": Network(
         _declared(mlp.MLP),
@@ -89,6 +91,7 @@ NETWORKS: dict[str, Network] = {
         mlp.output_map,
         mlp.neuron_weights,
         mlp.recorded_forward,
+        fused_forward=mlp.fused_forward,
     ),
 }
 
@@ -119,6 +122,13 @@ def forward(spec: RunSpec, params: Params, inputs: Inputs, drop: Drop | None = N
     """Logits at the answers, before `logit_scale`. drop: what is dropped in training, of models that say `drops`."""
     given = {} if drop is None else {"drop": drop}
     return network(spec).forward(params, inputs, spec.model, spec.task, **given)
+
+
+def trained_forward(spec: RunSpec, params: Params, inputs: Inputs, drop: Drop | None = None) -> Float[Array, "v m"]:
+    """As `forward`, by the kernel that training is asked to use (engine.kernel); it can be differentiated once."""
+    if spec.engine.kernel == "xla":
+        return forward(spec, params, inputs, drop)
+    return _part(spec, "fused_forward")(params, inputs, spec.model, spec.task)
 
 
 def hidden_and_logits(

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import activate
+from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
@@ -36,6 +37,16 @@ def hidden_and_features(
     if model.bias:
         written = written + params["b_out.0"]
     return hidden.T, keep(written + x).T
+
+
+def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "d_model n"]:
+    """As `three_tokens.fused_features`."""
+    x = _after_attention(params, tokens, model)
+    W_in, b_in, W_out = params["W_in.0"], params.get("b_in.0"), params["W_out.0"]
+    written = neurons(model.activation, True, x.T, W_in, b_in, W_out).T
+    if model.bias:
+        written = written + params["b_out.0"]
+    return keep(written + x).T
 
 
 def preactivations(
@@ -94,7 +105,7 @@ def _attend(
 
 
 @jax.custom_vjp
-def _look_up(table: Float[Array, places *f], rows: Int[Array, "3 n"]) -> Float[Array, "3 n *f"]:
+def _look_up(table: Float[Array, places * f], rows: Int[Array, "3 n"]) -> Float[Array, "3 n *f"]:
     """What stands at three places of each example, of which the third is the last place in all."""
     return table[rows]
 

@@ -57,6 +57,11 @@ def forward(
     return linear(params["W_U"], _hidden_and_features(params, tokens, model, task, drop)[1])
 
 
+def fused_forward(params: Params, tokens: Tokens, model: spec.Transformer, task: Task) -> Float[Array, "d_vocab_out m"]:
+    """As `forward`, where the model has kernels (`model.not_fused`)."""
+    return linear(params["W_U"], three_tokens.fused_features(params, tokens, model))
+
+
 def hidden_and_logits(
     params: Params, tokens: Tokens, model: spec.Transformer, task: Task
 ) -> tuple[Float[Array, "d_mlp m"] | None, Float[Array, "d_vocab_out m"]]:

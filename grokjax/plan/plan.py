@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from grokjax.plan import cost
+from grokjax.plan.refusal import refuse_what_cannot_be
 from grokjax.plan.snapshots import snapshot_steps
 from grokjax.plan.tuning import Tuned
 from grokjax.spec.identity import ProgramKeys, program_key, tuning_key
@@ -117,8 +118,10 @@ def make_plan(
 
     tuning: cost key -> what `grokjax bench --tune` measured on such a device; without, the built-in model decides.
     most_lanes: program key -> lanes, where the memory was found not to hold more. continues: as in the plan. workers:
-    that chunks are cut for, if they are trained by several; which lane a run has is no part of its bits.
+    that chunks are cut for, if they are trained by several; which lane a run has is no part of its bits. Raises
+    SweepError where the device cannot train a run.
     """
+    refuse_what_cannot_be(sweep, device)
     grouped = _groups(sweep.runs)
     used = {
         key: (tuning or {})[key] for runs in grouped.values() if (key := tuning_key(runs[0].spec)) in (tuning or {})

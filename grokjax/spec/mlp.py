@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from grokjax.spec.fields import Activation, Count, NonNegative
+from grokjax.spec.kernels import too_wide
 from grokjax.spec.model import Model
 from grokjax.spec.roles import Later, Null, Role
 from grokjax.spec.section import Problem
@@ -82,6 +83,16 @@ class MLP(Model):
 
     def has_bias(self, layer: int) -> bool:
         return self.bias is True or (self.bias == "last" and layer == len(self.widths))
+
+    @property
+    def fused(self) -> range:
+        """The hidden layers that kernels keep off the memory (engine.kernel: fused), each with the matrices on both
+        sides of it: from the last one back, every other."""
+        return range((len(self.widths) - 1) % 2, len(self.widths), 2)
+
+    def not_fused(self, task: Task) -> str | None:
+        sizes = [self._inputs(task), *self.widths, task.outputs]
+        return next((what for layer in self.fused if (what := too_wide(*sizes[layer : layer + 3]))), None)
 
     def idle(self) -> set[str]:
         of_tables = set() if self.has_embedding else {"d_model", "tables", "combine"}

@@ -70,6 +70,10 @@ class Model(Family):
         """k where all parameters times c > 0 make logits times c^k; None where there is no such number."""
         return None
 
+    def not_fused(self, task: Task) -> str | None:
+        """Why no kernels keep its hidden layers off the memory (engine.kernel: fused); None: they do."""
+        return f"model {self.name} has no such kernels, an mlp and a transformer do"
+
     def useful_flops(self, task: Task) -> float:
         """FLOPs of a forward pass of one example that the loss needs."""
         return 2.0 * max(1, task.n_ctx) * sum(math.prod(shape) for shape in self.shapes(task).values())

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field
 
 from grokjax.spec.fields import Activation, Count, Int, Natural, NonNegative, ZeroToOne
+from grokjax.spec.kernels import too_wide
 from grokjax.spec.model import Model
 from grokjax.spec.roles import Later, Null, Role
 from grokjax.spec.section import Problem
@@ -97,6 +98,13 @@ class Transformer(Model):
     def norms_inputs(self) -> bool:
         """Whether attention, MLP and unembedding read the stream through a layer norm."""
         return self.layernorm in ("pre", "stream")
+
+    def not_fused(self, task: Task) -> str | None:
+        if self.layers != 1:
+            return f"its kernels are for a transformer of one layer, not {self.layers}"
+        if not self.is_three_tokens(task):
+            return "its kernels are for three tokens of which the last, the same in all, is read, with a causal mask"
+        return too_wide(self.d_model, self.d_mlp, self.d_model) if self.d_mlp else "attention only has no hidden layer"
 
     def idle(self) -> set[str]:
         of_neurons = set() if self.d_mlp else {"activation", "bias"}

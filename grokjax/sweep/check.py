@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Protocol
 
+from grokjax.spec.kernels import kernel_problems
 from grokjax.spec.models import MODELS
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.run import FromRun, RunSpec
@@ -56,6 +57,7 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         _check_noise(spec, report)
         for family in (spec.loss, spec.optimizer, spec.constraint):
             _tell(family.problems(spec), report)
+        _tell(kernel_problems(spec), report)
 
 
 def _tell(problems: Iterable[Problem], report: Report) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from grokjax.models.forms import is_for_gpu
-from grokjax.models.network import forward
+from grokjax.models.network import forward, trained_forward
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop
 from grokjax.plan.cost import evaluates_train_set, evaluation_block
@@ -62,9 +62,14 @@ def precision(spec: RunSpec, matmul: str | None = None) -> Iterator[None]:
 
 
 def loss_and_logits(
-    spec: RunSpec, params: Params, examples: Examples, logit_scale: Float[Array, ""], drop: Drop | None = None
+    spec: RunSpec,
+    params: Params,
+    examples: Examples,
+    logit_scale: Float[Array, ""],
+    drop: Drop | None = None,
+    network: Callable[..., Float[Array, "v n"]] = forward,
 ) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
-    logits = forward(spec, params, examples.inputs, drop) * logit_scale
+    logits = network(spec, params, examples.inputs, drop) * logit_scale
     return mean_loss(spec.loss, logits, wanted(spec.task, examples), examples.weights), logits
 
 
@@ -76,16 +81,16 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     logit_scale = hyper["model"]["logit_scale"]
     trained, frozen = parted(spec, state.params)
 
-    def objective(trained: Params) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
+    def objective(trained: Params, network: Any) -> tuple[Float[Array, ""], Float[Array, "v n"]]:
         noisy = with_weight_noise(spec, trained, hyper, at) | frozen
-        return loss_and_logits(spec, noisy, batch, logit_scale, dropping(spec, hyper, at))
+        return loss_and_logits(spec, noisy, batch, logit_scale, dropping(spec, hyper, at), network)
 
-    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(trained)
+    (loss, logits), grads = jax.value_and_grad(objective, has_aux=True)(trained, trained_forward)
     updates, opt_state = optimizer(spec.optimizer, hyper, at).update(
         grads,
         state.opt_state,
         trained,
-        obj_fn=lambda trained: objective(trained)[0],
+        obj_fn=lambda trained: objective(trained, forward)[0],  # which an optimizer may differentiate twice
     )
     updates = with_update_noise(spec, updates, hyper, at)  # pyright: ignore[reportArgumentType]
     proposed = apply(trained, updates)  # pyright: ignore[reportArgumentType]
@@ -176,7 +181,8 @@ def _on_all(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> 
 
 
 def _on_block(spec: RunSpec, params: Params, examples: Examples, hyper: Hyper) -> dict[str, Float[Array, ""]]:
-    loss, logits = loss_and_logits(spec, params, examples, hyper["model"]["logit_scale"])
+    scale = hyper["model"]["logit_scale"]
+    loss, logits = loss_and_logits(spec, params, examples, scale, network=trained_forward)
     return {"loss": loss} | scores(spec.task, logits, examples)
 
 
