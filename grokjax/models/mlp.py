@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Num
 from grokjax.models.activations import activate
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
-from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop, Record, whole
 from grokjax.spec import models as spec
@@ -56,17 +55,18 @@ def forward(
 
 def fused_forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "outputs n"]:
     """As `forward`, by kernels that do not write the hidden layers of `model.fused` to memory."""
+    from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
+
     x, layer = _joined(params, inputs, model, task), 0
     while layer <= len(model.widths):
         x = activate(model, x) if layer else x
         if layer in model.fused:
-            with_dx = layer > 0 or model.has_embedding
-            W_in, b_in, W_out = params[f"W.{layer}"], params.get(f"b.{layer}"), params[f"W.{layer + 1}"]
-            x, layer = neurons(model.activation, with_dx, x, W_in, b_in, W_out), layer + 1
+            of_layer = [params.get(f"{kind}.{at}") for at in (layer, layer + 1) for kind in "Wb"]
+            x = neurons(model.activation, x, *of_layer, with_dx=layer > 0 or model.has_embedding)
+            layer += 2
         else:
-            x = linear(params[f"W.{layer}"], x)
-        x = _with_bias(params, x, model, layer)
-        layer += 1
+            x = _with_bias(params, linear(params[f"W.{layer}"], x), model, layer)
+            layer += 1
     return x
 
 

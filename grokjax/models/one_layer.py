@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import activate
-from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
@@ -41,12 +40,11 @@ def hidden_and_features(
 
 def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "d_model n"]:
     """As `three_tokens.fused_features`."""
+    from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
+
     x = _after_attention(params, tokens, model)
-    W_in, b_in, W_out = params["W_in.0"], params.get("b_in.0"), params["W_out.0"]
-    written = neurons(model.activation, True, x.T, W_in, b_in, W_out).T
-    if model.bias:
-        written = written + params["b_out.0"]
-    return keep(written + x).T
+    of_layer = (params.get(f"{name}.0") for name in ("W_in", "b_in", "W_out", "b_out"))
+    return neurons(model.activation, x.T, *of_layer, adds=True)
 
 
 def preactivations(

@@ -21,7 +21,6 @@ from grokjax.models import one_layer
 from grokjax.models.activations import activate
 from grokjax.models.features import linear, one_hot, spread, total
 from grokjax.models.forms import is_for_gpu
-from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
@@ -38,7 +37,7 @@ def hidden_and_features(
     x, hidden = _at_answer(params, tokens, model), None
     if model.d_mlp:
         hidden = _hidden(params, x, model, last)
-        x = _after_neurons(params, x, linear(params[f"W_out.{last}"], hidden), model, last)
+        x = _after_neurons(params, x, hidden, model, last)
     return hidden, _read(params, x, model, "ln_final", "")
 
 
@@ -46,11 +45,15 @@ def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transf
     """What W_U reads, by kernels that do not write the last layer's neurons to memory."""
     if one_layer.computes(model) and is_for_gpu():
         return one_layer.fused_features(params, tokens, model)
-    last = model.layers - 1
+    from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
+
+    last = f".{model.layers - 1}"
     x = _at_answer(params, tokens, model)
-    read, b_in = _read(params, x, model, "ln2", f".{last}"), params.get(f"b_in.{last}")
-    written = neurons(model.activation, True, read, params[f"W_in.{last}"], b_in, params[f"W_out.{last}"])
-    return _read(params, _after_neurons(params, x, written, model, last), model, "ln_final", "")
+    of_layer = (params.get(f"{name}{last}") for name in ("W_in", "b_in", "W_out", "b_out"))
+    adds = not model.norms_inputs  # to what it reads, if that is the stream itself
+    written = neurons(model.activation, _read(params, x, model, "ln2", last), *of_layer, adds=adds)
+    stream = _normed(params, written if adds else x + written, model, "ln2", last)
+    return _read(params, stream, model, "ln_final", "")
 
 
 def preactivations(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "m n"] | None:
@@ -177,15 +180,14 @@ def _after_attention(
     x = _normed(params, x, model, "ln1", f".{layer}")
     if not model.d_mlp or layer == model.layers - 1:
         return x
-    written = linear(params[f"W_out.{layer}"], _hidden(params, x, model, layer))
-    return _after_neurons(params, x, written, model, layer)
+    return _after_neurons(params, x, _hidden(params, x, model, layer), model, layer)
 
 
 def _after_neurons(
-    params: Params, x: Float[Array, "d m"], written: Float[Array, "d m"], model: spec.Transformer, layer: int
+    params: Params, x: Float[Array, "d m"], hidden: Float[Array, "d_mlp m"], model: spec.Transformer, layer: int
 ) -> Float[Array, "d m"]:
     """The stream with what the neurons wrote to it."""
-    x = x + written
+    x = x + linear(params[f"W_out.{layer}"], hidden)
     if model.bias:
         x = x + params[f"b_out.{layer}"][:, None]
     return _normed(params, x, model, "ln2", f".{layer}")

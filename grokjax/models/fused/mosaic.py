@@ -23,34 +23,38 @@ VMEM = 64 * 2**20  # bytes on the chip that a kernel may take; v5e and v6e have 
 
 def forward(
     activation: str,
+    adds: bool,
     x: Float[Array, "i n"],
     W_in: Float[Array, "i m"],
     b_in: Float[Array, "m 1"],
     W_out: Float[Array, "m o"],
+    b_out: Float[Array, "o 1"],
     interpret: bool = False,
 ) -> Float[Array, "o n"]:
     (i, n), (m, o) = x.shape, W_out.shape
     size = min(EXAMPLES, n)
 
-    def kernel(x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, y_ref: Any) -> None:
-        weights = W_in_ref[...], b_in_ref[...], W_out_ref[...]
-        y_ref[...] = tile.outputs(activation, _there(x_ref[...], pl.program_id(0), n), *weights)
+    def kernel(x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, b_out_ref: Any, y_ref: Any) -> None:
+        weights, x = (W_in_ref[...], b_in_ref[...], W_out_ref[...]), _there(x_ref[...], pl.program_id(0), n)
+        y = tile.outputs(activation, x, *weights) + b_out_ref[...]
+        y_ref[...] = y + x if adds else y
 
     return pl.pallas_call(
         kernel,
         out_shape=jax.ShapeDtypeStruct((o, n), x.dtype),
         grid=(pl.cdiv(n, size),),
-        in_specs=[_some(i, size), _all(i, m), _all(m, 1), _all(m, o)],
+        in_specs=[_some(i, size), _all(i, m), _all(m, 1), _all(m, o), _all(o, 1)],
         out_specs=_some(o, size),
         compiler_params=tpu.CompilerParams(vmem_limit_bytes=VMEM),
         interpret=interpret,
         name="neurons_forward",
         cost_estimate=_cost(None, x, W_out),
-    )(x, W_in, b_in, W_out)
+    )(x, W_in, b_in, W_out, b_out)
 
 
 def backward(
     activation: str,
+    adds: bool,
     with_dx: bool,
     x: Float[Array, "i n"],
     W_in: Float[Array, "i m"],
@@ -68,29 +72,29 @@ def backward(
         x, dy = _there(x_ref[...], at, n), _there(dy_ref[...], at, n)
         found = tile.gradients(activation, x, W_in_ref[...], b_in_ref[...], W_out_ref[...], dy, with_dx)
         if dx_ref is not None:
-            dx_ref[...] = found.x
+            dx_ref[...] = found.x + dy if adds else found.x
 
         @pl.when(at == 0)
         def _() -> None:
             for ref in sums:
                 ref[...] = jnp.zeros_like(ref)
 
-        for ref, value in zip(sums, (found.W_in, found.b_in, found.W_out), strict=True):
+        for ref, value in zip(sums, (found.W_in, found.b_in, found.W_out, found.b_out), strict=True):
             ref[...] += value
 
-    shapes = [W_in.shape, b_in.shape, W_out.shape, *([x.shape] if with_dx else [])]
-    dW_in, db_in, dW_out, *dx = pl.pallas_call(
+    shapes = [W_in.shape, b_in.shape, W_out.shape, (o, 1), *([x.shape] if with_dx else [])]
+    dW_in, db_in, dW_out, db_out, *dx = pl.pallas_call(
         kernel,
         out_shape=[jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes],
         grid=(pl.cdiv(n, size),),
         in_specs=[_some(i, size), _all(i, m), _all(m, 1), _all(m, o), _some(o, size)],
-        out_specs=[_all(i, m), _all(m, 1), _all(m, o), *([_some(i, size)] if with_dx else [])],
+        out_specs=[_all(i, m), _all(m, 1), _all(m, o), _all(o, 1), *([_some(i, size)] if with_dx else [])],
         compiler_params=tpu.CompilerParams(vmem_limit_bytes=VMEM),
         interpret=interpret,
         name="neurons_backward",
         cost_estimate=_cost(with_dx, x, W_out),
     )(x, W_in, b_in, W_out, dy)
-    return tile.Gradients(dx[0] if dx else None, dW_in, db_in, dW_out)
+    return tile.Gradients(dx[0] if dx else None, dW_in, db_in, dW_out, db_out)
 
 
 def _cost(with_dx: bool | None, x: Array, W_out: Array) -> pl.CostEstimate:

@@ -31,6 +31,7 @@ class Gradients(NamedTuple):
     W_in: Float[Array, "i m"]
     b_in: Float[Array, "m 1"]
     W_out: Float[Array, "m o"]
+    b_out: Float[Array, "o 1"]
 
 
 def _erf(x: Array) -> Array:
@@ -89,6 +90,7 @@ def gradients(
         W_in=_product(x, d_before, 1, 1),
         b_in=jnp.sum(d_before, axis=1, keepdims=True),
         W_out=_product(neurons.value(before), dy, 1, 1),
+        b_out=jnp.sum(dy, axis=1, keepdims=True),
     )
 
 

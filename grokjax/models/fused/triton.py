@@ -3,7 +3,8 @@
 All programs of a kernel run at once, so none waits for another's sums, and nothing is added with atomics: bits are
 those of the program. A program has some examples and goes through the neurons, some at a time. Backward, the gradients
 of their weights stay in registers and are written for each part of the examples, to be added afterwards; dx is added to
-where it lies, which no other program touches. Tiles have powers of 2 as sides, and what lies outside is read as 0.
+where it lies, which no other program touches. Examples lie one after the other, as GPUs have them (`one_layer.py`).
+Tiles have powers of 2 as sides, and what lies outside is read as 0.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from grokjax.models.fused import tile
 
 SMALLEST = 16  # side of a matmul's tile
 WEIGHTS = 128 * 32  # numbers of one side's weights in a tile
-PART = 512  # examples of a program backward
+PART = 2048  # examples of a program backward
 
 
 class Span(NamedTuple):
@@ -48,9 +49,10 @@ class Sizes(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """A hidden layer of m neurons that reads i numbers and writes o, of n examples."""
+    """A hidden layer of m neurons that reads i numbers and writes o, of n examples. adds: to what it reads."""
 
     activation: str
+    adds: bool
     i: int
     m: int
     o: int
@@ -81,26 +83,30 @@ class Layer(NamedTuple):
 
 def forward(
     activation: str,
+    adds: bool,
     x: Float[Array, "i n"],
     W_in: Float[Array, "i m"],
     b_in: Float[Array, "m 1"],
     W_out: Float[Array, "m o"],
+    b_out: Float[Array, "o 1"],
     interpret: bool = False,
 ) -> Float[Array, "o n"]:
-    layer = _layer(activation, x, W_out)
-    return pl.pallas_call(
+    layer = _layer(activation, adds, x, W_out)
+    y = pl.pallas_call(
         partial(_forward_kernel, layer),
-        out_shape=jax.ShapeDtypeStruct((layer.o, layer.n), x.dtype),
+        out_shape=jax.ShapeDtypeStruct((layer.n, layer.o), x.dtype),
         grid=(pl.cdiv(layer.n, layer.sizes.n),),
         compiler_params=gpu.CompilerParams(num_warps=layer.sizes.warps, num_stages=1),
         interpret=interpret,
         name="neurons_forward",
         metadata=_work(tile.flops(None, x, W_out), layer.o * layer.n),
-    )(x, W_in, b_in, W_out)
+    )(x.T, W_in, b_in, W_out, b_out)
+    return y.T
 
 
 def backward(
     activation: str,
+    adds: bool,
     with_dx: bool,
     x: Float[Array, "i n"],
     W_in: Float[Array, "i m"],
@@ -109,11 +115,11 @@ def backward(
     dy: Float[Array, "o n"],
     interpret: bool = False,
 ) -> tile.Gradients:
-    layer, parts = _layer(activation, x, W_out), pl.cdiv(x.shape[1], PART)
-    weights = W_in.shape, b_in.shape, W_out.shape
+    layer, parts = _layer(activation, adds, x, W_out), pl.cdiv(x.shape[1], PART)
+    weights = W_in.shape, b_in.shape, W_out.shape, (layer.o, 1)
     of_part = [pl.BlockSpec((None, *shape), lambda part: (part, 0, 0)) for shape in weights]
-    shapes = [*((parts, *shape) for shape in weights), *([x.shape] if with_dx else [])]
-    dW_in, db_in, dW_out, *dx = pl.pallas_call(
+    shapes = [*((parts, *shape) for shape in weights), *([x.shape[::-1]] if with_dx else [])]
+    found = pl.pallas_call(
         partial(_backward_kernel, layer, not interpret),
         out_shape=[jax.ShapeDtypeStruct(shape, x.dtype) for shape in shapes],
         grid=(parts,),
@@ -122,13 +128,15 @@ def backward(
         interpret=interpret,
         name="neurons_backward",
         metadata=_work(tile.flops(with_dx, x, W_out), parts * W_in.size),
-    )(x, W_in, b_in, W_out, dy)
-    return tile.Gradients(dx[0] if dx else None, dW_in.sum(0), db_in.sum(0), dW_out.sum(0))
+    )(x.T, W_in, b_in, W_out, dy.T)
+    dW_in, db_in, dW_out, db_out = (of_parts.sum(0) for of_parts in found[:4])
+    dx = found[4].T if with_dx else None
+    return tile.Gradients(dx, dW_in, db_in, dW_out, db_out)
 
 
-def _layer(activation: str, x: Float[Array, "i n"], W_out: Float[Array, "m o"]) -> Layer:
+def _layer(activation: str, adds: bool, x: Float[Array, "i n"], W_out: Float[Array, "m o"]) -> Layer:
     (i, n), (m, o) = x.shape, W_out.shape
-    return Layer(activation, i, m, o, n)
+    return Layer(activation, adds, i, m, o, n)
 
 
 def _work(flops: int, numbers: int) -> dict[str, str]:
@@ -136,25 +144,28 @@ def _work(flops: int, numbers: int) -> dict[str, str]:
     return {"flops": str(flops), "numbers": str(numbers)}
 
 
-def _forward_kernel(layer: Layer, x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, y_ref: Any) -> None:
+def _forward_kernel(
+    layer: Layer, x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, b_out_ref: Any, y_ref: Any
+) -> None:
     """Of a tile of examples."""
     sizes, examples = layer.sizes, layer.examples(0, pl.program_id(0))
-    x = _read(x_ref, layer.inputs, examples)
+    x = _read(x_ref, examples, layer.inputs).T
 
     def add(at: Array, y: Array) -> Array:
         weights = _weights(layer, at, W_in_ref, b_in_ref, W_out_ref)
         return y + tile.outputs(layer.activation, x, *weights)
 
-    blank = jnp.zeros((sizes.o, sizes.n), jnp.float32)
-    _write(y_ref, jax.lax.fori_loop(0, pl.cdiv(layer.m, sizes.m), add, blank), layer.outputs, examples)
+    start = jnp.broadcast_to(_read(b_out_ref, layer.outputs, ONE), (sizes.o, sizes.n))
+    y = jax.lax.fori_loop(0, pl.cdiv(layer.m, sizes.m), add, start + x if layer.adds else start)
+    _write(y_ref, y.T, examples, layer.outputs)
 
 
 def _backward_kernel(
     layer: Layer, waits: bool, x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, dy_ref: Any, *results: Any
 ) -> None:
     """Of a part of the examples. waits: whether threads do for each other, which those that are interpreted need not.
-    results: refs of the gradients of the weights, and of dx where it is asked for."""
-    sums_refs, dx_refs = results[:3], results[3:]
+    results: refs of the gradients of weights and biases, and of dx where it is asked for."""
+    sums_refs, dx_refs = results[:4], results[4:]
     sizes, first = layer.sizes, pl.program_id(0) * PART
     tiles = pl.cdiv(jnp.minimum(PART, layer.n - first), sizes.n)
 
@@ -163,14 +174,18 @@ def _backward_kernel(
 
         def add(tile_at: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             examples = layer.examples(first, tile_at)
-            x, dy = _read(x_ref, layer.inputs, examples), _read(dy_ref, layer.outputs, examples)
+            x, dy = _read(x_ref, examples, layer.inputs).T, _read(dy_ref, examples, layer.outputs).T
             found = tile.gradients(layer.activation, x, *weights, dy, with_dx=bool(dx_refs))
             if found.x is not None:
                 (dx_ref,) = dx_refs
-                _write(dx_ref, _read(dx_ref, layer.inputs, examples, at > 0) + found.x, layer.inputs, examples)
-            return tuple(map(jnp.add, sums, (found.W_in, found.b_in, found.W_out)))
+                before = _read(dx_ref, examples, layer.inputs, at > 0)
+                if layer.adds:
+                    before = jnp.where(at > 0, before, dy.T)
+                _write(dx_ref, before + found.x.T, examples, layer.inputs)
+            return tuple(map(jnp.add, sums, (found.W_in, found.b_in, found.W_out, found.b_out)))
 
-        places = (layer.inputs, neurons), (neurons, ONE), (neurons, layer.outputs)
+        # the outputs' bias is no neuron's: all add up the same, and write it to the same place
+        places = (layer.inputs, neurons), (neurons, ONE), (neurons, layer.outputs), (layer.outputs, ONE)
         blank = tuple(jnp.zeros((rows.size, columns.size), jnp.float32) for rows, columns in places)
         sums = jax.lax.fori_loop(0, tiles, add, blank)
         for ref, value, place in zip(sums_refs, sums, places, strict=True):
