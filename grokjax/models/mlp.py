@@ -14,7 +14,6 @@ from jaxtyping import Array, Float, Num
 from grokjax.models.activations import activate
 from grokjax.models.declare import Declare
 from grokjax.models.features import linear, one_hot
-from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop, Record, whole
 from grokjax.spec import models as spec
@@ -56,6 +55,8 @@ def forward(
 
 def fused_forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -> Float[Array, "outputs n"]:
     """As `forward`, by kernels that do not write the hidden layers of `model.fused` to memory."""
+    from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
+
     x, layer = _joined(params, inputs, model, task), 0
     while layer <= len(model.widths):
         x = activate(model, x) if layer else x

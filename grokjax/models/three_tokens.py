@@ -19,7 +19,6 @@ from jaxtyping import Array, Float, Int
 
 from grokjax.models.activations import activate
 from grokjax.models.features import linear, one_hot, spread, total
-from grokjax.models.fused.step import neurons
 from grokjax.models.params import Params
 from grokjax.models.positions import position_vectors
 from grokjax.spec import models as spec
@@ -40,6 +39,8 @@ def hidden_and_features(
 
 def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transformer) -> Float[Array, "d_model n"]:
     """What W_U reads, by kernels that do not write the last layer's neurons to memory."""
+    from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
+
     last = model.layers - 1
     x = _at_answer(params, tokens, model)
     read, b_in = _read(params, x, model, "ln2", f".{last}"), params.get(f"b_in.{last}")
