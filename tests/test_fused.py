@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +20,9 @@ from grokjax.models.fused import mosaic, tile, triton
 from grokjax.models.fused.step import FORMS, Form, neurons
 from grokjax.plan.growth import growth
 from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.remarks import remarks
 from grokjax.spec.families import validate
-from grokjax.spec.kernels import ACTIVATIONS
+from grokjax.spec.kernels import ACTIVATIONS, kernel_problems
 from grokjax.spec.models import MLP
 from grokjax.spec.run import RunSpec
 from grokjax.sweep.expand import expand
@@ -176,13 +179,28 @@ def test_a_cpu_refuses_the_kernels_before_anything_is_planned():
     assert make_plan(sweep_of("xla"), here).buckets
     with pytest.raises(SweepError, match=r"engine\.kernel: fused is for GPUs and TPUs, and here is 2 x x86_64 .*xla"):
         make_plan(sweep_of("fused"), here)
-    assert make_plan(sweep_of("fused"), TARGETS["h100"].device("x")).buckets[0].spec.engine.kernel == "fused"
+    plan = make_plan(sweep_of("fused"), TARGETS["h100"].device("x"))
+    assert plan.buckets[0].spec.engine.kernel == "fused"
+    assert any("has not been measured" in note for note in remarks(plan))
+
+
+def test_a_model_of_a_user_s_own_has_no_kernels():
+    class Mine(MLP):
+        function: ClassVar[Any] = staticmethod(lambda *given: None)
+
+    (problem,) = kernel_problems(spec_of("fused").model_copy(update={"model": Mine()}))
+    assert problem.what == "fused: mlp is your own, and has no such kernels; use xla"
 
 
 def test_runs_go_on_with_the_kernel_that_they_began_with():
     device = TARGETS["h100"].device("x")
     with pytest.raises(SweepError, match=r"engine\.kernel xla -> fused"):
         growth(make_plan(sweep_of("xla"), device), sweep_of("fused"), "results")
+
+
+def test_who_asks_for_no_kernels_does_not_wait_for_pallas():
+    code = "import sys, grokjax.engine.loop; assert 'jax.experimental.pallas' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_flops_of_a_kernel_are_those_of_its_products():

@@ -13,6 +13,8 @@ PROBES_SHARE = 0.1  # of the work of training, from which the plan says what pro
 def remarks(plan: Plan) -> list[str]:
     """What is slow about the sweep's shape, and what the sweep may not have meant."""
     notes = [*plan.sweep.warnings, *_lane_remarks(plan)]
+    if any(bucket.spec.engine.kernel == "fused" for bucket in plan.buckets):
+        notes.append("engine.kernel fused: how fast its kernels are has not been measured on any GPU or TPU")
     small = [bucket for bucket in plan.buckets if len(bucket.runs) < 4]
     if len(plan.buckets) > 4 and len(small) > len(plan.buckets) // 2:
         notes.append(

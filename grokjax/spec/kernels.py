@@ -28,7 +28,8 @@ def kernel_problems(spec: RunSpec) -> Iterator[Problem]:
     if spec.engine.kernel != "fused":
         return
     key = "engine.kernel"
-    if what := spec.model.not_fused(spec.task):
+    own = f"{spec.model.name} is your own, and has no such kernels" if type(spec.model).function else None
+    if what := own or spec.model.not_fused(spec.task):
         yield Problem(key, f"fused: {what}; use xla", ("model.name",))
     elif spec.model.nonlinearity not in ACTIVATIONS:
         what = f"fused: no kernel has {spec.model.nonlinearity}, only {', '.join(ACTIVATIONS)}; use xla"
