@@ -16,6 +16,7 @@ from test_noise import parts
 
 from grokjax.aot.targets import TARGETS
 from grokjax.models import fused
+from grokjax.models.forms import traced_for
 from grokjax.models.fused import mosaic, tile, triton
 from grokjax.models.fused.step import FORMS, Form, neurons
 from grokjax.plan.growth import growth
@@ -41,6 +42,7 @@ SHAPES = [  # inputs, neurons, outputs, examples
     pytest.param((20, 70, 7, 90), id="no whole tile of anything"),
     pytest.param((3, 5, 1, 9), id="less than a tile"),
     pytest.param((130, 40, 20, 65), id="wide"),
+    pytest.param((20, 70, 20, 150), id="added to what is read"),
 ]
 
 
@@ -54,9 +56,12 @@ def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> For
     return INTERPRETED[request.param]
 
 
-def in_numpy(activation: str, x: Any, W_in: Any, b_in: Any, W_out: Any, dy: Any) -> list[np.ndarray]:
-    """y and the gradients of x, W_in, b_in and W_out, of one lane in float64."""
-    x, W_in, b_in, W_out, dy = (np.asarray(value, np.float64) for value in (x, W_in, b_in, W_out, dy))
+def in_numpy(
+    activation: str, adds: bool, x: Any, W_in: Any, b_in: Any, W_out: Any, b_out: Any, dy: Any
+) -> list[np.ndarray]:
+    """y and the gradients of x, W_in, b_in, W_out and b_out, of one lane in float64."""
+    given = (x, W_in, b_in, W_out, b_out, dy)
+    x, W_in, b_in, W_out, b_out, dy = (np.asarray(value, np.float64) for value in given)
     before = W_in.T @ x + b_in[:, None]
     below = (1 + erf(before / np.sqrt(2))) / 2
     density = np.exp(-(before**2) / 2) / np.sqrt(2 * np.pi)
@@ -68,14 +73,17 @@ def in_numpy(activation: str, x: Any, W_in: Any, b_in: Any, W_out: Any, dy: Any)
         "identity": (before, np.ones_like(before)),
     }[activation]
     d_before = (W_out @ dy) * slope
-    return [W_out.T @ value, W_in @ d_before, x @ d_before.T, d_before.sum(1), value @ dy.T]
+    y, dx = W_out.T @ value + b_out[:, None], W_in @ d_before
+    if adds:
+        y, dx = y + x, dx + dy
+    return [y, dx, x @ d_before.T, d_before.sum(1), value @ dy.T, dy.sum(1)]
 
 
 def drawn(shape: tuple[int, int, int, int]) -> list[jax.Array]:
-    """x, W_in, b_in, W_out and dy of some lanes."""
+    """x, W_in, b_in, W_out, b_out and dy of some lanes."""
     i, m, o, n = shape
     random = np.random.default_rng(0)
-    shapes = (i, n), (i, m), (m,), (m, o), (o, n)
+    shapes = (i, n), (i, m), (m,), (m, o), (o,), (o, n)
     return [jnp.asarray(random.normal(size=(LANES, *each)), jnp.float32) for each in shapes]
 
 
@@ -87,26 +95,29 @@ def close(found: Any, wanted: np.ndarray) -> None:
 @pytest.mark.parametrize("activation", ["relu", "gelu"])
 def test_values_and_gradients_of_lanes_are_those_of_numpy(form: Form, activation: str, shape: Any):
     *given, dy = drawn(shape)
-    found = value_and_gradients(activation, True, given, dy)
+    adds = shape[0] == shape[2]
+    found = value_and_gradients(activation, adds, given, dy)
     for lane in range(LANES):
-        for one, wanted in zip(found, in_numpy(activation, *(value[lane] for value in (*given, dy))), strict=True):
+        for one, wanted in zip(
+            found, in_numpy(activation, adds, *(value[lane] for value in (*given, dy))), strict=True
+        ):
             close(one[lane], wanted)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_every_activation_of_the_kernels_is_there_as_xla_has_it_too(activation: str, monkeypatch: pytest.MonkeyPatch):
     *given, dy = drawn((16, 32, 16, 40))
-    wanted = [in_numpy(activation, *(value[lane] for value in (*given, dy))) for lane in range(LANES)]
+    wanted = [in_numpy(activation, False, *(value[lane] for value in (*given, dy))) for lane in range(LANES)]
     for each in (FORMS["default"], *INTERPRETED.values()):
         monkeypatch.setitem(FORMS, "default", each)
         jax.clear_caches()
-        for at, one in enumerate(value_and_gradients(activation, True, given, dy)):
+        for at, one in enumerate(value_and_gradients(activation, False, given, dy)):
             close(one, np.stack([of_lane[at] for of_lane in wanted]))
 
 
-def value_and_gradients(activation: str, with_dx: bool, given: list[jax.Array], dy: jax.Array) -> list[jax.Array]:
+def value_and_gradients(activation: str, adds: bool, given: list[jax.Array], dy: jax.Array) -> list[jax.Array]:
     def of_lane(dy: jax.Array, *given: jax.Array) -> list[jax.Array]:
-        y, backward = jax.vjp(partial(neurons, activation, with_dx), *given)
+        y, backward = jax.vjp(partial(neurons, activation, adds=adds), *given)
         return [y, *backward(dy)]
 
     with jax.default_matmul_precision("highest"):
@@ -114,9 +125,13 @@ def value_and_gradients(activation: str, with_dx: bool, given: list[jax.Array], 
 
 
 def test_without_biases_and_without_a_gradient_of_the_input_the_rest_is_the_same(form: Form):
-    x, W_in, b_in, W_out, dy = (value[0] for value in drawn((20, 70, 7, 90)))
-    _, _, *wanted = in_numpy("relu", x, W_in, 0 * b_in, W_out, dy)
-    _, backward = jax.vjp(lambda W_in, W_out: neurons("relu", False, x, W_in, None, W_out), W_in, W_out)
+    x, W_in, b_in, W_out, b_out, dy = (value[0] for value in drawn((20, 70, 7, 90)))
+    _, _, *wanted = in_numpy("relu", False, x, W_in, 0 * b_in, W_out, 0 * b_out, dy)
+
+    def y(W_in: jax.Array, W_out: jax.Array) -> jax.Array:
+        return neurons("relu", x, W_in, None, W_out, None, with_dx=False)
+
+    _, backward = jax.vjp(y, W_in, W_out)
     dW_in, dW_out = backward(dy)
     close(dW_in, wanted[0])
     close(dW_out, wanted[2])
@@ -138,14 +153,17 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
-def test_training_goes_as_with_xla(form: Form, model: dict[str, Any]):
-    ends = []
+TRAINED = [*((name, "cpu") for name in MODELS), ("transformer", "gpu"), ("one hidden layer", "gpu")]
+
+
+@pytest.mark.parametrize(("name", "platform"), TRAINED)
+def test_training_goes_as_with_xla(form: Form, name: str, platform: str):
+    ends, model = [], MODELS[name]
     for kernel in ("xla", "fused"):
         spec = spec_of(kernel, model=model, optimizer={"name": "sgd", "lr": 0.1})
         hyper, state, train = parts(spec)
         take = jax.jit(partial(step, spec))
-        with jax.default_matmul_precision("highest"):
+        with jax.default_matmul_precision("highest"), traced_for(platform):
             for _ in range(4):
                 state, _ = take(state, hyper, train)
         ends.append(state.params)

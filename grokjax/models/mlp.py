@@ -61,8 +61,8 @@ def fused_forward(params: Params, inputs: Inputs, model: spec.MLP, task: Task) -
     while layer <= len(model.widths):
         x = activate(model, x) if layer else x
         if layer in model.fused:
-            of_layer = [params.get(f"{kind}.{at}") for at in (layer, layer + 1) for kind in "Wb"]
-            x = neurons(model.activation, x, *of_layer, with_dx=layer > 0 or model.has_embedding)
+            reads, writes = ((params[f"W.{at}"], params.get(f"b.{at}")) for at in (layer, layer + 1))
+            x = neurons(model.activation, x, *reads, *writes, with_dx=layer > 0 or model.has_embedding)
             layer += 2
         else:
             x = _with_bias(params, linear(params[f"W.{layer}"], x), model, layer)

@@ -43,8 +43,8 @@ def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transf
     from grokjax.models.fused.step import neurons  # Pallas takes half a second to import
 
     x = _after_attention(params, tokens, model)
-    of_layer = (params.get(f"{name}.0") for name in ("W_in", "b_in", "W_out", "b_out"))
-    return neurons(model.activation, x.T, *of_layer, adds=True)
+    reads, writes = (params["W_in.0"], params.get("b_in.0")), (params["W_out.0"], params.get("b_out.0"))
+    return neurons(model.activation, x.T, *reads, *writes, adds=True)
 
 
 def preactivations(

@@ -49,9 +49,9 @@ def fused_features(params: Params, tokens: Int[Array, "n 3"], model: spec.Transf
 
     last = f".{model.layers - 1}"
     x = _at_answer(params, tokens, model)
-    of_layer = (params.get(f"{name}{last}") for name in ("W_in", "b_in", "W_out", "b_out"))
+    reads, writes = ((params[f"W_{way}{last}"], params.get(f"b_{way}{last}")) for way in ("in", "out"))
     adds = not model.norms_inputs  # to what it reads, if that is the stream itself
-    written = neurons(model.activation, _read(params, x, model, "ln2", last), *of_layer, adds=adds)
+    written = neurons(model.activation, _read(params, x, model, "ln2", last), *reads, *writes, adds=adds)
     stream = _normed(params, written if adds else x + written, model, "ln2", last)
     return _read(params, stream, model, "ln_final", "")
 

@@ -71,7 +71,7 @@ def backward(
         at = pl.program_id(0)
         x, dy = _there(x_ref[...], at, n), _there(dy_ref[...], at, n)
         found = tile.gradients(activation, x, W_in_ref[...], b_in_ref[...], W_out_ref[...], dy, with_dx)
-        if dx_ref is not None:
+        if dx_ref is not None and found.x is not None:
             dx_ref[...] = found.x + dy if adds else found.x
 
         @pl.when(at == 0)
