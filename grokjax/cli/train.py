@@ -46,12 +46,14 @@ def plan(
 
     Its runs, programs, lanes, memory, records and disk.
     """
-    from grokjax.planning import measure_plan, plan_sweep
+    from grokjax.planning import matmul_notes, measure_plan, plan_sweep
     from grokjax.tables import plan_text
 
-    planned = plan_sweep(load_sweep(sweep, settings, arm))
+    planned = plan_sweep(load_sweep(sweep, settings, arm), trains=measure)
     seconds = measure_plan(planned) if measure else None
     typer.echo(plan_text(planned, seconds))
+    for note in matmul_notes(bucket.spec.numerics.matmul for bucket in planned.buckets):
+        typer.echo(f"note: cannot be trained here: {note}")
 
 
 def run(
