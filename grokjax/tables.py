@@ -127,9 +127,9 @@ def _bucket_lines(plan: Plan, bucket: Bucket, apart: list[str]) -> list[str]:
 
 
 def _matmul_text(matmul: str) -> str:
-    """`; matmul bf16_x6, 6 bf16 passes a product`; nothing of what is usual."""
+    """`; matmul bf16_x6 (bf16 passes a product: 6)`; nothing of what is usual."""
     algorithm = ALGORITHMS.get(matmul)
-    passes = f", {count_text(algorithm.passes, f'{algorithm.unit} pass')} a product" if algorithm else ""
+    passes = f" ({algorithm.unit} passes a product: {algorithm.passes})" if algorithm else ""
     return "" if matmul == "highest" else f"; matmul {matmul}{passes}"
 
 

@@ -230,7 +230,7 @@ def bench(
     settings: Settings = None,
     tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
     device: Annotated[
-        bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
+        bool, typer.Option("--device", help="With each matmul mode that there is, and lanes up to memory.")
     ] = False,
     case: Annotated[list[str] | None, typer.Option(help="Only cases that begin so; repeatable.")] = None,
     lanes: Annotated[list[int] | None, typer.Option(min=1, help="Only so many lanes; repeatable.")] = None,

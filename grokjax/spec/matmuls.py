@@ -1,8 +1,8 @@
 """JAX's dot algorithms, as `numerics.matmul` names them: products of float32 numbers in passes of faster units.
 
-An x of 24 significant bits is a sum of 3 bfloat16 parts of 8, or of 2 TF32 parts of 11. A pass multiplies parts of both
-sides and adds in float32: x9 every pair of 3 parts, x6 those that float32 can tell from nothing, x3 all pairs of 2 parts
-but that of the two small ones; without a number a single pass of rounded operands.
+An x of 24 significant bits is a sum of 3 bfloat16 parts of 8 bits, or, but for its last, of 2 TF32 parts of 11. A pass
+multiplies a part of each side and adds in float32: x9 every pair of 3 parts, x6 those that float32 can tell from
+nothing, x3 all pairs of 2 parts but the two small ones; without a number one pass of rounded operands.
 """
 
 from __future__ import annotations
