@@ -15,7 +15,8 @@ from jax.experimental import topologies
 from grokjax.plan.plan import Device
 from grokjax.spec.matmuls import ALGORITHMS
 
-# JAX's precisions: the units that multiply float32 numbers, and their passes a product
+# JAX's precisions: the fastest units that may multiply float32 numbers, and their passes a product. At `high` a GPU's
+# library takes TF32, XLA's own kernels float32.
 PRECISIONS = {
     "gpu": {"highest": ("float32", 1), "high": ("tf32", 1), "default": ("tf32", 1)},
     "tpu": {"highest": ("bf16", 6), "high": ("bf16", 3), "default": ("bf16", 1)},
