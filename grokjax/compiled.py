@@ -27,9 +27,11 @@ def _lines(compiled: Compiled) -> Iterator[str]:
         f"  a step: {step.kernels:.0f} kernels; a run-step: {step.bytes / 1e6:.1f} MB moved, "
         f"{step.flops / 1e9:.2f} GFLOP of matmuls"
     )
-    by = "bandwidth" if step.bytes / target.bandwidth >= step.flops / target.flops else "matmuls"
+    by = "bandwidth" if step.bytes / target.bandwidth >= step.flops / compiled.peak else "matmuls"
     seconds = compiled.least_seconds * sum(run.spec.train.steps for run in bucket.runs)
-    peaks = f"{target.bandwidth / 1e12:.2f} TB/s, {target.flops / 1e12:.0f} TFLOP/s of float32"
+    matmul = bucket.spec.numerics.matmul
+    of = "float32" if matmul == "highest" else matmul
+    peaks = f"{target.bandwidth / 1e12:.2f} TB/s, {compiled.peak / 1e12:.0f} TFLOP/s of {of}"
     yield (
         f"  a run-step takes at least {compiled.least_seconds * 1e6:.1f} us by its {by} ({peaks}); "
         f"all runs {duration(seconds)}"

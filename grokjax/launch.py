@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from grokjax.opened import open_results
 from grokjax.plan.growth import growth_text
 from grokjax.plan.plan import Chunk, Plan, in_training_order, of_arms_asked_for
-from grokjax.planning import plan_sweep, prepare_jax
+from grokjax.planning import check_matmuls, plan_sweep, prepare_jax
 from grokjax.stopping import Interrupted, stop_on_signal
 from grokjax.sweep.expand import load_sweep, sweep_of_values
 from grokjax.sweep.run import Sweep
@@ -104,6 +104,7 @@ def plan_into(sweep: Sweep, where: str | Path, say: Callable[[str], None], worke
     from grokjax.results.manifest import read_manifest
     from grokjax.results.workers import may_go_on
 
+    check_matmuls((run.spec.numerics.matmul for run in sweep.runs), sweep.file)  # first: nothing is written if it fails
     out = place_of(where, copy_to_train)
     with enter(out, sweep.file):
         stored = read_manifest(out) if (out / "plan.json").exists() else None
@@ -195,7 +196,7 @@ def replay(
     trained the run; the replay's `difference` is the first stored record that it does not meet to the bit.
 
     probes: names from `grokjax.probes.all.PROBES`, evaluated apart from the trajectory. Raises ValueError for an
-    unknown run or probe, or steps outside the run.
+    unknown run or probe, or steps outside the run, SweepError where it is not to be trained on this machine.
     """
     prepare_jax()
     from grokjax.analysis.replay import begin
@@ -205,6 +206,7 @@ def replay(
     here = describe_device()
     check_machine(results.path, results.manifest.machines, here, other_device)
     (run_id,) = results.whole_run_ids(run_id)
+    check_matmuls([results.manifest.every_run[run_id].values["numerics.matmul"]], str(results.path))
     plan = plan_to_train(results.manifest, print)
     return begin(results, plan, run_id, start, stop, every, tuple(probes), here.count, open_results)
 
@@ -237,6 +239,7 @@ def repair(
 
     manifest = read_manifest(out)
     plan = plan_to_train(manifest, print)
+    check_matmuls(manifest.matmuls, str(out))
     with enter(out):
         broken = clear(out, plan, report.damaged)
         tidy(out)

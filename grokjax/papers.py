@@ -80,7 +80,7 @@ def _cost(each: Paper) -> str:
 
     if each.claims.needs:
         return f"needs {each.missing}"
-    plan = plan_sweep(load_paper(each, {}))
+    plan = plan_sweep(load_paper(each, {}), trains=False)
     seconds = sum(estimated_seconds(plan, bucket) for bucket in plan.buckets)
     return f"{count_text(len(plan.sweep.runs), 'run')}, at most about {duration(max(1.0, seconds))} here"
 

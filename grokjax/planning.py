@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from grokjax.home import can_be_made
@@ -11,6 +11,7 @@ from grokjax.plan.growth import extend
 from grokjax.plan.plan import Device, Plan, make_plan
 from grokjax.plan.tuning import Tuned, cache_folder, read_tuning
 from grokjax.spec.identity import program_key
+from grokjax.sweep.load import Mistake, SweepError
 from grokjax.sweep.run import Sweep
 
 if TYPE_CHECKING:
@@ -44,15 +45,22 @@ def ask_for_devices(cores: int | None = None) -> None:
 
 
 def plan_sweep(
-    sweep: Sweep, say: Callable[[str], None] | None = None, stored: Manifest | None = None, workers: int = 0
+    sweep: Sweep,
+    say: Callable[[str], None] | None = None,
+    stored: Manifest | None = None,
+    workers: int = 0,
+    trains: bool = True,
 ) -> Plan:
     """The plan of a sweep on this machine's devices, by the tuning table of this user.
 
     say: is told where a plan does not fit into memory, so that it is made again with half the lanes; None: not tried.
     stored: of a results directory whose sweep this one is, or adds runs to: its chunks stay as they are. workers: as
-    for `make_plan`. Raises SweepError where the sweep is another.
+    for `make_plan`. trains: what is planned is trained here. Raises SweepError where the sweep is another, and where
+    that cannot be.
     """
     prepare_jax()
+    if trains:
+        check_matmuls((run.spec.numerics.matmul for run in sweep.runs), sweep.file)
     from grokjax.engine.devices import describe_device
 
     device = describe_device()
@@ -99,6 +107,21 @@ def measure_plan(plan: Plan) -> dict[int, float]:
 
     chunks = {chunk.bucket.index: chunk for chunk in reversed(plan.chunks)}
     return {index: run_step_seconds(chunk, plan.device.count) for index, chunk in sorted(chunks.items())}
+
+
+def matmul_notes(asked: Iterable[str]) -> list[str]:
+    """Of what runs ask for as `numerics.matmul`, the dot algorithms that this machine's devices lack, in words."""
+    from grokjax.engine.devices import describe_device
+    from grokjax.engine.matmuls import missing
+
+    return [f"{describe_device().text} {why}" for matmul in dict.fromkeys(asked) if (why := missing(matmul))]
+
+
+def check_matmuls(asked: Iterable[str], file: str) -> None:
+    """Raises SweepError where devices here lack a dot algorithm that runs need. file: of the sweep or its results."""
+    notes = matmul_notes(asked)
+    if notes:
+        raise SweepError(Mistake(file, 0, 0, "numerics.matmul", note) for note in notes)
 
 
 def machine_notes(device: Device) -> list[str]:

@@ -10,6 +10,7 @@ from grokjax.plan import cost
 from grokjax.plan.plan import Bucket, Plan, curves_bytes, estimated_seconds, snapshot_count
 from grokjax.plan.remarks import remarks
 from grokjax.spec.identity import program_values
+from grokjax.spec.matmuls import ALGORITHMS
 from grokjax.spec.nulls import null_of
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.spec.walk import decisive, roles_of
@@ -113,7 +114,7 @@ def _bucket_lines(plan: Plan, bucket: Bucket, apart: list[str]) -> list[str]:
         *([f"  apart from others: {_few(apart)}"] if apart else []),
         f"  {section_text(bucket, 'task')}",
         f"  {section_text(bucket, 'model')}: {parameters:,} parameters",
-        f"  {section_text(bucket, 'loss')}; {spec.optimizer.name}",
+        f"  {section_text(bucket, 'loss')}; {spec.optimizer.name}{_matmul_text(spec.numerics.matmul)}",
         f"  segments of {bucket.schedule.steps:,} steps; {cost.step_flops(spec) / 1e9:.3g} GFLOP a run-step",
         f"  memory {size(bucket.memory)} a device; {records:,} records of {cost.metric_count(spec)} metrics; "
         f"curves {size(curves_bytes(bucket))}; {snapshot_count(bucket):,} snapshots of "
@@ -123,6 +124,13 @@ def _bucket_lines(plan: Plan, bucket: Bucket, apart: list[str]) -> list[str]:
         shares = ", ".join(f"{name} {max(share, 0.001):.1%}" for name, share in cost.probe_shares(spec).items())
         lines.append(f"  probes, about, of the work of training: {shares}")
     return lines
+
+
+def _matmul_text(matmul: str) -> str:
+    """`; matmul bf16_x6 (bf16 passes a product: 6)`; nothing of what is usual."""
+    algorithm = ALGORITHMS.get(matmul)
+    passes = f" ({algorithm.unit} passes a product: {algorithm.passes})" if algorithm else ""
+    return "" if matmul == "highest" else f"; matmul {matmul}{passes}"
 
 
 def section_text(bucket: Bucket, section: str) -> str:

@@ -148,6 +148,15 @@ def _has(module: str) -> bool:
         return False
 
 
+def test_a_peak_is_that_of_the_units_and_their_passes():
+    h100, v5e = TARGETS["h100"], TARGETS["v5e"]
+    assert h100.flops("highest") == 67e12
+    assert h100.flops("default") == h100.flops("tf32") == 3 * h100.flops("tf32_x3") == 494.7e12
+    assert [passes * h100.flops(f"bf16_x{passes}") for passes in (3, 6, 9)] == pytest.approx([989.4e12] * 3)
+    assert v5e.flops("highest") == v5e.flops("bf16_x6") == v5e.flops("default") / 6 == 197e12 / 6
+    assert v5e.flops("high") == v5e.flops("bf16_x3")
+
+
 needs_cuda = pytest.mark.skipif(
     not _has("jax_plugins.xla_cuda13"),
     reason="no compiler for CUDA: pip install 'grokjax[aot-cuda]', in an environment of its own",
@@ -158,11 +167,16 @@ needs_tpu = pytest.mark.skipif(
 
 
 def compiled(sweep: str, target: str, lanes: int, kernel: str) -> dict[str, Any]:
-    line = [sys.executable, str(ROOT / "tests" / "compiled_elsewhere.py"), sweep, target, str(lanes), kernel]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
-    said = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    said = in_a_process_of_its_own("tests/compiled_elsewhere.py", sweep, target, str(lanes), kernel)
     assert said.returncode == 0, said.stderr[-3000:]
     return json.loads(said.stdout.splitlines()[-1])
+
+
+def in_a_process_of_its_own(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": ""}
+    return subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 # kernels, MB and GFLOP a run-step that were read when the test was written: what grows must be looked at
@@ -188,3 +202,33 @@ def test_a_program_for_an_accelerator_is_as_lean_as_it_was(
     assert step["kernels"] <= kernels
     assert step["bytes"] / 1e6 <= megabytes
     assert 0.9 * gigaflops <= step["flops"] / 1e9 <= gigaflops
+
+
+@pytest.mark.parametrize(
+    ("target", "matmul", "peak"),
+    [
+        pytest.param("h100", "bf16_x6", 165, marks=needs_cuda),
+        pytest.param("a100", "tf32_x3", 52, marks=needs_cuda),
+        pytest.param("v5e", "bf16_x3", 66, marks=needs_tpu),
+    ],
+)
+def test_a_dot_algorithm_is_compiled_where_there_is_one(target: str, matmul: str, peak: int):
+    said = compile_small(target, matmul)
+    assert said.returncode == 0, said.stderr[-3000:]
+    assert f"{peak} TFLOP/s of {matmul})" in said.stdout
+
+
+@needs_tpu
+@pytest.mark.parametrize("matmul", ["bf16_x9", "tf32_x3", "tf32"])
+def test_a_dot_algorithm_that_a_device_has_not_is_refused_in_words(matmul: str):
+    said = compile_small("v5e", matmul)
+    assert said.returncode == 2
+    assert f"numerics.matmul: TPU v5 lite has no {matmul} (" in said.stderr
+    assert "; it has highest, high, default, bf16_x6, bf16_x3" in said.stderr
+
+
+def compile_small(target: str, matmul: str) -> subprocess.CompletedProcess[str]:
+    settings = ["--set", f"numerics.matmul={matmul}", "--arm", "grok"]
+    return in_a_process_of_its_own(
+        "-m", "grokjax.cli", "compile", "sweeps/quickstart.yaml", "--for", target, "--lanes", "4", *settings
+    )

@@ -60,6 +60,8 @@ CHANGES = [
     ("", "stop.after_generalization", 100),
     ("", "numerics.params", "float64"),
     ("", "numerics.matmul", "default"),
+    ("", "numerics.matmul", "bf16_x6"),
+    ("numerics: {matmul: bf16_x6}", "numerics.matmul", "bf16_x9"),
     ("optimizer: {name: sgd}", "optimizer.momentum", 0.9),
     ("optimizer: {name: sgd, momentum: 0.9}", "optimizer.nesterov", True),
     ("optimizer: {name: sgd, weight_decay: 1}", "optimizer.decay", "decoupled"),

@@ -20,6 +20,7 @@ from grokjax.results.origins import find_start
 from grokjax.results.read import Results
 from grokjax.spec.hypers import numbers_read
 from grokjax.spec.identity import program_key
+from grokjax.spec.matmuls import of_stored
 from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes
 from grokjax.tasks.all import choice, chosen_examples, table
@@ -154,7 +155,8 @@ def measured(
     """Each snapshot with measure(spec, *inputs(snapshot)), program by program, in the precision of the runs.
 
     Snapshots of one program are measured in batches of one size; the last batch is filled up. bytes_of: what the
-    measure of one snapshot of such a run holds at once. matmul: the precision of products, by default the runs' own.
+    measure of one snapshot of such a run holds at once. matmul: the precision of products, by default the runs' own,
+    and highest where that was a dot algorithm (see `of_stored`).
     """
     chosen = list(snapshots)
     return follow(_measured(measure, chosen, inputs, bytes_of, matmul), "snapshots", len(chosen))
@@ -173,7 +175,7 @@ def _measured(
         size = max(1, min(len(alike), BATCH_BYTES // bytes_of(spec)))
         for begin in range(0, len(alike), size):
             batch = alike[begin : begin + size]
-            with precision(spec, matmul):
+            with precision(spec, matmul or of_stored(spec.numerics.matmul)):
                 rows = [inputs(snapshot) for snapshot in batch]
                 rows += rows[-1:] * (size - len(rows))
                 values = jax.device_get(many(*jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *rows)))

@@ -15,6 +15,7 @@ from grokjax.engine.ahead import shapes_of
 from grokjax.engine.devices import alike
 from grokjax.engine.lanes import EVALUATION, RECORD
 from grokjax.engine.loop import Program
+from grokjax.engine.matmuls import missing_elsewhere
 from grokjax.plan.plan import Bucket, Chunk
 
 
@@ -59,7 +60,12 @@ class Compiled:
     @property
     def least_seconds(self) -> float:
         """What a run-step cannot take less than, by the memory's bandwidth and by the peak of matmuls."""
-        return max(self.run_step.bytes / self.target.bandwidth, self.run_step.flops / self.target.flops)
+        return max(self.run_step.bytes / self.target.bandwidth, self.run_step.flops / self.peak)
+
+    @property
+    def peak(self) -> float:
+        """FLOPs a second of the target's matmuls, as the bucket asks for them."""
+        return self.target.flops(self.bucket.spec.numerics.matmul)
 
     @property
     def most_lanes(self) -> int:
@@ -68,7 +74,10 @@ class Compiled:
 
 
 def compile_for(target: Target, device: Any, chunk: Chunk) -> Compiled:
-    """Trace and compile the program that trains a chunk. device: of `compile_device(target)`."""
+    """Trace and compile the program that trains a chunk. device: of `compile_device(target)`. Raises ValueError where
+    it has not the dot algorithm that is asked for."""
+    if why := missing_elsewhere(chunk.bucket.spec.numerics.matmul, device):
+        raise ValueError(f"numerics.matmul: {target.kind} {why}")
     program = Program(chunk.bucket, 1, elsewhere=(device,))
     everywhere = alike(program.mesh)
 

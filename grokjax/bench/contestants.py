@@ -18,6 +18,7 @@ from grokjax.engine.measure import stepper
 from grokjax.models import textbook
 from grokjax.models.params import Params
 from grokjax.plan.plan import Plan
+from grokjax.spec.matmuls import jax_name
 from grokjax.spec.run import RunSpec
 
 # Train every lane by so many steps, wait, return lane 0's loss before them; after one step all contestants must agree.
@@ -41,7 +42,7 @@ def plain_vmap(plan: Plan) -> Advance:
     (chunk,) = plan.chunks
     spec, data = chunk.bucket.spec, Data.of(chunk)
     optimizer = OPTIMIZERS[spec.optimizer.name](spec)
-    with jax.default_matmul_precision(spec.numerics.matmul):
+    with jax.default_matmul_precision(jax_name(spec.numerics.matmul)):
         params = jax.tree.map(jnp.asarray, starting_values(plan))
         states = jax.vmap(optimizer.init)(params)
         lanes = jax.tree.map(jnp.asarray, data)
@@ -51,7 +52,7 @@ def plain_vmap(plan: Plan) -> Advance:
     def advance(steps: int) -> float:
         nonlocal params, states, done
         loss = jnp.zeros(1)
-        with jax.default_matmul_precision(spec.numerics.matmul):
+        with jax.default_matmul_precision(jax_name(spec.numerics.matmul)):
             for step in range(done, done + steps):
                 params, states, loss = many(params, states, lanes, step % BATCHES)
         done += steps

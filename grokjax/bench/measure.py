@@ -23,6 +23,7 @@ from grokjax.plan.plan import Device, Plan
 from grokjax.results.checkpoints import Checkpoints
 from grokjax.results.segment import Segment
 from grokjax.results.write import DirectoryWriter
+from grokjax.spec.matmuls import jax_name
 
 CALL_SECONDS = 0.5  # of one timed call, about
 ROUND = 100  # steps: calls are whole rounds where they can be, so that each has its share of evaluations
@@ -99,7 +100,7 @@ def _steps_of_a_call(advance: Callable[[int], float], limit: int) -> int:
 def roofline(device: Device, matmul: str = "highest") -> float:
     """FLOPs per second that a large float32 matmul reaches at best, on all local devices together."""
     n = MATMUL_SIZE[device.platform]
-    with jax.default_matmul_precision(matmul):
+    with jax.default_matmul_precision(jax_name(matmul)):
         sides = [jax.device_put(jnp.full((n, n), 0.5), at) for at in jax.local_devices()]
         square = jax.jit(lambda a: a @ a)
 

@@ -12,13 +12,14 @@ from typing import Any
 from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
 from grokjax.bench.measure import Timing, logging_cost, measure, roofline
+from grokjax.engine.matmuls import available
 from grokjax.plan import cost
 from grokjax.plan.plan import Device
 from grokjax.planning import prepare_jax
 from grokjax.sweep.spelling import did_you_mean
 
 MOST_LANES = 4096  # tried where memory has room for more
-HEAD = f"{'case':24}{'lanes':>6}  {'':16}{'ms/run-step':>12}{'run-steps/s':>13}" + (
+HEAD = f"{'case':24}{'lanes':>6}  {'':18}{'ms/run-step':>12}{'run-steps/s':>13}" + (
     f"{'GFLOP/s':>9}{'roofline':>10}{'compile':>9}{'memory':>9}"
 )
 
@@ -51,9 +52,9 @@ def bench(
     full: bool = False,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Measure, saying each row as it is found; what is returned is JSON. full: with highest and the fast matmul mode,
-    and lanes up to the device's memory."""
-    modes = ("highest", "default") if full else ("highest",)
+    """Measure, saying each row as it is found; what is returned is JSON. full: with highest, the fast matmul mode and
+    the dot algorithms that the device has, and lanes up to its memory."""
+    modes = ("highest", "default", *available()) if full else ("highest",)
     limits = {matmul: roofline(device, matmul) for matmul in modes}
     say(f"{device.text}, {date.today()}")
     for matmul, limit in limits.items():
@@ -97,9 +98,9 @@ def _best_lanes(rows: list[Timing], case: Case) -> int:
 
 def timing_text(timing: Timing, grokjax: Timing) -> str:
     slower = timing.ms_per_run_step / grokjax.ms_per_run_step
-    name = timing.contestant + (" fast" if timing.matmul != "highest" else "")
+    name = timing.contestant + {"highest": "", "default": " fast"}.get(timing.matmul, f" {timing.matmul}")
     return (
-        f"{timing.case:24}{timing.lanes:6}  {name:16}{timing.ms_per_run_step:12.4g}{timing.run_steps_per_second:13,.0f}"
+        f"{timing.case:24}{timing.lanes:6}  {name:18}{timing.ms_per_run_step:12.4g}{timing.run_steps_per_second:13,.0f}"
         f"{timing.useful_gflops:9,.0f}{timing.roofline_share:10.0%}{timing.compile_seconds:7.1f} s"
         f"{timing.peak_bytes / 1e9:6.2f} GB" + (f"  grokjax is {slower:.1f}x as fast" if timing is not grokjax else "")
     )

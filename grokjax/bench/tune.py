@@ -12,6 +12,7 @@ from grokjax.bench.report import local_device
 from grokjax.plan import cost
 from grokjax.plan.plan import Device, make_plan
 from grokjax.plan.tuning import Tuned, write_tuning
+from grokjax.planning import check_matmuls
 from grokjax.spec.identity import tuning_key
 from grokjax.spec.run import Engine, Train
 from grokjax.sweep.run import Run, Sweep
@@ -29,6 +30,7 @@ def tune_cases(cases: Iterable[Case], say: Callable[[str], None]) -> Path:
 def tune_sweep(sweep: Sweep, say: Callable[[str], None]) -> Path:
     """Tune every program of a sweep."""
     device = local_device()
+    check_matmuls((run.spec.numerics.matmul for run in sweep.runs), sweep.file)
     first = {tuning_key(run.spec): run for run in reversed(sweep.runs)}
     return _tune([replace(sweep, runs=(run,)) for run in first.values()], device, say)
 

@@ -46,12 +46,14 @@ def plan(
 
     Its runs, programs, lanes, memory, records and disk.
     """
-    from grokjax.planning import measure_plan, plan_sweep
+    from grokjax.planning import matmul_notes, measure_plan, plan_sweep
     from grokjax.tables import plan_text
 
-    planned = plan_sweep(load_sweep(sweep, settings, arm))
+    planned = plan_sweep(load_sweep(sweep, settings, arm), trains=measure)
     seconds = measure_plan(planned) if measure else None
     typer.echo(plan_text(planned, seconds))
+    for note in matmul_notes(bucket.spec.numerics.matmul for bucket in planned.buckets):
+        typer.echo(f"note: cannot be trained here: {note}")
 
 
 def run(
@@ -228,7 +230,7 @@ def bench(
     settings: Settings = None,
     tune: Annotated[bool, typer.Option("--tune", help="Find the best widths; plans use them from then on.")] = False,
     device: Annotated[
-        bool, typer.Option("--device", help="With highest and the fast matmul mode, and lanes up to memory.")
+        bool, typer.Option("--device", help="With each matmul mode that there is, and lanes up to memory.")
     ] = False,
     case: Annotated[list[str] | None, typer.Option(help="Only cases that begin so; repeatable.")] = None,
     lanes: Annotated[list[int] | None, typer.Option(min=1, help="Only so many lanes; repeatable.")] = None,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grokjax.plan.plan import Chunk, Device
-from grokjax.planning import prepare_jax
+from grokjax.planning import check_matmuls, prepare_jax
 from grokjax.stopping import Interrupted
 from grokjax.sweep.load import Mistake, SweepError
 from grokjax.training import Trainer, families_to_train, train_chunk
@@ -59,7 +59,7 @@ class Worker:
 
 def open_worker(where: str | Path, other_device: bool, explain: Callable[[BaseException], str], say: Say) -> Worker:
     """A worker of a results directory that was planned. Raises SweepError where it is none, or was planned for another
-    kind of device, unless other_device allows that.
+    kind of device, unless other_device allows that, or needs a dot algorithm that the devices here lack.
 
     where: its path, or its address in a bucket.
     """
@@ -73,6 +73,7 @@ def open_worker(where: str | Path, other_device: bool, explain: Callable[[BaseEx
     from grokjax.engine.devices import describe_device
 
     check_device(out, manifest.device, describe_device(), other_device)
+    check_matmuls(manifest.matmuls, str(out))
     return Worker(manifest, families_to_train(manifest, say), Trainer(manifest, say=say), explain, say)
 
 

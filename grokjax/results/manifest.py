@@ -147,6 +147,11 @@ class Manifest:
         column = self.table.column("uses.file")
         return column.levels[column.used[0]] if column.used else None
 
+    @property
+    def matmuls(self) -> list[str]:
+        """What its programs ask for as `numerics.matmul`."""
+        return [values["numerics.matmul"] for values in self.table.common]
+
     def only(self, run_ids: Sequence[str], axes: dict[str, tuple[str, ...]]) -> Manifest:
         """As if the sweep had these runs only, in this order, and these axes."""
         place = np.full(len(self.table), NONE, np.int64)

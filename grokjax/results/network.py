@@ -12,6 +12,7 @@ from grokjax.probes.circuits import circuits_of
 from grokjax.results.own import own_of
 from grokjax.results.rebuild import SpecMaker
 from grokjax.spec.families import with_families
+from grokjax.spec.matmuls import of_stored
 from grokjax.spec.run import RunSpec
 from grokjax.train.step import precision
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A run's network at a step. It computes in the run's precision."""
+    """A run's network at a step. It computes in the run's precision, and in full where its products were
+    a dot algorithm's."""
 
     run_id: str
     step: int
@@ -59,7 +61,7 @@ class StoredNetwork:
         if not 0 <= layer < layers:
             known = f"its layers are 0 to {layers - 1}" if layers else "its network has no attention"
             raise ValueError(f"run {self.run_id} has no circuits of layer {layer}: {known}")
-        with precision(self.spec):
+        with precision(self.spec, of_stored(self.spec.numerics.matmul)):
             found = circuits_of(self.params, layer)
         return {"EVOU": np.asarray(found.evou), "EQKE": np.asarray(found.eqke)}
 
@@ -79,7 +81,7 @@ class StoredNetwork:
 
     def _forward(self, tokens: Any, record: Record) -> np.ndarray:
         inputs = _checked(np.asarray(tokens), self.spec)
-        with precision(self.spec):
+        with precision(self.spec, of_stored(self.spec.numerics.matmul)):
             return np.asarray(recorded_forward(self.spec, self.params, inputs, record)) * self._scale
 
 

@@ -112,8 +112,9 @@ class Stop(Section):
 class Numerics(Section):
     params: Literal["float32", "float64"] = "float32"
     """Precision of parameters, activations and gradients; the loss has its own, `loss.precision`."""
-    matmul: Literal["highest", "high", "default"] = "highest"
-    """JAX's matmul precision; anything but highest may use TF32 or bf16 passes on an accelerator."""
+    matmul: Literal["highest", "high", "default", "bf16_x9", "bf16_x6", "bf16_x3", "tf32_x3", "tf32"] = "highest"
+    """JAX's matmul precision; anything but highest may use TF32 or bf16 passes on an accelerator. Or one of its dot
+    algorithms, float32 products in so many passes of bfloat16 or TF32, where the device has it."""
 
 
 class Log(Section):

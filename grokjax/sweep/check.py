@@ -7,6 +7,7 @@ from functools import partial
 from typing import Protocol
 
 from grokjax.spec.kernels import kernel_problems
+from grokjax.spec.matmuls import ALGORITHMS
 from grokjax.spec.models import MODELS
 from grokjax.spec.optimizers import Optimizer
 from grokjax.spec.run import FromRun, RunSpec
@@ -53,6 +54,8 @@ def check(spec: RunSpec, report: Report, broken: Collection[str] = ()) -> None:
         for probe in dict.fromkeys(spec.log.probes):
             if what := probe.refusal(spec):
                 report("log.probes", what)
+    if whole("numerics"):
+        _check_matmul(spec, report)
     if not broken:
         _check_noise(spec, report)
         for family in (spec.loss, spec.optimizer, spec.constraint):
@@ -129,6 +132,13 @@ def _check_noise(spec: RunSpec, report: Report) -> None:
         report("noise.labels", what)
     if spec.noise.dropout is not None and not spec.model.drops:
         report("noise.dropout", f"{spec.model.name} does not take what is dropped; leave it out")
+
+
+def _check_matmul(spec: RunSpec, report: Report) -> None:
+    numerics = spec.numerics
+    if numerics.matmul in ALGORITHMS and numerics.params == "float64":
+        what = f"{numerics.matmul} multiplies float32 numbers, and params are float64; highest keeps all their digits"
+        report("numerics.matmul", what, "numerics.params")
 
 
 def _check_size(spec: RunSpec, report: Report) -> None:

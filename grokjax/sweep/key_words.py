@@ -171,7 +171,7 @@ KEYS: dict[str, Meaning] = {
              remark="it is float32 or float64; the loss has its own, loss.precision"),
     **_other("float64 x64 double use_float64", "numerics.params", remark="numerics: {params: float64}"),
     **_other("allow_tf32 tf32 matmul_precision float32_matmul_precision", "numerics.matmul",
-             remark="highest, the default, is float32 throughout"),
+             remark="highest, the default, is float32 throughout; tf32 is one too"),
     # what is recorded
     **_words("log_every log_interval log_freq log_steps logging_steps print_every log_every_n_steps", "log.every"),
     **_words("eval_interval eval_steps test_every val_every eval_freq evaluation_interval"

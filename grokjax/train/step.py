@@ -16,6 +16,7 @@ from grokjax.models.params import Params
 from grokjax.models.textbook import Drop
 from grokjax.plan.cost import evaluates_train_set, evaluation_block
 from grokjax.spec.hypers import Hyper, with_numbers
+from grokjax.spec.matmuls import jax_name
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import fresh_examples, scores, wanted
 from grokjax.train.batches import batch_at
@@ -57,7 +58,7 @@ def loss_dtype(spec: RunSpec) -> str:
 def precision(spec: RunSpec, matmul: str | None = None) -> Iterator[None]:
     """float64 programs are traced and called under x64, others never are; products as the run asks, or as `matmul`."""
     wide = "float64" in (spec.numerics.params, loss_dtype(spec))
-    with jax.enable_x64(wide), jax.default_matmul_precision(matmul or spec.numerics.matmul):
+    with jax.enable_x64(wide), jax.default_matmul_precision(jax_name(matmul or spec.numerics.matmul)):
         yield
 
 
