@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from grokjax.engine.loop import Program
 
 THREAD = "grokjax-ahead"
-AT_ONCE = 2  # buckets: XLA compiles a small program on little more than one core
 LOOK_SECONDS = 0.1  # from one look at whether to stop to the next
 
 Coming = Callable[[int], "tuple[int, Callable[[], Chunk]] | None"]

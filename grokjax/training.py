@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from grokjax.ahead import AT_ONCE, Ahead, Coming
+from grokjax.ahead import Ahead, Coming
 from grokjax.opened import open_results
+from grokjax.plan.cost import COMPILED_AT_ONCE
 from grokjax.plan.plan import Bucket, Chunk, Plan
 from grokjax.spec.families import with_families
 
@@ -97,12 +98,12 @@ class Trainer:
     def compile_next(self, bucket: Bucket) -> None:
         """Begin to compile the buckets that come after this one, while this one trains: a few, each once."""
         at = bucket.index
-        for _ in range(AT_ONCE):
+        for _ in range(COMPILED_AT_ONCE):
             coming = self.coming(at)
             if coming is None:
                 return
             at, first = coming
-            if at not in self._ahead and sum(ahead.is_busy() for ahead in self._ahead.values()) < AT_ONCE:
+            if at not in self._ahead and sum(ahead.is_busy() for ahead in self._ahead.values()) < COMPILED_AT_ONCE:
                 self._ahead[at] = Ahead()
                 self._ahead[at].begin(partial(self._compiled, first))
 

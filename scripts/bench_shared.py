@@ -145,7 +145,7 @@ def training(name: str, lanes: int, seconds: float) -> Callable[[], None]:
 def command(sweep: Path, steps: int | None) -> None:
     """The whole of `grokjax run`, with nothing compiled before."""
     with tempfile.TemporaryDirectory() as folder:
-        line = [sys.executable, "-m", "grokjax", "run", str(sweep), "--out", f"{folder}/out"]
+        line = [sys.executable, "-m", "grokjax.cli", "run", str(sweep), "--out", f"{folder}/out"]
         line += ["--set", f"train.steps={steps}"] if steps else []
         subprocess.run(line, env=os.environ | {"XDG_CACHE_HOME": folder}, check=True, stdout=subprocess.DEVNULL)
 
@@ -176,14 +176,17 @@ def main(arguments: list[str] | None = None) -> None:
         f"{'CPU':>9}{'loaded':>9}{'waits':>9}{'loaded':>9}"
     )
     rows: list[Shared] = []
+
+    def show(found: list[Shared]) -> None:
+        rows.extend(found)
+        print("\n".join(map(text, found)), flush=True)
+
     if options.run:
         whole = lambda: command(options.run, options.steps)  # noqa: E731
-        rows += measure(f"run {options.run.name}", whole, loads, options.repeats, resource.RUSAGE_CHILDREN)
+        show(measure(f"run {options.run.name}", whole, loads, options.repeats, resource.RUSAGE_CHILDREN))
     for name in options.case or ([] if options.run else ["transformer", "nanda"]):
         train = training(name, options.lanes, options.seconds)
-        rows += measure(f"{name}, {options.lanes} lanes", train, loads, options.repeats, resource.RUSAGE_SELF)
-    for row in rows:
-        print(text(row))
+        show(measure(f"{name}, {options.lanes} lanes", train, loads, options.repeats, resource.RUSAGE_SELF))
     if options.json:
         options.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
 

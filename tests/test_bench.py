@@ -263,6 +263,19 @@ def test_a_busy_machine_is_measured_against_its_fair_share(
     assert capsys.readouterr().out.count("tiny, 2 lanes") == 2
 
 
+@pytest.mark.slow
+def test_a_whole_command_is_measured_beside_a_load(tmp_path: Path):
+    import bench_shared
+
+    sweep, found = tmp_path / "tiny.yaml", tmp_path / "found.json"
+    sweep.write_text(json.dumps({"base": TINY["mlp"]}))
+    bench_shared.main(f"--run {sweep} --steps 20 --load 1 --repeats 1 --json {found}".split())
+    (row,) = json.loads(found.read_text())
+    assert row["case"] == "run tiny.yaml"
+    assert row["under_load"] > 0
+    assert row["cpu_alone"] > 0.1, "the command did nothing"
+
+
 def test_an_unknown_case_is_bad_input():
     done = CliRunner().invoke(app, ["bench", "--case", "nandaa"])
     assert done.exit_code == 2
