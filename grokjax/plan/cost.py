@@ -6,7 +6,7 @@ from grokjax.spec.run import RunSpec
 from grokjax.spec.shapes import parameter_count, parameter_shapes, trained_shapes
 
 BYTES = {"float32": 4, "float64": 8}
-COMPILED_AT_ONCE = 2  # programs: XLA makes use of little more than one core for a small one
+COMPILED_AT_ONCE = 2  # programs: parts of compiling one, its tracing above all, use a single core
 COMPILE_SECONDS = 0.31  # CPU seconds of tracing and compiling a CPU program, a column of its records: measured, x86
 BLOCK = 2**26  # activations of one evaluation that are held at once
 
