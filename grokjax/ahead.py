@@ -1,4 +1,4 @@
-"""A thread that compiles the next bucket's program while the chunks of this one train."""
+"""Threads that compile the next buckets' programs while the chunks of this one train."""
 
 from __future__ import annotations
 
@@ -24,13 +24,11 @@ Coming = Callable[[int], "tuple[int, Callable[[], Chunk]] | None"]
 
 @dataclass
 class Ahead:
-    """after: the bucket that trains meanwhile. bucket: the one that is compiled.
+    """The program of a bucket that comes later.
 
     An error is forgotten here: what reaches the bucket compiles it again, and meets the error where it can be told.
     """
 
-    after: int
-    bucket: int
     program: Program | None = None
     thread: threading.Thread | None = None
 
@@ -49,10 +47,9 @@ class Ahead:
     def is_busy(self) -> bool:
         return self.thread is not None and self.thread.is_alive()
 
-    def take(self, bucket: int, stop: Callable[[], bool]) -> Program | None:
-        """The program of a bucket, which is waited for; None where it is of another, could not be made, or an end was
-        asked for before."""
-        if bucket != self.bucket or self.thread is None:
+    def take(self, stop: Callable[[], bool]) -> Program | None:
+        """The program, which is waited for; None where it could not be made, or an end was asked for before."""
+        if self.thread is None:
             return None
         while self.is_busy() and not stop():
             self.thread.join(LOOK_SECONDS)

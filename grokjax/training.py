@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from grokjax.ahead import Ahead, Coming
 from grokjax.opened import open_results
+from grokjax.plan.cost import COMPILED_AT_ONCE
 from grokjax.plan.plan import Bucket, Chunk, Plan
 from grokjax.spec.families import with_families
 
@@ -56,7 +57,7 @@ class Trainer:
     program: Program | None = None
     is_compiling: bool = False
     coming: Coming = lambda bucket: None
-    _ahead: Ahead | None = None
+    _ahead: dict[int, Ahead] = field(default_factory=dict)
     _find: Callable[[Run], Stored | None] | None = None
 
     @property
@@ -82,8 +83,8 @@ class Trainer:
             self.is_compiling = True
             if self.screen:
                 self.screen.compiling(bucket)
-            ready = self._ahead.take(bucket.index, stop) if self._ahead else None
-            self.program = ready or self._new_program(bucket)
+            ahead = self._ahead.pop(bucket.index, None)
+            self.program = (ahead.take(stop) if ahead else None) or self._new_program(bucket)
         return self.program
 
     def _new_program(self, bucket: Bucket) -> Program:
@@ -95,13 +96,16 @@ class Trainer:
         return Program(bucket, describe_device().count, Starts(self.start_of, find_origin(open_results)))
 
     def compile_next(self, bucket: Bucket) -> None:
-        """Begin to compile the bucket that comes after this one, while this one trains: one at a time."""
-        if self._ahead and (self._ahead.after == bucket.index or self._ahead.is_busy()):
-            return
-        coming = self.coming(bucket.index)
-        self._ahead = Ahead(bucket.index, coming[0]) if coming else None
-        if self._ahead and coming:
-            self._ahead.begin(partial(self._compiled, coming[1]))
+        """Begin to compile the buckets that come after this one, while this one trains: a few, each once."""
+        at = bucket.index
+        for _ in range(COMPILED_AT_ONCE):
+            coming = self.coming(at)
+            if coming is None:
+                return
+            at, first = coming
+            if at not in self._ahead and sum(ahead.is_busy() for ahead in self._ahead.values()) < COMPILED_AT_ONCE:
+                self._ahead[at] = Ahead()
+                self._ahead[at].begin(partial(self._compiled, first))
 
     def _compiled(self, first: Callable[[], Chunk]) -> Program:
         from grokjax.engine.ahead import compile_ahead

@@ -114,6 +114,18 @@ def test_a_worker_compiles_the_next_bucket_of_its_part_ahead(tmp_path: Path, com
     assert segments(compiled) == ["MainThread", THREAD, THREAD]
 
 
+def test_two_buckets_are_compiled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    both, true = threading.Barrier(2), ahead.compile_ahead
+
+    def meet(*given: Any) -> None:
+        both.wait(timeout=60)  # the second has begun before the first has ended
+        true(*given)
+
+    monkeypatch.setattr(ahead, "compile_ahead", meet)
+    run(write(tmp_path, SWEEP), tmp_path / "out")
+    assert not both.broken
+
+
 def test_what_cannot_be_compiled_ahead_is_compiled_when_it_is_reached(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: list[tuple[str, str]]
 ):

@@ -238,6 +238,44 @@ def test_the_device_bench_has_both_matmul_modes_and_lanes_up_to_a_bound(monkeypa
     assert set(found["roofline_gflops"]) == {"highest", "default"}
 
 
+def test_a_busy_machine_is_measured_against_its_fair_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    import bench_shared
+
+    assert bench_shared.fair_seconds(10, threads=2, load=8, cores=2) == 50
+    assert bench_shared.fair_seconds(10, threads=1, load=1, cores=2) == 10, "each has a core"
+    monkeypatch.setattr(report, "CASES", (Case("tiny mlp", TINY["mlp"], (2,)),))
+    started: list[Any] = []
+    popen = bench_shared.subprocess.Popen
+    monkeypatch.setattr(
+        bench_shared.subprocess, "Popen", lambda *given, **more: started.append(popen(*given, **more)) or started[-1]
+    )
+    line = f"--case tiny --lanes 2 --seconds 0.1 --load 1 --load 2 --repeats 2 --json {tmp_path / 'found.json'}"
+    bench_shared.main(line.split())
+    assert len(started) == 2 * (1 + 2)
+    assert all(process.returncode is not None for process in started), "the load ends with what it was for"
+    rows = json.loads((tmp_path / "found.json").read_text())
+    assert [row["load"] for row in rows] == [1, 2]
+    for row in rows:
+        assert row["ratio"] == pytest.approx(row["under_load"] / row["fair"])
+        assert row["fair"] >= row["alone"] > 0
+    assert capsys.readouterr().out.count("tiny, 2 lanes") == 2
+
+
+@pytest.mark.slow
+def test_a_whole_command_is_measured_beside_a_load(tmp_path: Path):
+    import bench_shared
+
+    sweep, found = tmp_path / "tiny.yaml", tmp_path / "found.json"
+    sweep.write_text(json.dumps({"base": TINY["mlp"]}))
+    bench_shared.main(f"--run {sweep} --steps 20 --load 1 --repeats 1 --json {found}".split())
+    (row,) = json.loads(found.read_text())
+    assert row["case"] == "run tiny.yaml"
+    assert row["under_load"] > 0
+    assert row["cpu_alone"] > 0.1, "the command did nothing"
+
+
 def test_an_unknown_case_is_bad_input():
     done = CliRunner().invoke(app, ["bench", "--case", "nandaa"])
     assert done.exit_code == 2

@@ -237,6 +237,8 @@ def test_the_plan_says_what_is_slow_about_a_sweep():
         return " ".join(remarks(make_plan(sweep(text), device())))
 
     assert "5 programs, 5 of them with under 4 runs" in said("parameters: {task.p: {values: [5, 7, 11, 13, 17]}}\n")
+    many = " ".join(remarks(make_plan(sweep("parameters: {model.d_mlp: {min: 10, max: 1009}}\n"), device(count=2))))
+    assert "1000 programs, 1000 of them with under 4 runs: each compiles by itself (all of them in about 1.7 h)" in many
     assert "test evaluations add" in said("log: {every: 1, eval_every: 1}\n")
     assert "a record every 1 steps" in said("log: {every: 1}\n")
     assert "float32 is the one that slingshots" in said("base: {optimizer: {weight_decay: 0}}\n")

@@ -13,14 +13,16 @@ import pytest
 from flax import nnx
 from safetensors.numpy import save_file
 
+from grokjax.engine import draws
+from grokjax.engine.draws import draw_params
 from grokjax.engine.inputs import Starts
 from grokjax.models import mlp, transformer
 from grokjax.models.declare import declare_with
-from grokjax.models.network import starting_params
+from grokjax.models.network import starting_numbers, starting_params
 from grokjax.spec.families import validate
 from grokjax.spec.hypers import hyper_of
 from grokjax.spec.run import RunSpec
-from grokjax.spec.shapes import parameter_count, parameter_shapes
+from grokjax.spec.shapes import matches, parameter_count, parameter_shapes
 from grokjax.sweep.resolve import resolve
 from grokjax.sweep.run import Run
 from grokjax.train.state import State
@@ -142,6 +144,41 @@ def test_a_matrix_is_drawn_by_its_own_name():
         assert two[name].tobytes() == value.tobytes(), "layers, or other matrices, do not matter"
     alike = [two[f"{name}.{layer}"][seed] for name in ("W_Q", "W_K", "W_V") for layer in (0, 1) for seed in (0, 1)]
     assert len({value.tobytes() for value in alike}) == len(alike)
+
+
+OWN: dict[str, dict[str, float]] = {
+    "W_Q": {"uniform": 0.3},
+    "W_K": {"he": 0.7},
+    "W_V": {"fan_in": 1.37},
+    "W_E": {"line": 0.3},
+    "W_U": {"constant": 0.25},
+    "W.1": {"he": 1.3},
+    "b.0": {"uniform": 0.1},
+}
+
+
+@pytest.mark.parametrize("scheme", ["paper", "fan_in", "torch_linear"])
+@pytest.mark.parametrize("model", [SMALL | {"d_mlp": 37}, {"name": "mlp", "widths": [21, 13]}], ids=["heads", "mlp"])
+@pytest.mark.parametrize("own", [{}, OWN], ids=["scheme", "own"])
+def test_what_is_drawn_in_parts_is_what_one_program_of_all_draws(model: dict, scheme: str, own: dict):
+    scheme = "fan_in" if model["name"] == "mlp" and scheme == "paper" else scheme
+    names = parameter_shapes(spec_of(model=model))
+    mine = {key: of for key, of in own.items() if any(matches(key, name) for name in names)}
+    spec = spec_of(model=model, task={"p": 29}, init={"scheme": scheme, "distribution": mine})
+    together = jax.jit(lambda seed, numbers: starting_params(seed, spec, numbers))
+    for seed in (0, 2**31 - 1):
+        given = np.uint32(seed), starting_numbers(spec)
+        expected, found = jax.device_get(together(*given)), draw_params(spec)(*given)
+        assert list(found) == list(expected)
+        for name, value in expected.items():
+            assert found[name].tobytes() == value.tobytes(), name
+
+
+def test_another_width_compiles_nothing_that_draws():
+    draw(spec_of(model=SMALL | {"d_mlp": 12}), [0])
+    compiled = draws._drawn._cache_size()  # pyright: ignore[reportAttributeAccessIssue]
+    draw(spec_of(model=SMALL | {"d_mlp": 9}), [0])  # 72 and 96 values are 128 of a program
+    assert draws._drawn._cache_size() == compiled  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def moments(values: np.ndarray) -> tuple[float, float, float]:

@@ -10,10 +10,9 @@ import jax
 import numpy as np
 from safetensors.numpy import load_file
 
-from grokjax.engine.lanes import draw_params
+from grokjax.engine.draws import draw_params
 from grokjax.engine.states import Flat, flat_names, unflatten
 from grokjax.models.network import starting_numbers
-from grokjax.models.params import Params
 from grokjax.results.segment import Stored
 from grokjax.spec.hypers import Hyper, hyper_of
 from grokjax.spec.run import RunSpec
@@ -60,7 +59,7 @@ class Starts:
 
     def __init__(self, find: Find = lambda run: None, find_first: Find = lambda run: None) -> None:
         self._find, self._find_first = find, find_first
-        self._draws: dict[tuple[Any, ...], Callable[[Any, Any], Params]] = {}
+        self._draws: dict[tuple[Any, ...], Callable[[Any, Any], dict[str, np.ndarray]]] = {}
 
     def of(self, runs: Sequence[Run], hyper: Hyper) -> dict[str, np.ndarray] | State:
         """Unscaled parameters [runs, ...]; or states, where some run goes on with its optimizer."""
@@ -117,7 +116,7 @@ class Starts:
             program = run.spec.init.scheme, kinds
             if program not in self._draws:
                 self._draws[program] = draw_params(run.spec)
-            drawn[key] = jax.device_get(self._draws[program](np.uint32(run.spec.seed), starting_numbers(run.spec)))
+            drawn[key] = self._draws[program](np.uint32(run.spec.seed), starting_numbers(run.spec))
         return drawn
 
 

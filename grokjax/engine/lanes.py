@@ -17,7 +17,6 @@ from jaxtyping import Array, Bool, Float, Int
 from grokjax.engine.devices import LANES
 from grokjax.engine.padding import padded, without_padding
 from grokjax.engine.rows import Columns, Rows, Scalar, blank, columns_of, names_of, put, row_of
-from grokjax.models.network import starting_params
 from grokjax.models.params import Params
 from grokjax.plan.plan import Schedule
 from grokjax.probes.all import is_of_update, observe, observe_evaluation
@@ -67,12 +66,6 @@ class Close(NamedTuple):
     bad_gradient: dict[str, Bool[Array, " B"]]
     bad_proposal: dict[str, Bool[Array, " B"]]
     growth: dict[str, Float[Array, " B"]]  # norm over initial norm; 0 for what started at 0
-
-
-def draw_params(spec: RunSpec) -> Callable[[Any, Any], Params]:
-    """(seed, numbers of distributions) -> starting parameters; one at a time, so that a seed's bits and the program
-    depend on no other."""
-    return jax.jit(lambda seed, numbers: starting_params(seed, spec, numbers))
 
 
 def empty_lanes(spec: RunSpec, queue: Queue, width: int, devices: int) -> Lanes:

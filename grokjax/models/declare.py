@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +20,19 @@ Declare = Callable[[str], nnx.Param]
 Numbers = dict[str, Float[Array | np.ndarray, ""]]
 
 
+class Draw(NamedTuple):
+    """How a parameter is drawn: see `values`."""
+
+    kind: str
+    number: Any  # float32 scalar
+    factor: float = 1.0  # of the number, compiled in, as XLA may multiply such constants first
+
+
 def declare_with(seed: UInt32[Array, ""], scheme: str, shapes: Shapes) -> Declare:
     """A function that declares a parameter by name. Draws are float32 whatever the precision of training."""
 
     def declare(name: str) -> nnx.Param:
-        return nnx.Param(_draw(_key(seed, name), name, scheme, shapes))
+        return nnx.Param(values(named(seed_key(seed), name), of_scheme(name, scheme, shapes), shapes[name]))
 
     return declare
 
@@ -33,23 +42,24 @@ def distributed(seed: UInt32[Array, ""], kinds: dict[str, str], numbers: Numbers
 
     kinds: of these distributions, by parameter; numbers: theirs, which so are compiled once for all values.
     """
-    return {name: _draw_of_kind(_key(seed, name), name, kind, numbers[name], shapes) for name, kind in kinds.items()}
+    return {
+        name: values(named(seed_key(seed), name), of_distribution(name, kind, numbers[name], shapes), shapes[name])
+        for name, kind in kinds.items()
+    }
 
 
-def _key(seed: UInt32[Array, ""], name: str) -> Array:
-    return named(seed_key(seed), name)
-
-
-def _draw_of_kind(key: Array, name: str, kind: str, number: Float[Array | np.ndarray, ""], shapes: Shapes) -> Array:
-    shape = shapes[name]
-    if kind == "constant":
-        return jnp.full(shape, number, jnp.float32)
-    if kind == "uniform":
-        return jax.random.uniform(key, shape, jnp.float32, -1, 1) * number
-    if kind == "line":
-        return _along_a_line(key, shape, number)
-    inputs = {"normal": 1.0, "he": _summed(name, shapes) / 2, "fan_in": float(_summed(name, shapes))}[kind]
-    return jax.random.normal(key, shape, jnp.float32) * (number * jnp.float32(inputs**-0.5))
+def values(key: Array, draw: Draw, shape: tuple[int, ...]) -> Array:
+    """float32 of a shape. fill: the number. normal: N(0, (number factor)^2). uniform: number U(-1, 1). between:
+    U(-number, number). line: see `_along_a_line`; all others give a value by its place in row-major order alone."""
+    if draw.kind == "fill":
+        return jnp.full(shape, draw.number, jnp.float32)
+    if draw.kind == "uniform":
+        return jax.random.uniform(key, shape, jnp.float32, -1, 1) * draw.number
+    if draw.kind == "between":
+        return jax.random.uniform(key, shape, jnp.float32, -draw.number, draw.number)
+    if draw.kind == "line":
+        return _along_a_line(key, shape, draw.number)
+    return jax.random.normal(key, shape, jnp.float32) * (draw.number * np.float32(draw.factor))
 
 
 def _along_a_line(key: Array, shape: tuple[int, ...], mixed: Float[Array | np.ndarray, ""]) -> Array:
@@ -62,6 +72,14 @@ def _along_a_line(key: Array, shape: tuple[int, ...], mixed: Float[Array | np.nd
     return jnp.asarray(mixed * cloud + (1 - mixed) * line)
 
 
+def of_distribution(name: str, kind: str, number: Any, shapes: Shapes) -> Draw:
+    """By a kind of `init.distribution`, and its number (a float32 scalar)."""
+    if kind in ("constant", "uniform", "line"):
+        return Draw("fill" if kind == "constant" else kind, number)
+    inputs = {"normal": 1.0, "he": _summed(name, shapes) / 2, "fan_in": float(_summed(name, shapes))}[kind]
+    return Draw("normal", number, inputs**-0.5)
+
+
 def _summed(name: str, shapes: Shapes) -> int:
     """`fan_in`, also of embeddings, which count their width, and of vectors, which count their matrix's."""
     if is_embedding(name):
@@ -70,30 +88,23 @@ def _summed(name: str, shapes: Shapes) -> int:
     return fan_in(name if is_matrix(name) else matrix, shapes) if matrix in shapes else shapes[name][-1]
 
 
-def _draw(key: Array, name: str, scheme: str, shapes: Shapes) -> Array:
+def of_scheme(name: str, scheme: str, shapes: Shapes) -> Draw:
     """Schemes: paper (Nanda et al. 2023): N(0, 1/d_model), W_U N(0, 1/d_vocab). fan_in: N(0, 1/fan_in).
     torch_linear: `torch.nn.Linear`'s U(-1/sqrt(fan_in), 1/sqrt(fan_in)), biases too; `torch.nn.Embedding`'s
     N(0, 1) for W_E and W_pos. Embeddings are look-ups without a sum, so fan_in gives them 1/d_model."""
-    shape, normal = shapes[name], jax.random.normal
     if name.startswith("ln"):
-        fill = jnp.ones if "_w" in name else jnp.zeros
-        return fill(shape, jnp.float32)
+        return Draw("fill", np.float32("_w" in name))
+    is_torch, embedding = scheme == "torch_linear", is_embedding(name)
     if not is_matrix(name):
-        if scheme != "torch_linear":
-            return jnp.zeros(shape, jnp.float32)
-        bound = fan_in("W" + name[1:], shapes) ** -0.5
-        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    embedding = is_embedding(name)
-    if scheme == "torch_linear" and not embedding:
-        bound = fan_in(name, shapes) ** -0.5
-        return jax.random.uniform(key, shape, jnp.float32, -bound, bound)
-    if scheme == "torch_linear":
-        return normal(key, shape, jnp.float32)
+        bound = fan_in("W" + name[1:], shapes) ** -0.5 if is_torch else 0.0
+        return Draw("between" if is_torch else "fill", np.float32(bound))
+    if is_torch:
+        return Draw("normal", np.float32(1)) if embedding else Draw("between", np.float32(fan_in(name, shapes) ** -0.5))
     if scheme == "paper":
         variance = 1 / shapes["W_U"][1] if name == "W_U" else 1 / shapes["W_U"][0]
     else:
-        variance = 1 / shape[1] if embedding else 1 / fan_in(name, shapes)
-    return normal(key, shape, jnp.float32) * jnp.float32(math.sqrt(variance))
+        variance = 1 / shapes[name][1] if embedding else 1 / fan_in(name, shapes)
+    return Draw("normal", np.float32(math.sqrt(variance)))
 
 
 def is_embedding(name: str) -> bool:

@@ -11,7 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Num, UInt32
 
 from grokjax.models import mlp, transformer
-from grokjax.models.declare import Declare, Numbers, declare_with, distributed
+from grokjax.models.declare import Declare, Draw, Numbers, declare_with, distributed, of_distribution, of_scheme
 from grokjax.models.params import Params
 from grokjax.models.textbook import Drop, Record, unrecorded
 from grokjax.models.transformer_lens import to_transformer_lens
@@ -42,6 +42,7 @@ class Network(NamedTuple):
     recorded_forward: Callable[..., Any] | None = None
     to_transformer_lens: Callable[..., Any] | None = None
     fused_forward: Callable[..., Any] | None = None
+    is_declared: bool = False  # whether `start` declares its parameters, so that each is drawn by its name alone
 
 
 def _declared(module: Callable[[Any, Task, Declare], nnx.Module]) -> Callable[[UInt32[Array, ""], RunSpec], Params]:
@@ -79,7 +80,8 @@ NETWORKS: dict[str, Network] = {
         transformer.neuron_weights,
         transformer.recorded_forward,
         to_transformer_lens,
-        transformer.fused_forward,
+        fused_forward=transformer.fused_forward,
+        is_declared=True,
     ),
     "mlp": Network(
         _declared(mlp.MLP),
@@ -92,6 +94,7 @@ NETWORKS: dict[str, Network] = {
         mlp.neuron_weights,
         mlp.recorded_forward,
         fused_forward=mlp.fused_forward,
+        is_declared=True,
     ),
 }
 
@@ -110,6 +113,22 @@ def starting_params(seed: UInt32[Array, ""], spec: RunSpec, numbers: Numbers | N
     own = each_its_own(spec.init.distribution, list(shapes))
     kinds = {name: next(iter(distribution)) for name, distribution in own.items()}
     return network(spec).start(seed, spec) | distributed(seed, kinds, numbers, shapes)
+
+
+def starting_draws(spec: RunSpec, numbers: Numbers) -> dict[str, Draw] | None:
+    """How each value of `starting_params` is drawn, in the order of the spec's shapes; None of a model that draws them
+    in a way of its own."""
+    if not network(spec).is_declared:
+        return None
+    shapes, scheme = parameter_shapes(spec), spec.init.scheme
+    assert scheme is not None, "a resolved spec has its scheme"
+    own = each_its_own(spec.init.distribution, list(shapes))
+    return {
+        name: of_distribution(name, next(iter(own[name])), numbers[name], shapes)
+        if name in own
+        else of_scheme(name, scheme, shapes)
+        for name in shapes
+    }
 
 
 def starting_numbers(spec: RunSpec) -> Numbers:

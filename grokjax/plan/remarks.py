@@ -17,9 +17,10 @@ def remarks(plan: Plan) -> list[str]:
         notes.append("engine.kernel fused: how fast its kernels are has not been measured on any GPU or TPU")
     small = [bucket for bucket in plan.buckets if len(bucket.runs) < 4]
     if len(plan.buckets) > 4 and len(small) > len(plan.buckets) // 2:
+        what = f"{len(plan.buckets)} programs, {len(small)} of them with under 4 runs: each compiles by itself"
         notes.append(
-            f"{len(plan.buckets)} programs, {len(small)} of them with under 4 runs: each compiles by itself and "
-            "leaves the device mostly idle. Axes over shapes (p, d_model, train_fraction, ...) cost this; seeds do not"
+            f"{what}{_how_long(plan)} and leaves the device mostly idle. "
+            "Axes over shapes (p, d_model, train_fraction, ...) cost this; seeds do not"
         )
     for bucket in plan.buckets:
         spec = bucket.spec
@@ -39,6 +40,16 @@ def remarks(plan: Plan) -> list[str]:
         if spec.log.every < 5 and spec.train.steps > 10_000:
             notes.append(f"bucket {bucket.index}: a record every {spec.log.every} steps costs time and disk")
     return notes
+
+
+def _how_long(plan: Plan) -> str:
+    """What compiling all programs takes, where that was measured: on CPUs."""
+    if plan.device.platform != "cpu":
+        return ""
+    at_once = min(plan.device.count, cost.COMPILED_AT_ONCE)
+    seconds = sum(cost.compile_seconds(bucket.spec) for bucket in plan.buckets) / at_once
+    told = f"{seconds / 3600:.1f} h" if seconds > 3600 else f"{max(1, round(seconds / 60))} min"
+    return f" (all of them in about {told})"
 
 
 def _smaller(bucket: Bucket, device: Device) -> str:

@@ -132,7 +132,9 @@ class RunTable:
         given, buckets = self.columns.get(key), self.bucket
         if rows is not None:  # what is asked of a few runs must not cost what all cost
             given, buckets = given and given.rows(rows), self.bucket[rows]
-        shared = {at: json.dumps(common[key]) for at, common in enumerate(self.common) if key in common}
+        every = range(len(self.common))
+        asked = every if len(buckets) >= len(every) else sorted(set(buckets.tolist()))
+        shared = {at: json.dumps(self.common[at][key]) for at in asked if key in self.common[at]}
         if not shared:
             return given or Column(np.full(len(buckets), NONE, np.int32), ())
         texts = list(given.texts) if given else []

@@ -24,4 +24,13 @@ def key_for(purpose: int, seed: Any) -> Array:
 
 def named(key: Array, name: str) -> Array:
     """Of one parameter."""
-    return jax.random.fold_in(key, zlib.crc32(name.encode()))
+    return numbered(key, name_number(name))
+
+
+def numbered(key: Array, number: Any) -> Array:
+    """Of the parameter whose name has this number."""
+    return jax.random.fold_in(key, number)
+
+
+def name_number(name: str) -> int:
+    return zlib.crc32(name.encode())
