@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from grokjax.engine.batches import Rows, no_rows, rows_due
 from grokjax.engine.devices import LANES
 from grokjax.models.network import starting_params
 from grokjax.models.params import Params
@@ -30,6 +31,7 @@ from grokjax.train.step import apply_stop_rule, is_active, start, step, tested_p
 EVALUATION, RECORD = "evaluation", "record"  # by which a compiled program knows what it does now and then
 Columns = dict[str, Array]
 Scalar = Int[Array, ""]
+Carry = tuple[Scalar, "State", "Records", Rows]  # steps taken, lanes, what was observed, rows of mini-batches ahead
 
 
 class Queue(NamedTuple):
@@ -147,8 +149,8 @@ def _segment(
     many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
     many_evaluations = jax.vmap(partial(_evaluation, spec))
 
-    def body(carry: tuple[Scalar, State, Records]) -> tuple[Scalar, State, Records]:
-        i, state, records = carry
+    def body(carry: Carry) -> Carry:
+        i, state, records, ahead = carry
         now = clock + i
         is_due = now % schedule.round == 0
 
@@ -160,7 +162,8 @@ def _segment(
         with jax.named_scope(EVALUATION):
             state, seen = jax.lax.cond(is_due, tested, lambda state, seen: (state, seen), state, records.test)
         counts, at = jax.vmap(is_active)(state), state.step
-        state, view = many_step(state, hyper, train)
+        ahead, rows = rows_due(spec, ahead, i, state, hyper, train)
+        state, view = many_step(state, hyper, train, rows)
         is_record = now % every == 0
 
         def recorded(records: Records) -> Records:
@@ -173,10 +176,10 @@ def _segment(
             records = jax.lax.cond(is_record, recorded, lambda records: records, records)
         covered = is_record & counts & state.finite
         state = state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max))
-        return i + 1, state, records._replace(test=seen)
+        return i + 1, state, records._replace(test=seen), ahead
 
-    def goes_on(carry: tuple[Scalar, State, Records]) -> Bool[Array, ""]:
-        i, state, _ = carry
+    def goes_on(carry: Carry) -> Bool[Array, ""]:
+        i, state, _, _ = carry
         return (i < steps) & jax.vmap(is_active)(state).any()
 
     blank = _blank(
@@ -185,7 +188,8 @@ def _segment(
         lambda state: many_records(many_step(state, hyper, train)[1]._replace(first=first)),
         lambda state: many_evaluations(state, train, test, hyper),
     )
-    taken, state, records = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, blank))
+    begin = jnp.int32(0), state, blank, no_rows(spec, train)
+    taken, state, records, _ = jax.lax.while_loop(goes_on, body, begin)
     return Lanes(state, run, next_run), records._replace(taken=taken[None])
 
 
