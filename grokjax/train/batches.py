@@ -34,9 +34,8 @@ def rows_ahead(n: int, seed: UInt32[Array, ""], step: Int[Array, ""], size: int)
     """Rows of the n // size steps from `step` on, one batch after the other: two sorts for an epoch's worth of steps,
     wherever in an epoch that is, so lanes at different steps put theirs in order at the same time."""
     per_epoch = n // size
-    epochs = [
-        step // per_epoch + later for later in range(min(per_epoch, 2))
-    ]  # no steps of another, where one batch is an epoch
+    # where one batch is an epoch, no further epoch is touched
+    epochs = [step // per_epoch + later for later in range(min(per_epoch, 2))]
     rows = jnp.concatenate([_order(n, seed, epoch)[: per_epoch * size] for epoch in epochs])
     return jax.lax.dynamic_slice(rows, ((step % per_epoch) * size,), (per_epoch * size,))
 
