@@ -43,8 +43,8 @@ def rows_due(
     size = spec.batch_size
     batch = i % (total // size)
 
-    def in_order(_: Rows) -> Rows:
+    def in_order(_: Array) -> Array:
         return jax.vmap(partial(upcoming_rows, spec))(state, hyper, train)
 
-    ahead = jax.lax.cond(batch == 0, in_order, lambda ahead: ahead, ahead)
-    return ahead, jax.lax.dynamic_slice(ahead, (0, batch * size), (lanes, size))
+    rows: Array = jax.lax.cond(batch == 0, in_order, lambda rows: rows, ahead)
+    return rows, jax.lax.dynamic_slice(rows, (0, batch * size), (lanes, size))
