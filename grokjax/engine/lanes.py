@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float, Int
 
+from grokjax.engine.batches import Ahead, nothing_ahead, rows_due
 from grokjax.engine.devices import LANES
 from grokjax.engine.padding import padded, without_padding
 from grokjax.engine.rows import Columns, Rows, Scalar, blank, columns_of, names_of, put, row_of
@@ -29,6 +30,7 @@ from grokjax.train.state import Examples, State, View
 from grokjax.train.step import apply_stop_rule, is_active, start, step, tested_params
 
 EVALUATION, RECORD = "evaluation", "record"  # by which a compiled program knows what it does now and then
+Carry = tuple[Scalar, "State", Rows, Ahead]  # steps taken, lanes, what was recorded, mini-batches ahead
 
 
 class Queue(NamedTuple):
@@ -160,15 +162,16 @@ def _segment(
     def untested(state: State) -> tuple[Array, Array, Array]:
         return state.held, state.end, blank_evaluation
 
-    def body(carry: tuple[Scalar, State, Rows]) -> tuple[Scalar, State, Rows]:
-        i, state, rows = carry
+    def body(carry: Carry) -> Carry:
+        i, state, rows, ahead = carry
         now = clock + i
         is_due, is_record = now % schedule.round == 0, now % every == 0
         with jax.named_scope(EVALUATION):
             held, end, evaluation = jax.lax.cond(is_due, tested, untested, state)
         state = state._replace(held=held, end=end)
         counts, at = jax.vmap(is_active)(state), state.step
-        state, view = many_step(state, hyper, shown)
+        ahead, of_batch = rows_due(spec, ahead, i, state, hyper, train)
+        state, view = many_step(state, hyper, shown, of_batch)
         with jax.named_scope(RECORD):
             record = jax.lax.cond(is_record, lambda view: row_of(recorded(view)), lambda view: blank_record, view)
         position, due = now // every - first_in(clock, every), now // schedule.round - first_in(clock, schedule.round)
@@ -178,10 +181,10 @@ def _segment(
             put(rows.stamps, jnp.stack([at, counts.astype(jnp.int32)]), position, is_record),
         )
         covered = is_record & counts & state.finite
-        return i + 1, state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max)), rows
+        return i + 1, state._replace(loss_max=jnp.where(covered, -jnp.inf, state.loss_max)), rows, ahead
 
-    def goes_on(carry: tuple[Scalar, State, Rows]) -> Bool[Array, ""]:
-        i, state, _ = carry
+    def goes_on(carry: Carry) -> Bool[Array, ""]:
+        i, state, *_ = carry
         return (i < steps) & jax.vmap(is_active)(state).any()
 
     empty = Rows(
@@ -189,7 +192,8 @@ def _segment(
         blank(len(of_evaluation), schedule.evals, len(run)),
         blank(2, schedule.rows, len(run), jnp.int32),
     )
-    taken, state, rows = jax.lax.while_loop(goes_on, body, (jnp.int32(0), state, empty))
+    begin = jnp.int32(0), state, empty, nothing_ahead(spec, train)
+    taken, state, rows, _ = jax.lax.while_loop(goes_on, body, begin)
     at, counts = columns_of(rows.stamps, ["step", "counts"]).values()
     observed = columns_of(rows.train, of_record), columns_of(rows.test, of_evaluation)
     return Lanes(state, run, next_run), Records(*observed, at, counts > 0, taken[None])

@@ -19,7 +19,7 @@ from grokjax.spec.hypers import Hyper, with_numbers
 from grokjax.spec.matmuls import jax_name
 from grokjax.spec.run import RunSpec
 from grokjax.tasks.all import fresh_examples, scores, wanted
-from grokjax.train.batches import batch_at
+from grokjax.train.batches import batch_at, rows_ahead
 from grokjax.train.constraints import projection
 from grokjax.train.frozen import parted
 from grokjax.train.losses import mean_loss
@@ -74,11 +74,16 @@ def loss_and_logits(
     return mean_loss(spec.loss, logits, wanted(spec.task, examples), examples.weights), logits
 
 
-def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[State, View]:
-    """One optimizer step. A run that has ended, or is not finite, comes back as it was."""
+def step(
+    spec: RunSpec, state: State, hyper: Hyper, train: Examples, rows: Int[Array, " size"] | None = None
+) -> tuple[State, View]:
+    """One optimizer step. A run that has ended, or is not finite, comes back as it was.
+
+    rows: of its mini-batch, where they are known (`upcoming_rows`).
+    """
     spec = with_numbers(spec, hyper)
-    at = state.step + hyper["prior_steps"]  # of batches, warm-up and schedule
-    batch = with_label_noise(spec, _batch(spec, train, hyper, at), hyper, at)
+    at = _place(state, hyper)
+    batch = with_label_noise(spec, _batch(spec, train, hyper, at, rows), hyper, at)
     logit_scale = hyper["model"]["logit_scale"]
     trained, frozen = parted(spec, state.params)
 
@@ -123,12 +128,25 @@ def step(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> tuple[St
     return kept, view
 
 
-def _batch(spec: RunSpec, train: Examples, hyper: Hyper, at: Int[Array, ""]) -> Examples:
+def _place(state: State, hyper: Hyper) -> Int[Array, ""]:
+    """The step that batches, warm-up and schedule are at."""
+    return state.step + hyper["prior_steps"]
+
+
+def upcoming_rows(spec: RunSpec, state: State, hyper: Hyper, train: Examples) -> Int[Array, " rows"]:
+    """Rows of the mini-batches of an epoch's worth of steps, from the next step on."""
+    assert spec.train.batch is not None, "the full batch has no order"
+    return rows_ahead(train.targets.shape[0], hyper["seed"], _place(state, hyper), spec.train.batch)
+
+
+def _batch(
+    spec: RunSpec, train: Examples, hyper: Hyper, at: Int[Array, ""], rows: Int[Array, " size"] | None
+) -> Examples:
     """What a step sees: fresh examples, or those of the train set that are due."""
     if spec.task.is_online:
         assert spec.train.batch is not None, "checked with the sweep"
         return fresh_examples(spec.task, train.rule, hyper["seed"], at, spec.train.batch)
-    return batch_at(train, hyper["seed"], at, spec.train.batch)
+    return batch_at(train, hyper["seed"], at, spec.train.batch, rows)
 
 
 def tested_params(spec: RunSpec, state: State, hyper: Hyper) -> Params:
