@@ -17,7 +17,8 @@ from jaxtyping import Array, Float
 
 from grokjax.models.fused import tile
 
-EXAMPLES = 512  # of a tile
+EXAMPLES = 512  # of a tile, fewer where there are many neurons
+NEURONS = 2**18  # numbers of a hidden layer in a tile, at most
 VMEM = 64 * 2**20  # bytes on the chip that a kernel may take; v5e and v6e have twice that
 
 
@@ -32,7 +33,7 @@ def forward(
     interpret: bool = False,
 ) -> Float[Array, "o n"]:
     (i, n), (m, o) = x.shape, W_out.shape
-    size = min(EXAMPLES, n)
+    size = _examples(m, n)
 
     def kernel(x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, b_out_ref: Any, y_ref: Any) -> None:
         weights, x = (W_in_ref[...], b_in_ref[...], W_out_ref[...]), _there(x_ref[...], pl.program_id(0), n)
@@ -64,7 +65,7 @@ def backward(
     interpret: bool = False,
 ) -> tile.Gradients:
     (i, n), (m, o) = x.shape, W_out.shape
-    size = min(EXAMPLES, n)
+    size = _examples(m, n)
 
     def kernel(x_ref: Any, W_in_ref: Any, b_in_ref: Any, W_out_ref: Any, dy_ref: Any, *results: Any) -> None:
         *sums, dx_ref = results if with_dx else (*results, None)
@@ -95,6 +96,11 @@ def backward(
         cost_estimate=_cost(with_dx, x, W_out),
     )(x, W_in, b_in, W_out, dy)
     return tile.Gradients(dx[0] if dx else None, dW_in, db_in, dW_out, db_out)
+
+
+def _examples(m: int, n: int) -> int:
+    """Of a tile: all, or a multiple of what one row of the chip's vectors holds."""
+    return min(EXAMPLES, n, max(128, NEURONS // m // 128 * 128))
 
 
 def _cost(with_dx: bool | None, x: Array, W_out: Array) -> pl.CostEstimate:
