@@ -289,6 +289,14 @@ def outcome(read):
         return None, error.mistakes
 
 
+@pytest.mark.parametrize("ends_a_line", ["\\n", "\\N", "\\L", "\\P", "\\r"])
+def test_a_mistake_is_told_on_one_line_whatever_a_key_is(ends_a_line: str):
+    text = f'{{name: x, "a{ends_a_line}b": 1, base: {{"c{ends_a_line}{ends_a_line}d": 2}}}}'
+    _, mistakes = outcome(lambda: expand(parse_sweep(text, "x.yaml", FOLDER)))
+    assert len(mistakes) == 2
+    assert all(len(str(mistake).splitlines()) == 1 for mistake in mistakes)
+
+
 @settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.sampled_from(GOOD), st.lists(EDIT, min_size=1, max_size=5))
 def test_a_mangled_file_is_a_sweep_or_is_refused_at_places_in_it(text, edits):

@@ -20,6 +20,7 @@ from grokjax.plan.plan import (
     RECORD_BYTES,
     Device,
     curves_bytes,
+    lane_bytes,
     make_plan,
     snapshot_count,
 )
@@ -116,10 +117,10 @@ def test_every_run_is_in_one_chunk_and_segments_are_whole_rounds_or_parts_of_one
 @given(TEXTS, DEVICES)
 def test_a_chunk_keeps_to_its_share_of_the_memory_unless_one_lane_a_device_is_more(text, on):
     for bucket in make_plan(sweep(text), on).buckets:
-        lanes, queue = cost.lane_bytes(bucket.spec) * bucket.width, cost.queue_bytes(bucket.spec) * bucket.queue
+        lanes, queue = lane_bytes(bucket.spec, on) * bucket.width, cost.queue_bytes(bucket.spec) * bucket.queue
         assert bucket.memory == (lanes + queue) // on.count
         if bucket.spec.engine.lanes == "auto" and bucket.width > on.count:
-            assert lanes <= MEMORY_SHARE * on.memory * on.count
+            assert lanes <= MEMORY_SHARE[on.platform] * on.memory * on.count
         if bucket.queue > bucket.width:
             assert queue <= (QUEUE_SHARE * on.memory + cost.queue_bytes(bucket.spec)) * on.count
 
@@ -133,7 +134,7 @@ def test_the_records_of_a_segment_fit_into_their_bound(text, on):
 
 
 def test_chunks_of_a_bucket_are_as_equal_as_they_can_be():
-    plan = make_plan(sweep("parameters: {seed: {min: 0, max: 300}}\n"), device("gpu", gigabytes=1.2))
+    plan = make_plan(sweep("parameters: {seed: {min: 0, max: 300}}\n"), device("gpu", gigabytes=0.6))
     sizes = [len(chunk.runs) for chunk in plan.chunks]
     assert len(sizes) > 2
     assert max(sizes) - min(sizes) < len(sizes)

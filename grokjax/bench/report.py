@@ -13,7 +13,6 @@ from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
 from grokjax.bench.measure import Timing, logging_cost, measure, roofline
 from grokjax.engine.matmuls import available
-from grokjax.plan import cost
 from grokjax.plan.plan import Device
 from grokjax.planning import prepare_jax
 from grokjax.sweep.spelling import did_you_mean
@@ -83,7 +82,7 @@ def bench(
 def _lanes(case: Case, device: Device, full: bool) -> list[int]:
     if not full:
         return list(case.lanes)
-    lane = cost.lane_bytes(planned(case.base, 1, device).buckets[0].spec)
+    lane = lane_bytes(planned(case.base, 1, device).buckets[0].spec, device)
     lanes = [case.lanes[0]]
     while lanes[-1] * 4 * lane <= 0.6 * device.memory * device.count and lanes[-1] < MOST_LANES:
         lanes.append(lanes[-1] * 4)

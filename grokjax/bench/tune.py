@@ -9,8 +9,7 @@ from pathlib import Path
 from grokjax.bench.cases import FOREVER, Case, planned
 from grokjax.bench.measure import lane_seconds
 from grokjax.bench.report import local_device
-from grokjax.plan import cost
-from grokjax.plan.plan import Device, make_plan
+from grokjax.plan.plan import Device, lane_bytes, make_plan
 from grokjax.plan.tuning import Tuned, write_tuning
 from grokjax.planning import check_matmuls
 from grokjax.spec.identity import tuning_key
@@ -45,7 +44,7 @@ def best_width(sweep: Sweep, device: Device, say: Callable[[str], None]) -> Tune
     """Double the lanes until they were `WORSE` than the best `PATIENCE` times, or memory ends."""
     (run,) = sweep.runs
     best, worse, lanes = Tuned(1, float("inf")), 0, 1
-    while worse < PATIENCE and (lanes == 1 or cost.lane_bytes(run.spec) * lanes < 0.9 * device.memory):
+    while worse < PATIENCE and (lanes == 1 or lane_bytes(run.spec, device) * lanes < 0.9 * device.memory):
         plan = make_plan(replace(sweep, runs=_copies(run, lanes * device.count)), device)
         seconds = lane_seconds(plan)
         say(f"{run.spec.model.name} on {run.spec.task.name}: {lanes} lanes a device, "

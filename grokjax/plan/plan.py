@@ -25,7 +25,11 @@ SHORT_SEGMENT_SECONDS = 0.5  # at least, where lanes are recycled: a shorter one
 RECYCLING_SEGMENTS = 40  # of the longest run: a run that ends waits half a segment for the next
 QUEUE = 8  # runs of a chunk a lane, at most
 CHUNKS_A_WORKER = 8  # at least, where runs allow: so that none waits long for the last
-MEMORY_SHARE, QUEUE_SHARE = 0.6, 0.2  # of a device's memory, for lanes and for the runs that wait
+# Of a device's memory, for lanes and for the runs that wait. What programs for GPUs were compiled to need was 0.56 to
+# 0.72 of `cost.lane_bytes`, for TPUs less (grokjax/bench/README.md); of a CPU's no more is known than that it fits.
+MEMORY_SHARE = {"cpu": 0.6, "gpu": 0.75, "tpu": 0.75}
+QUEUE_SHARE = 0.2
+OF_ESTIMATE = {"cpu": 1.0, "gpu": 0.75, "tpu": 0.75}
 MOST_MEMORY = 0.9  # of a device's, from which a plan is said to be too large
 WAITING_STATES = 3  # parameters that a waiting run holds where it goes on with an optimizer's state
 RECORD_BYTES = 2**28  # of one segment's stacked records
@@ -166,7 +170,7 @@ def _can_join(bucket: Bucket, host: Bucket, device: Device) -> bool:
     if (ours.every, ours.round, ours.dense) != (theirs.every, theirs.round, theirs.dense):
         return False
     waiting = cost.queue_bytes(host.spec) * WAITING_STATES
-    needed = (cost.lane_bytes(host.spec) * host.width + waiting * host.queue) // device.count
+    needed = (lane_bytes(host.spec, device) * host.width + waiting * host.queue) // device.count
     return needed < MOST_MEMORY * device.memory
 
 
@@ -218,8 +222,13 @@ def _bucket(
     schedule = choose_schedule(spec, runs, width, device, tuned)
     waiting = cost.queue_bytes(spec) * (WAITING_STATES if go_on else 1)
     queue = _queue_length(len(runs), width, device, waiting, fewest_chunks)
-    memory = (cost.lane_bytes(spec) * width + waiting * queue) // device.count
+    memory = (lane_bytes(spec, device) * width + waiting * queue) // device.count
     return Bucket(index, spec, runs, width, queue, schedule, memory, tuned is not None and spec.engine.lanes == "auto")
+
+
+def lane_bytes(spec: RunSpec, device: Device) -> int:
+    """What a lane holds of a device's memory while it trains."""
+    return int(OF_ESTIMATE[device.platform] * cost.lane_bytes(spec))
 
 
 def _queue_length(runs: int, width: int, device: Device, waiting: int, fewest_chunks: int) -> int:
@@ -243,7 +252,7 @@ def choose_width(spec: RunSpec, runs: int, device: Device, tuned: Tuned | None =
     if isinstance(spec.engine.lanes, int):
         most = spec.engine.lanes
     else:
-        fits = int(MEMORY_SHARE * device.memory / cost.lane_bytes(spec))
+        fits = int(MEMORY_SHARE[device.platform] * device.memory / lane_bytes(spec, device))
         full = int(FULL_STEP.get(device.platform, 1e15) / cost.step_flops(spec))
         wide = tuned.lanes if tuned else min(max(full, 1), MOST_LANES[device.platform])
         most = max(1, min(wide, fits)) * device.count
