@@ -36,6 +36,9 @@ BASES: dict[str, dict[str, Any]] = {
 }
 
 
+ROUNDING_ALONE = ["softmax/mean_grad_cosine"]  # the angle of two gradients that are 0 but for rounding
+
+
 def trained(base: dict[str, Any], platform: str, out: Path, monkeypatch: pytest.MonkeyPatch) -> grokjax.Results:
     seen = set()
 
@@ -57,7 +60,7 @@ def test_the_forms_for_gpus_record_what_the_cpu_s_do(name: str, tmp_path: Path, 
     assert len(expected) > 20
     assert expected["train/loss"].iloc[0] > 1.2 * expected["train/loss"].iloc[-1]
     assert list(found.columns) == list(expected.columns)
-    for column in expected.columns:
+    for column in expected.columns.drop(ROUNDING_ALONE, errors="ignore"):
         values = expected[column].to_numpy()
         if np.issubdtype(values.dtype, np.floating):  # recorded in float32
             np.testing.assert_allclose(found[column].to_numpy(), values, rtol=2e-4, atol=1e-6, err_msg=column)

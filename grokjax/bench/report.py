@@ -13,7 +13,7 @@ from grokjax.bench.cases import CASES, Case, planned
 from grokjax.bench.contestants import CONTESTANTS, Contestant
 from grokjax.bench.measure import Timing, logging_cost, measure, roofline
 from grokjax.engine.matmuls import available
-from grokjax.plan.plan import Device
+from grokjax.plan.plan import Device, lane_bytes
 from grokjax.planning import prepare_jax
 from grokjax.sweep.spelling import did_you_mean
 

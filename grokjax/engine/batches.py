@@ -39,7 +39,7 @@ def rows_due(
     """
     if ahead is None:
         return None, None
-    lanes, total = ahead.shape
+    total = ahead.shape[1]
     size = spec.batch_size
     batch = i % (total // size)
 
@@ -47,4 +47,4 @@ def rows_due(
         return jax.vmap(partial(upcoming_rows, spec))(state, hyper, train)
 
     rows: Array = jax.lax.cond(batch == 0, in_order, lambda rows: rows, ahead)
-    return rows, jax.lax.dynamic_slice(rows, (0, batch * size), (lanes, size))
+    return rows, jax.lax.dynamic_slice_in_dim(rows, batch * size, size, axis=1)

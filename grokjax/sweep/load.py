@@ -31,8 +31,10 @@ class Mistake:
     what: str
 
     def __str__(self) -> str:
-        """One line, whatever breaks the lines of a key or a value that it quotes."""
-        place = f"{self.file}:{self.line}:{self.col}" if self.line else self.file
+        """Of a place in a file one line, whatever breaks the lines of a key or a value that it quotes."""
+        if not self.line:
+            return f"{self.file}: {self.key}: {self.what}" if self.key else f"{self.file}: {self.what}"
+        place = f"{self.file}:{self.line}:{self.col}"
         text = f"{place}: {self.key}: {self.what}" if self.key else f"{place}: {self.what}"
         return " ".join(text.splitlines())
 

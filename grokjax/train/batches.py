@@ -42,4 +42,5 @@ def rows_ahead(n: int, seed: UInt32[Array, ""], step: Int[Array, ""], size: int)
 
 def _order(n: int, seed: UInt32[Array, ""], epoch: Int[Array, ""]) -> Int[Array, " n"]:
     bits = jax.random.bits(jax.random.fold_in(key_for(BATCHES, seed), epoch), (n,), jnp.uint32)
-    return jnp.argsort(bits)  # stable, so ties (1 in 2^32 a pair) cannot differ between devices
+    order = jnp.argsort(bits)  # stable, so ties (1 in 2^32 a pair) cannot differ between devices
+    return order.astype(jnp.int32)  # under x64 too
