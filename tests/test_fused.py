@@ -218,7 +218,7 @@ def test_runs_go_on_with_the_kernel_that_they_began_with():
 
 def test_who_asks_for_no_kernels_does_not_wait_for_pallas():
     code = "import sys, grokjax.engine.loop; assert 'jax.experimental.pallas' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_flops_of_a_kernel_are_those_of_its_products():

@@ -140,14 +140,8 @@ def _segment(
     hyper, train, test = _of_runs(queue, run, table)
     shown = padded(spec, train)
     first = jax.tree.map(lambda value: value[run], queue.first)
-    many_step, many_records = jax.vmap(partial(step, spec)), jax.vmap(partial(observe, spec))
-
-    def evaluated(state: State) -> Columns:
-        return jax.vmap(partial(_evaluation, spec))(state, train, test, hyper)
-
-    def recorded(view: View) -> Columns:
-        return many_records(without_padding(view, train)._replace(first=first))
-
+    many_step = jax.vmap(partial(step, spec))
+    evaluated, recorded = _instruments(spec, hyper, train, test, first)
     of_record = names_of(lambda state: recorded(many_step(state, hyper, shown)[1]), state)
     of_evaluation = names_of(evaluated, state)
     blank_record, blank_evaluation = (
@@ -194,9 +188,27 @@ def _segment(
     )
     begin = jnp.int32(0), state, empty, nothing_ahead(spec, train)
     taken, state, rows, _ = jax.lax.while_loop(goes_on, body, begin)
+    return Lanes(state, run, next_run), _records(rows, of_record, of_evaluation, taken)
+
+
+def _instruments(
+    spec: RunSpec, hyper: Hyper, train: Examples, test: Examples, first: Params
+) -> tuple[Callable[[State], Columns], Callable[[View], Columns]]:
+    """What a test evaluation and a record hold of all lanes."""
+
+    def evaluated(state: State) -> Columns:
+        return jax.vmap(partial(_evaluation, spec))(state, train, test, hyper)
+
+    def recorded(view: View) -> Columns:
+        return jax.vmap(partial(observe, spec))(without_padding(view, train)._replace(first=first))
+
+    return evaluated, recorded
+
+
+def _records(rows: Rows, of_record: list[str], of_evaluation: list[str], taken: Scalar) -> Records:
     at, counts = columns_of(rows.stamps, ["step", "counts"]).values()
-    observed = columns_of(rows.train, of_record), columns_of(rows.test, of_evaluation)
-    return Lanes(state, run, next_run), Records(*observed, at, counts > 0, taken[None])
+    train, test = columns_of(rows.train, of_record), columns_of(rows.test, of_evaluation)
+    return Records(train, test, at, counts > 0, taken[None])
 
 
 def _evaluation(spec: RunSpec, state: State, train: Examples, test: Examples, hyper: Hyper) -> Columns:
